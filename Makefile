@@ -1,0 +1,57 @@
+# One vocabulary for hands, hooks and CI. `make help` lists the targets.
+# Needs make and Python 3.11 or newer; everything else goes into .venv and .piperoll.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PYTHONDONTWRITEBYTECODE = 1
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down env test test-long bench check format lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) ## install the locked dependencies into .venv
+
+$(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Piperoll needs Python 3.11 or newer; this is $$($(PYTHON) --version). Set PYTHON=python3.12, say."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
+	@echo "installing the locked dependencies into $(VENV) (about 400 MB, once)"
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## a month of one company's audit events, recorded, verified and reported (EXIT=1: end by itself)
+	@$(BIN)/piperoll demo $(if $(filter 1,$(EXIT)),--exit)
+
+up: $(READY) ## start broker, database and all services on this machine
+	@$(BIN)/piperoll up
+
+down: $(READY) ## stop them
+	@$(BIN)/piperoll down
+
+env: $(READY) ## print the addresses in use as KEY=VALUE
+	@$(BIN)/piperoll env
+
+test: $(READY) ## all tests but the long ones, on a real broker and a real database
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long" $(ARGS)
+
+test-long: $(READY) ## what takes longer than a minute
+	@$(BIN)/python -m pytest -m long $(ARGS)
+
+bench: $(READY) ## events per second of enricher, writer and all together
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+check: $(READY) ## formatting, lint, types, import layers, docs that must match
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports
+
+format: $(READY) ## format the code
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+
+EXTRAS := ingest enricher writer reporter dev
+lock: $(READY) ## lock the dependencies anew, with hashes and without addresses
+	@for extra in $(EXTRAS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done
+
+clean: ## remove what tests and builds leave behind (not .piperoll, where the local data is)
+	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""How Piperoll is run: local stack, containers, documentation."""

@@ -1,0 +1,1 @@
+"""Broker and database on this machine, without Docker."""

@@ -1,0 +1,1 @@
+"""The contract between the services: formats and pure functions, no I/O."""

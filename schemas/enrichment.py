@@ -1,0 +1,162 @@
+"""What the enricher says of an event, and the one binary header in which it travels.
+
+Header `piperoll`, big-endian: u8 version (1) | u8 flags | u8 kind (1 event, 3 poison) | topic_id[16] | u32 partition
+| i64 offset | i64 prev | i64 kafka_ts_ms | u8 kafka_ts_type | i64 event_time_us (minimum = absent) | u64 producer_seq
+| producer_id[16] | event_id[32] | i64 identity_hash | payload_salt[32] | enrichment_salt[32]
+| payload_commitment[32] (zero unless the value is withheld) | enrichment, UTF-8 JSON to the end.
+
+All that the writer needs stands at a fixed place, so it parses no JSON; the enrichment repeats source and id in clear.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from schemas.commitment import ABSENT_HASH
+from schemas.record import ABSENT, Kind
+
+RISKS = ("informational", "low", "medium", "high", "critical")
+"""Risk levels, lowest first: the levels of the Sigma specification."""
+Risk = Literal["informational", "low", "medium", "high", "critical"]
+Form = Literal["structured", "binary", "short", "bare", "poison"]
+"""How the event stands in the Kafka message, and so where its data is."""
+
+VERSION = 1
+FLAG_RESET = 1
+"""The consumer had no committed position, or the broker moved it: a hole may be expired data."""
+FLAG_WITHHELD = 2
+"""Over the size limit: the value is null here, and the header carries the commitment to the body as it came."""
+PREV_NONE = -1
+
+_LAYOUT = Struct(">BBB16sIqqqBqQ16s32sq32s32s32s")
+
+
+class Who(msgspec.Struct, omit_defaults=True):
+    """Who did what to what, from where, with what outcome; absent where the event does not tell."""
+
+    actor: str | None = None
+    action: str | None = None
+    resource: str | None = None
+    origin: str | None = None
+    outcome: str | None = None
+
+
+class RuleHit(msgspec.Struct):
+    """A rule that fired: the evidence for a risk."""
+
+    id: str
+    title: str
+    level: Risk
+
+
+class Enrichment(msgspec.Struct, omit_defaults=True):
+    """The enrichment of one event. Its JSON bytes are committed to as they are.
+
+    `source` and `id` are cut to 2,048 characters here (the hashes in the header are over the whole). `time_from` says
+    where the event time came from. `log_source` is the mapping's name. `by` is `rules` or the model's name; `pending`
+    is true while an AI reading is still to come. `writer_tags` is added only by the writer (identity:conflict).
+    No string in it holds U+0000 or a lone surrogate, so PostgreSQL's jsonb takes every enrichment.
+    """
+
+    form: Form
+    source: str
+    id: str
+    type: str
+    summary: str
+    risk: Risk
+    tags: list[str]
+    subject: str | None = None
+    time_from: Literal["event", "mapped", "kafka"] = "event"
+    log_source: str | None = None
+    content_type: str | None = None
+    who: Who = msgspec.field(default_factory=Who)
+    rules: list[RuleHit] = msgspec.field(default_factory=list)
+    by: str = "rules"
+    pending: bool = False
+    reason: str | None = None
+    length: int | None = None
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
+    writer_tags: list[str] = msgspec.field(default_factory=list)
+
+
+class Header(NamedTuple):
+    """The fixed part of the header and the enrichment's bytes. `prev` is the source offset of the record fetched
+    before this one from the same partition (design page 2.1), -1 if there was none."""
+
+    flags: int
+    kind: int
+    topic_id: bytes
+    partition: int
+    offset: int
+    prev: int
+    kafka_ts_ms: int
+    kafka_ts_type: int
+    event_time_us: int
+    producer_seq: int
+    producer_id: bytes
+    event_id: bytes
+    identity_hash: int
+    payload_salt: bytes
+    enrichment_salt: bytes
+    payload_commitment: bytes
+    enrichment: bytes
+
+
+HEADER_FIXED_BYTES = _LAYOUT.size
+
+
+def encode_header(header: Header) -> bytes:
+    """The header's bytes. Raises struct.error where a number does not fit its width."""
+    return _LAYOUT.pack(VERSION, *header[:-1]) + header.enrichment
+
+
+def decode_header(raw: bytes) -> Header:
+    """The reverse of `encode_header`. Raises ValueError if it is not a header of this version."""
+    if len(raw) < HEADER_FIXED_BYTES or raw[0] != VERSION:
+        raise ValueError(
+            f"not a piperoll header of version {VERSION}: {len(raw)} bytes, beginning {raw[:2].hex()}"
+        )
+    return Header._make((*_LAYOUT.unpack_from(raw)[1:], raw[HEADER_FIXED_BYTES:]))
+
+
+def add_writer_tags(enrichment: bytes, tags: list[str]) -> bytes:
+    """The same enrichment with `writer_tags`, spliced in before the last brace: deterministic, so that a restore
+    from audit.enriched can repeat it."""
+    return enrichment[:-1] + b',"writer_tags":' + msgspec.json.encode(tags) + b"}"
+
+
+def clean(text: str, limit: int = 2048) -> str:
+    """`text` without what jsonb refuses (U+0000, lone surrogates become U+FFFD), cut to `limit` characters."""
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8") if _has_surrogate(text) else text
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def highest(*risks: str) -> Any:
+    """The highest of some risk levels."""
+    return max(risks, key=RISKS.index)
+
+
+__all__ = [
+    "ABSENT",
+    "ABSENT_HASH",
+    "Enrichment",
+    "Header",
+    "Kind",
+    "RuleHit",
+    "Who",
+    "add_writer_tags",
+    "clean",
+    "decode_header",
+    "encode_header",
+    "highest",
+]

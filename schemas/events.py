@@ -1,0 +1,268 @@
+"""Reading a message of audit.events: CloudEvents 1.0 (binary or structured), the short form, or bare JSON.
+
+Lenient on purpose: what stands on the topic has happened and must be recorded. Only what is over a limit, or is
+neither a binary CloudEvent nor UTF-8 JSON, is poison. What is merely odd is let through with a tag. The strict
+reading for HTTP, where the sender can still be told, is in `cloudevents.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from schemas.enrichment import Form
+from schemas.topics import OWN_SOURCE_PREFIX
+
+DEPTH_LIMIT = 100
+"""Levels of nesting of objects and lists that an event may have."""
+
+TAG_INVALID_CLOUDEVENT = "cloudevent:invalid"
+TAG_NAN = "json:nan"
+TAG_DUPLICATE_KEY = "json:duplicate-key"
+TAG_SURROGATE = "json:lone-surrogate"
+TAG_TIME_INVALID = "time:invalid"
+TAG_TIME_NO_ZONE = "time:no-zone"
+TAG_RESERVED_SOURCE = "source:reserved"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_decode_json = msgspec.json.decode
+
+
+class PoisonError(Exception):
+    """This message cannot be taken as an event; the text says why."""
+
+
+class Event(msgspec.Struct):
+    """An event as read. `data` is parsed JSON, or bytes where a binary CloudEvent says another content type; `raw`
+    is the whole JSON value (for a binary event: `data`). `time` is as written; `tags` say what was odd."""
+
+    form: Form
+    source: str
+    id: str
+    type: str
+    data: Any
+    raw: Any
+    subject: str | None = None
+    time: str | None = None
+    sequence: str | None = None
+    content_type: str | None = None
+    attributes: dict[str, Any] = msgspec.field(default_factory=dict)
+    tags: list[str] = msgspec.field(default_factory=list)
+
+
+def read_message(
+    value: bytes | None, headers: Sequence[tuple[str, bytes | None]], *, depth_limit: int = DEPTH_LIMIT
+) -> Event:
+    """The event in a Kafka message. A short form or bare JSON has `source` and `id` empty where it names none:
+    the caller completes them from a mapping or the Kafka coordinates. Raises PoisonError."""
+    attributes = _binary_attributes(headers)
+    if attributes is not None:
+        return _binary(attributes, value, depth_limit)
+    if value is None:
+        raise PoisonError("null value without CloudEvents headers")
+    tags: list[str] = []
+    return read_json(parse_json(value, tags, depth_limit), tags)
+
+
+def read_json(raw: Any, tags: list[str]) -> Event:
+    """The event in a parsed JSON value: structured CloudEvent, short form, or bare data of any type."""
+    if isinstance(raw, dict):
+        if "specversion" in raw:
+            if _is_cloudevent(raw):
+                return _structured(raw, tags)
+            tags.append(TAG_INVALID_CLOUDEVENT)
+        elif isinstance(raw.get("event_type"), str) and "event_data" in raw:
+            return _short(raw, tags)
+    return Event("bare", "", "", "", raw, raw, tags=tags)
+
+
+def parse_json(value: bytes, tags: list[str], depth_limit: int = DEPTH_LIMIT) -> Any:
+    """The JSON value in `value`; appends to `tags` what was odd. Raises PoisonError if it is not UTF-8 JSON or is
+    nested deeper than `depth_limit`."""
+    try:
+        parsed = _decode_json(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        parsed = _parse_odd(value, tags, depth_limit)
+    if value.count(b"{") + value.count(b"[") > depth_limit and _depth(parsed, depth_limit) > depth_limit:
+        raise PoisonError(f"nested deeper than {depth_limit} levels")
+    if _keys_in(parsed) != _keys_in_text(value) and _has_duplicate_keys(value):
+        tags.append(TAG_DUPLICATE_KEY)
+    return parsed
+
+
+def parse_time(text: str) -> tuple[int, bool]:
+    """(microseconds since 1970 UTC, whether a zone was given) of an RFC 3339 or ISO 8601 time; without a zone it is
+    taken as UTC. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    zoned = moment.tzinfo is not None
+    return ((moment if zoned else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND, zoned
+
+
+def is_reserved(source: str) -> bool:
+    """Whether only Piperoll's own services may use this source."""
+    return source == OWN_SOURCE_PREFIX[:-1] or source.startswith(OWN_SOURCE_PREFIX)
+
+
+def _binary_attributes(headers: Sequence[tuple[str, bytes | None]]) -> dict[str, str] | None:
+    """The CloudEvents attributes in Kafka headers (`ce_…`, Kafka Protocol Binding 3.2), None if it is no CloudEvent."""
+    if not headers:
+        return None
+    found: dict[str, str] = {}
+    for name, content in headers:
+        if content is None:
+            continue
+        if name.startswith("ce_"):
+            found[name[3:]] = content.decode("utf-8", "replace")
+        elif name == "content-type":
+            found.setdefault("content-type", content.decode("utf-8", "replace"))
+    return found if _is_cloudevent(found) else None
+
+
+def _is_cloudevent(attributes: dict[str, Any]) -> bool:
+    for name in ("specversion", "id", "source", "type"):
+        text = attributes.get(name)
+        if not isinstance(text, str) or not text:
+            return False
+    return True
+
+
+def _binary(attributes: dict[str, Any], value: bytes | None, depth_limit: int) -> Event:
+    content_type = attributes.pop("content-type", None)
+    tags: list[str] = []
+    data: Any = value
+    if value is not None and is_json(content_type):
+        try:
+            data = parse_json(value, tags, depth_limit)
+        except PoisonError:
+            tags.append("data:not-json")
+    return _event("binary", attributes, data, data, content_type, tags)
+
+
+def _structured(raw: dict[str, Any], tags: list[str]) -> Event:
+    content_type = raw.get("datacontenttype")
+    data = raw.get("data")
+    if data is None and isinstance(raw.get("data_base64"), str):
+        data = raw["data_base64"]
+    return _event("structured", raw, data, raw, content_type if isinstance(content_type, str) else None, tags)
+
+
+def _short(raw: dict[str, Any], tags: list[str]) -> Event:
+    identifier = raw.get("id")
+    source = raw.get("source")
+    data = raw["event_data"]
+    event = Event("short", "", "", raw["event_type"], data, raw, tags=tags)
+    event.source = source if isinstance(source, str) else ""
+    event.id = identifier if isinstance(identifier, str) else ""
+    time = raw.get("time")
+    event.time = time if isinstance(time, str) else None
+    return event
+
+
+def _event(
+    form: Form, attributes: dict[str, Any], data: Any, raw: Any, content_type: str | None, tags: list[str]
+) -> Event:
+    subject = attributes.get("subject")
+    time = attributes.get("time")
+    sequence = attributes.get("sequence")
+    return Event(
+        form,
+        attributes["source"],
+        attributes["id"],
+        attributes["type"],
+        data,
+        raw,
+        subject if isinstance(subject, str) else None,
+        time if isinstance(time, str) else None,
+        sequence if isinstance(sequence, str) else None,
+        content_type,
+        attributes,
+        tags,
+    )
+
+
+def is_json(content_type: str | None) -> bool:
+    """Whether a media type is JSON (RFC 8259, or the +json suffix of RFC 6839); absent counts as JSON."""
+    if content_type is None:
+        return True
+    media = content_type.split(";", 1)[0].strip().lower()
+    return media in ("application/json", "text/json") or media.endswith("+json")
+
+
+def _parse_odd(value: bytes, tags: list[str], depth_limit: int) -> Any:
+    """What the fast parser refuses may still be JSON by RFC 8259 (a lone surrogate) or nearly (NaN)."""
+
+    def constant(_name: str) -> float:
+        tags.append(TAG_NAN)
+        return float("nan")
+
+    try:
+        text = value.decode("utf-8")
+        parsed = json.loads(text, parse_constant=constant, parse_int=_parse_int)
+    except RecursionError:
+        raise PoisonError(f"nested deeper than {depth_limit} levels") from None
+    except ValueError as error:
+        raise PoisonError(f"not UTF-8 JSON: {error}") from None
+    if "\\u" in text and any(
+        "\ud800" <= letter <= "\udfff" for letter in json.dumps(parsed, ensure_ascii=False)
+    ):
+        tags.append(TAG_SURROGATE)
+    return parsed
+
+
+def _parse_int(digits: str) -> int | float:
+    """Python refuses to parse integers of more than 4,300 digits: those become floats here."""
+    return int(digits) if len(digits) <= 4000 else float(digits)
+
+
+def _depth(parsed: Any, limit: int) -> int:
+    """The nesting of a value, counted no further than `limit` + 1. Iterative: the value may be hostile."""
+    level, here = 0, [parsed]
+    while here and level <= limit:
+        deeper: list[Any] = []
+        nested = False
+        for item in here:
+            if isinstance(item, dict):
+                nested = True
+                deeper.extend(item.values())
+            elif isinstance(item, list):
+                nested = True
+                deeper.extend(item)
+        level += nested
+        here = deeper
+    return level
+
+
+def _keys_in(parsed: Any) -> int:
+    """How many keys all objects in a value have together."""
+    count, todo = 0, [parsed]
+    while todo:
+        item = todo.pop()
+        if type(item) is dict:
+            count += len(item)
+            todo.extend([child for child in item.values() if type(child) is dict or type(child) is list])
+        elif type(item) is list:
+            todo.extend([child for child in item if type(child) is dict or type(child) is list])
+    return count
+
+
+def _keys_in_text(value: bytes) -> int:
+    """How many `":` stand in the text: the number of keys, unless blanks or escapes make it another number."""
+    return value.count(b'":')
+
+
+def _has_duplicate_keys(value: bytes) -> bool:
+    duplicate = False
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal duplicate
+        made = dict(items)
+        duplicate = duplicate or len(made) != len(items)
+        return made
+
+    json.loads(value.decode("utf-8"), object_pairs_hook=pairs, parse_int=_parse_int)
+    return duplicate

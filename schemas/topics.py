@@ -1,0 +1,97 @@
+"""The topics: names, partitions, retention and size limits (design page, section 1)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+EVENT_LIMIT = 1024 * 1024
+"""Bytes of one event: key, value and headers together, as the default of `EVENT_MAX_BYTES`."""
+ENRICHMENT_ALLOWANCE = 128 * 1024
+"""Bytes by which audit.enriched and audit.dead-letters allow more than audit.events."""
+
+REPLY_HEADER = "piperoll-reply"
+"""Header of audit.events in which an ingest that waits puts its random token."""
+PIPEROLL_HEADER = "piperoll"
+"""The one header that the enricher adds, always the last of the message."""
+OWN_SOURCE_PREFIX = "piperoll/"
+"""Sources that only Piperoll's own services may use."""
+
+
+class Topic(NamedTuple):
+    """One topic: `partitions` 0 stands for the configured number P."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+class Topics(NamedTuple):
+    """The names of all topics under one prefix (`audit` unless TOPIC_PREFIX says otherwise)."""
+
+    prefix: str = "audit"
+
+    @property
+    def events(self) -> str:
+        return f"{self.prefix}.events"
+
+    @property
+    def enriched(self) -> str:
+        return f"{self.prefix}.enriched"
+
+    @property
+    def annotations(self) -> str:
+        return f"{self.prefix}.annotations"
+
+    @property
+    def system(self) -> str:
+        return f"{self.prefix}.system"
+
+    @property
+    def shapes(self) -> str:
+        return f"{self.prefix}.shapes"
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.prefix}.dead-letters"
+
+    @property
+    def replies(self) -> str:
+        return f"{self.prefix}.replies"
+
+    @property
+    def alerts(self) -> str:
+        return f"{self.prefix}.alerts"
+
+    @property
+    def checkpoints(self) -> str:
+        return f"{self.prefix}.checkpoints"
+
+    def group(self, service: str) -> str:
+        """The consumer group of a service: `piperoll-enricher` under the default prefix."""
+        return f"piperoll-{service}" if self.prefix == "audit" else f"{self.prefix}-{service}"
+
+    def chained(self) -> tuple[str, str, str]:
+        """The topics of which every partition is one chain."""
+        return (self.enriched, self.annotations, self.system)
+
+    def layout(self, event_limit: int = EVENT_LIMIT) -> list[Topic]:
+        """All topics with partitions and configuration, as `piperoll topics` creates them.
+
+        Topics are kept for 30 days (what the second look and `restore` read), replies for minutes.
+        """
+        overhead = 4096  # batch and record framing
+        kept = {"cleanup.policy": "delete", "retention.ms": str(30 * 24 * 3600 * 1000)}
+        events = kept | {"max.message.bytes": str(event_limit + overhead)}
+        enriched = kept | {"max.message.bytes": str(event_limit + ENRICHMENT_ALLOWANCE + overhead)}
+        minutes = {"cleanup.policy": "delete", "retention.ms": "600000", "segment.ms": "300000"}
+        return [
+            Topic(self.events, 0, events),
+            Topic(self.enriched, 0, enriched),
+            Topic(self.annotations, 0, kept),
+            Topic(self.system, 1, kept),
+            Topic(self.shapes, 1, {"cleanup.policy": "compact"}),
+            Topic(self.dead_letters, 0, enriched),
+            Topic(self.replies, 1, minutes),
+            Topic(self.alerts, 1, kept),
+            Topic(self.checkpoints, 1, kept),
+        ]

@@ -1,0 +1,1 @@
+"""The `piperoll` command: one module for each group of subcommands, imported when used."""

@@ -1,0 +1,101 @@
+"""Kafka by kafka-python: client options from the settings, topics created and checked."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+from uuid import UUID
+
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from services.common.errors import ConfigurationError, TransientError
+from services.common.settings import KafkaSettings
+
+
+def client_options(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
+    """What every kafka-python client is made with: addresses, TLS and SASL."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap_servers.split(","),
+        "client_id": client_id,
+        "security_protocol": settings.security_protocol,
+    }
+    if settings.security_protocol.endswith("SSL"):
+        options["ssl_context"] = ssl_context(settings)
+    if settings.security_protocol.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": settings.sasl_mechanism,
+            "sasl_plain_username": settings.sasl_username,
+            "sasl_plain_password": sasl_password(settings),
+        }
+    return options
+
+
+def ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
+    """TLS with the given authority and client certificate. Raises ConfigurationError."""
+    try:
+        context = ssl.create_default_context(cafile=settings.ssl_cafile)
+        if settings.ssl_certfile is not None:
+            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+    except OSError as error:
+        raise ConfigurationError(
+            f"KAFKA_SSL_CAFILE, KAFKA_SSL_CERTFILE or KAFKA_SSL_KEYFILE cannot be read: {error}"
+        ) from error
+    return context
+
+
+def sasl_password(settings: KafkaSettings) -> str:
+    """The SASL password. Raises ConfigurationError where it or the user name is missing."""
+    if settings.sasl_username is None or settings.sasl_password is None:
+        raise ConfigurationError(
+            f"KAFKA_SECURITY_PROTOCOL={settings.security_protocol} needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+        )
+    return settings.sasl_password.get_secret_value()
+
+
+def admin_client(settings: KafkaSettings, client_id: str) -> KafkaAdminClient:
+    """An admin client; close it after use. Raises TransientError where no broker answers."""
+    try:
+        return KafkaAdminClient(**client_options(settings, client_id))
+    except KafkaError as error:
+        raise TransientError(
+            f"no broker at KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers}: {error}"
+        ) from error
+
+
+def create_topics(settings: KafkaSettings) -> list[str]:
+    """Creates the topics that are missing, as schemas.topics lays them out; returns their names."""
+    admin = admin_client(settings, "piperoll-topics")
+    try:
+        existing = set(admin.list_topics())
+        missing = [
+            topic for topic in settings.topics.layout(settings.event_limit) if topic.name not in existing
+        ]
+        created = []
+        for topic in missing:
+            new = NewTopic(
+                topic.name,
+                num_partitions=topic.partitions or settings.partitions,
+                replication_factor=settings.replication,
+                topic_configs=topic.config,
+            )
+            try:
+                admin.create_topics([new])
+            except TopicAlreadyExistsError:
+                continue  # another process was faster: the same layout
+            created.append(topic.name)
+    finally:
+        admin.close()
+    return created
+
+
+def topic_ids(admin: KafkaAdminClient, names: list[str]) -> dict[str, bytes]:
+    """The 16-byte topic ids by name; topics that do not exist are left out."""
+    found = {}
+    for topic in admin.describe_topics(names):
+        raw = topic["topic_id"]
+        if topic.get("error_code"):
+            continue
+        found[topic["name"]] = raw.bytes if isinstance(raw, UUID) else UUID(str(raw)).bytes
+    return found

@@ -1,0 +1,1 @@
+"""audit.events to audit.enriched: rules, mapping, summaries; and the annotator."""

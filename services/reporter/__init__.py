@@ -1,0 +1,1 @@
+"""PostgreSQL to people: verification, reports, exports."""

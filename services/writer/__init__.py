@@ -1,0 +1,1 @@
+"""audit.enriched to PostgreSQL: hash-chained, exactly once."""
