@@ -7,9 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from schemas.topics import Topic, Topics
 from services.common.errors import ConfigurationError, TransientError
 from services.common.settings import KafkaSettings
 
@@ -88,6 +89,64 @@ def create_topics(settings: KafkaSettings) -> list[str]:
     finally:
         admin.close()
     return created
+
+
+def check_topics(settings: KafkaSettings) -> None:
+    """Refuses topics on which events could be lost. Raises ConfigurationError, naming each topic and what to do, and
+    TransientError where no broker answers."""
+    layout = settings.topics.layout(settings.event_limit)
+    admin = admin_client(settings, "piperoll-topic-check")
+    try:
+        partitions = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
+        names = [topic.name for topic in layout if topic.name in partitions]
+        configs = _topic_configs(admin, names)
+    except KafkaError as error:
+        raise TransientError(f"the topics cannot be looked at: {error}") from error
+    finally:
+        admin.close()
+    problems = [
+        f"topic {topic.name} does not exist: `piperoll topics create` makes it"
+        for topic in layout
+        if topic.name not in partitions
+    ]
+    for topic in layout:
+        if topic.name in partitions:
+            problems += _problems(topic, configs[topic.name])
+    problems += _uneven(settings.topics, partitions)
+    if problems:
+        raise ConfigurationError("; ".join(problems))
+
+
+def _topic_configs(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    found = admin.describe_configs(resources)
+    return {
+        name: {key: entry["value"] if isinstance(entry, dict) else entry for key, entry in configs.items()}
+        for name, configs in found["topic"].items()
+    }
+
+
+def _problems(topic: Topic, config: dict[str, str]) -> list[str]:
+    problems = []
+    policy = config.get("cleanup.policy", "")
+    if "compact" in policy and topic.config["cleanup.policy"] != "compact":
+        problems.append(f"topic {topic.name} is compacted, which drops events: set cleanup.policy=delete")
+    wanted = int(topic.config.get("max.message.bytes", 0))
+    if int(config.get("max.message.bytes", wanted)) < wanted:
+        problems.append(
+            f"topic {topic.name} takes only {config['max.message.bytes']} bytes: set max.message.bytes={wanted}"
+        )
+    return problems
+
+
+def _uneven(topics: Topics, partitions: dict[str, int]) -> list[str]:
+    wanted = partitions.get(topics.events)
+    following = (topics.enriched, topics.annotations, topics.dead_letters)
+    return [
+        f"topic {name} has {partitions[name]} partitions, {topics.events} has {wanted}: `piperoll topics grow {wanted}`"
+        for name in following
+        if name in partitions and wanted is not None and partitions[name] < wanted
+    ]
 
 
 def topic_ids(admin: KafkaAdminClient, names: list[str]) -> dict[str, bytes]:

@@ -1,0 +1,76 @@
+"""`python -m services.enricher`: the enricher, until SIGTERM or SIGINT.
+
+Exit status: 0 stopped cleanly, 1 failed (a restart recovers), 2 wrong settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+
+from services.common.errors import ConfigurationError, TransientError
+from services.common.health import health_server
+from services.common.kafka import check_topics
+from services.common.logging import configure_logging, get_logger
+from services.common.settings import HealthSettings, KafkaSettings, LogSettings, read_settings
+from services.enricher.app import new_app, new_producer, run_until
+from services.enricher.enrich import load_enricher
+from services.enricher.metrics import Metrics
+from services.enricher.pipeline import Pipeline
+from services.enricher.settings import EnricherSettings
+
+log = get_logger(__name__)
+
+
+async def run(kafka: KafkaSettings, settings: EnricherSettings, health: HealthSettings) -> int:
+    """Everything by hand: clients, agent, signals, end."""
+    await asyncio.to_thread(check_topics, kafka)
+    metrics = Metrics()
+    app = new_app(kafka, settings, service="enricher", batched=kafka.topics.events)
+    producer = new_producer(kafka, "piperoll-enricher")
+    pipeline = Pipeline(
+        load_enricher(event_limit=kafka.event_limit),
+        producer,
+        kafka.topics,
+        metrics,
+        complete=lambda batch: app.batch_consumer.complete(batch),  # noqa: PLW0108 - not there yet
+        fail=app.fail,
+        in_flight=settings.batches_in_flight,
+        ack_timeout_s=settings.ack_timeout_s,
+    )
+    app.read_batches(pipeline.take)
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    await producer.start()
+    await app.start()
+    with health_server(health, metrics.registry, alive=app.wrong, ready=app.not_ready):
+        failure = await run_until(app, stop, pipeline.settle)
+    if failure is not None:
+        log.critical("enricher_failed", error=str(failure), kind=type(failure).__name__)
+        return 1
+    await producer.stop()
+    return 0
+
+
+def main() -> None:
+    """Settings, logging, run; the process ends at once afterwards, whatever threads are left."""
+    try:
+        configure_logging(read_settings(LogSettings), "enricher")
+        status = asyncio.run(
+            run(read_settings(KafkaSettings), read_settings(EnricherSettings), read_settings(HealthSettings))
+        )
+    except ConfigurationError as error:
+        log.critical("settings_wrong", error=str(error))
+        status = 2
+    except TransientError as error:
+        log.critical("broker_not_reached", error=str(error))
+        status = 1
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""The Faust app: its transport, its producer, and the watch over the topics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import faust
+from aiokafka import AIOKafkaProducer
+from mode import Service
+
+from schemas.topics import ENRICHMENT_ALLOWANCE
+from services.common.errors import FatalError, TransientError
+from services.common.kafka import admin_client, check_topics, sasl_password, ssl_context, topic_ids
+from services.common.logging import get_logger
+from services.common.settings import KafkaSettings
+from services.enricher.settings import EnricherSettings
+from services.enricher.transport import BatchConsumer, BatchLimits, BatchTransport
+
+log = get_logger(__name__)
+
+IDS_EVERY_S = 5.0
+CHECK_EVERY_S = 60.0
+
+
+class BatchApp(faust.App):
+    """A Faust app whose `batched_topics` arrive in batches. `failure` is set by whatever must end the process."""
+
+    logger = logging.getLogger("faust.app")
+    batched_topics: frozenset[str] = frozenset()
+    batch_limits = BatchLimits(1000, 4 * 1024 * 1024)
+    fetch_bytes = 16 * 1024 * 1024
+
+    def configure(self, kafka: KafkaSettings, settings: EnricherSettings, batched: str) -> None:
+        """What Faust's own settings have no place for."""
+        self.kafka = kafka
+        self.ack_timeout_s = settings.ack_timeout_s
+        self.batched_topics = frozenset({batched})
+        self.batch_limits = BatchLimits(settings.batch_events, settings.batch_bytes)
+        self.fetch_bytes = settings.fetch_bytes
+        self.topic_ids: dict[str, bytes] = {}
+        self._ids_read = float("-inf")
+        self.joined = asyncio.Event()
+        self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    def _new_transport(self) -> Any:
+        return BatchTransport(self.conf.broker_consumer, self)
+
+    @property
+    def batch_consumer(self) -> BatchConsumer:
+        """The consumer, which exists once the app runs."""
+        return cast("BatchConsumer", self.consumer)
+
+    @property
+    def crashed_event(self) -> Any:
+        """Set when Faust has crashed."""
+        return self._crashed
+
+    def read_batches(self, take: Callable[[Any, Callable[[], Any]], Awaitable[None]]) -> None:
+        """Hands every batch of the batched topics to `take`, with what acknowledges it in Faust: to be called last.
+
+        Faust acknowledges the event of an agent that raises or is cancelled: hence `noack`, and the ledger, which
+        Faust's acknowledgements do not reach.
+        """
+        topic = self.topic(*self.batched_topics, schema=BatchSchema(), acks=True)
+
+        async def read(stream: Any) -> None:
+            async for event in stream.noack().events():
+                try:
+                    await take(event.value, event.ack)
+                except Exception as error:  # noqa: BLE001 - Faust would restart the agent and go on
+                    self.fail(error)
+                    await asyncio.Event().wait()
+
+        self.agent(topic, name="batches")(read)
+
+    def wrong(self) -> str | None:
+        """What is wrong with the process, None if it runs."""
+        return "failed" if self.failure.done() or self.crashed else None
+
+    def not_ready(self) -> str | None:
+        """Why no events are read, None if they are."""
+        if self.wrong() is not None:
+            return self.wrong()
+        return None if self.joined.is_set() and not self.rebalancing else "waiting for partitions"
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the process: `run` waits for it. Only the first error counts."""
+        if not self.failure.done():
+            self.failure.set_result(error)
+
+    async def topic_id(self, name: str) -> bytes:
+        """The 16-byte id of a topic, read within the last five seconds. Raises FatalError if it has changed."""
+        if time.monotonic() - self._ids_read > IDS_EVERY_S:
+            await self.refresh_topic_ids()
+        return self.topic_ids[name]
+
+    async def refresh_topic_ids(self) -> None:
+        """Reads the ids. Raises FatalError where a topic was made anew: its offsets mean other events now."""
+        found = await asyncio.to_thread(_read_ids, self.kafka, sorted(self.batched_topics))
+        for name, seen in found.items():
+            if self.topic_ids.setdefault(name, seen) != seen:
+                raise FatalError(
+                    f"topic {name} was deleted and made anew: the restarted process reads it from its start"
+                )
+        missing = self.batched_topics - set(found)
+        if missing:
+            raise FatalError(f"no topic {', '.join(sorted(missing))}: `piperoll topics create` makes it")
+        self._ids_read = time.monotonic()
+
+
+class BatchSchema(faust.Schema[Any, Any]):
+    """Takes the batch as it is: there is nothing to decode."""
+
+    def loads_key(self, app: Any, message: Any, **options: Any) -> Any:
+        del app, options
+        return message.key
+
+    def loads_value(self, app: Any, message: Any, **options: Any) -> Any:
+        del app, options
+        return message.value
+
+
+class Watch(Service):
+    """Looks at the topics and at the ledger; what is wrong ends the process."""
+
+    logger = logging.getLogger("faust.watch")
+
+    def __init__(self, app: BatchApp, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.app = app
+
+    @Service.task
+    async def _look(self) -> None:
+        checked = time.monotonic()
+        while not self.should_stop:
+            await self.sleep(IDS_EVERY_S)
+            try:
+                await self.app.refresh_topic_ids()
+                if time.monotonic() - checked > CHECK_EVERY_S:
+                    await asyncio.to_thread(check_topics, self.app.kafka)
+                    checked = time.monotonic()
+                self._look_at_ledger()
+            except TransientError as error:
+                log.warning("broker_not_reached", error=str(error))
+            except FatalError as error:
+                self.app.fail(error)
+
+    def _look_at_ledger(self) -> None:
+        stuck = self.app.batch_consumer.ledger.stuck(time.monotonic(), self.app.ack_timeout_s)
+        if stuck:
+            raise FatalError(f"the oldest batch of {stuck} is not done after {self.app.ack_timeout_s:g} s")
+
+
+def _read_ids(kafka: KafkaSettings, names: list[str]) -> dict[str, bytes]:
+    admin = admin_client(kafka, "piperoll-topic-ids")
+    try:
+        return topic_ids(admin, names)
+    finally:
+        admin.close()
+
+
+def new_app(kafka: KafkaSettings, settings: EnricherSettings, *, service: str, batched: str) -> BatchApp:
+    """An app in the consumer group of `service` that reads the topic `batched`. Needs a running event loop."""
+    app = BatchApp(
+        kafka.topics.group(service),
+        broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
+        broker_credentials=_credentials(kafka),
+        broker_session_timeout=kafka.session_timeout_ms / 1000,
+        broker_heartbeat_interval=max(kafka.session_timeout_ms / 1000 / 10, 0.3),
+        broker_request_timeout=max(90.0, kafka.session_timeout_ms / 1000),
+        broker_max_poll_records=20_000,
+        broker_commit_interval=settings.commit_interval_s,
+        consumer_max_fetch_size=min(1024 * 1024, settings.fetch_bytes),
+        consumer_auto_offset_reset="earliest",
+        # Messages are batches here: with Faust's default the whole backlog would sit in memory.
+        stream_buffer_maxsize=4,
+        stream_wait_empty=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        web_enabled=False,
+        store="memory://",
+        processing_guarantee="at_least_once",
+    )
+    app.configure(kafka, settings, batched)
+    return app
+
+
+def _credentials(kafka: KafkaSettings) -> Any:
+    context = ssl_context(kafka) if kafka.security_protocol.endswith("SSL") else None
+    if kafka.security_protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=kafka.sasl_username,
+            password=sasl_password(kafka),
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context)
+
+
+def new_producer(kafka: KafkaSettings, client_id: str) -> AIOKafkaProducer:
+    """The producer for all that leads to a record: acks from all replicas, idempotent, so that order holds and no
+    batch expires by itself."""
+    options: dict[str, Any] = {}
+    if kafka.security_protocol.endswith("SSL"):
+        options["ssl_context"] = ssl_context(kafka)
+    if kafka.security_protocol.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_username,
+            "sasl_plain_password": sasl_password(kafka),
+        }
+    limit = kafka.event_limit + ENRICHMENT_ALLOWANCE
+    return AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap_servers,
+        client_id=client_id,
+        security_protocol=kafka.security_protocol,
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=0,
+        max_batch_size=min(512 * 1024, limit),
+        max_request_size=limit + 4096,
+        **options,
+    )
+
+
+async def run_until(
+    app: BatchApp, stop: asyncio.Event, settle: Callable[[], Awaitable[None]], *, grace_s: float = 20.0
+) -> BaseException | None:
+    """Runs a started app until `stop` or a failure, which it returns. Then waits for what is under way (`settle`),
+    so that it is committed, and stops the app: each within `grace_s` seconds."""
+    watch = Watch(app)
+    await watch.start()
+    stopping = asyncio.ensure_future(stop.wait())
+    crashed = asyncio.ensure_future(app.crashed_event.wait())
+    await asyncio.wait({stopping, crashed, app.failure}, return_when=asyncio.FIRST_COMPLETED)
+    failure = app.failure.result() if app.failure.done() else app.crash_reason
+    for waiting in (stopping, crashed):
+        waiting.cancel()
+    for step in (settle(), watch.stop(), app.stop()):
+        try:
+            await asyncio.wait_for(step, grace_s)
+        except TimeoutError:
+            log.warning("stop_takes_too_long", seconds=grace_s)
+    return failure

@@ -1,0 +1,242 @@
+"""What happens to a batch: every record enriched, sent on, acknowledged by the broker, and only then complete.
+
+Commit points, in order. (1) All messages of the batch are acknowledged on audit.enriched, and dead letters on
+audit.dead-letters: from here on nothing is lost. A crash before it leaves the offsets uncommitted; they are read again,
+and the writer drops what it knows. (2) The range is completed in the ledger; Faust commits it within a second. A
+crash between the two repeats the batch, with the same outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from schemas.commitment import ABSENT_HASH, SALT_BYTES, encode_body, payload_commitment
+from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, Header, encode_header
+from schemas.record import ABSENT, NO_TIMESTAMP_TYPE, Kind
+from schemas.topics import PIPEROLL_HEADER, REPLY_HEADER, Topics
+from services.common.errors import FatalError
+from services.common.logging import get_logger
+from services.enricher.enrich import Coordinates, Enriched, Enricher
+from services.enricher.metrics import Metrics
+from services.enricher.transport import Batch
+
+log = get_logger(__name__)
+_encode_json = msgspec.json.encode
+
+
+class Pipeline:
+    """Takes batches one after another, keeps up to `in_flight` of them waiting for the broker's ack, and calls
+    `fail` on the first error: nothing is sent after it, so no later batch can hide what is missing."""
+
+    def __init__(
+        self,
+        enricher: Enricher,
+        producer: AIOKafkaProducer,
+        topics: Topics,
+        metrics: Metrics,
+        *,
+        complete: Callable[[Batch], None],
+        fail: Callable[[BaseException], None],
+        in_flight: int,
+        ack_timeout_s: float,
+    ) -> None:
+        self._enricher = enricher
+        self._producer = producer
+        self._topics = topics
+        self._metrics = metrics
+        self._complete = complete
+        self._fail = fail
+        self._slots = asyncio.Semaphore(in_flight)
+        self._ack_timeout_s = ack_timeout_s
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._failed = False
+        self._closed = False
+
+    async def take(self, batch: Batch, done: Callable[[], Any]) -> None:
+        """Sends the batch; `done` is called as the very last thing. Raises FatalError after any earlier failure."""
+        await self._slots.acquire()
+        if self._closed:
+            await asyncio.Event().wait()  # stopping: the batch is read again by whoever comes next
+        if self._failed:
+            raise FatalError("an earlier batch failed: nothing more is sent")
+        try:
+            sent, replies = await self._send(batch)
+        except BaseException as error:
+            self._slots.release()
+            self._give_up(error)
+            raise
+        task = asyncio.create_task(self._finish(batch, sent, replies, done))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def settle(self) -> None:
+        """Takes no more batches, and waits until those sent are acknowledged or have failed."""
+        self._closed = True
+        while self._waiting:
+            await asyncio.wait(set(self._waiting))
+
+    async def _finish(
+        self, batch: Batch, sent: list[asyncio.Future[Any]], replies: list[bytes], done: Callable[[], Any]
+    ) -> None:
+        try:
+            await asyncio.wait_for(asyncio.gather(*sent), self._ack_timeout_s)
+        except TimeoutError:
+            self._give_up(FatalError(f"no ack from Kafka for {self._ack_timeout_s:g} s"))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the process must not go on
+            self._give_up(error)
+        else:
+            await self._reply(replies)
+            self._complete(batch)
+            self._metrics.batches.inc()
+            self._metrics.seconds.observe(time.monotonic() - batch.range.since)
+            done()
+        finally:
+            self._slots.release()
+
+    def _give_up(self, error: BaseException) -> None:
+        self._failed = True
+        self._fail(error)
+
+    async def _send(self, batch: Batch) -> tuple[list[asyncio.Future[Any]], list[bytes]]:
+        """Enriches and hands to the producer, in order; the futures resolve with the broker's acks."""
+        enriched = _Outgoing(self._producer, self._topics.enriched, batch.partition)
+        dead = _Outgoing(self._producer, self._topics.dead_letters, batch.partition)
+        replies: list[bytes] = []
+        salts = os.urandom(2 * SALT_BYTES * len(batch.records))
+        prev, flags = batch.prev, FLAG_RESET if batch.reset else 0
+        for at, record in enumerate(batch.records):
+            payload_salt = salts[at * 64 : at * 64 + 32]
+            timestamp = ABSENT if record.timestamp is None or record.timestamp < 0 else record.timestamp
+            coordinates = Coordinates(batch.topic_id, batch.partition, record.offset, timestamp)
+            result = self._enricher.enrich(
+                record.key, record.value, record.headers, coordinates, payload_salt
+            )
+            header = _header(
+                result, coordinates, record, prev, flags, payload_salt, salts[at * 64 + 32 : at * 64 + 64]
+            )
+            value = None if result.withheld else record.value
+            kept = () if result.withheld else record.headers
+            await enriched.add(
+                record.key if not result.withheld else None, value, [*kept, (PIPEROLL_HEADER, header)]
+            )
+            if result.kind == Kind.POISON:
+                await dead.add(*_dead_letter(result, coordinates, record))
+            token = _reply_token(record.headers)
+            if token is not None:
+                replies.append(_reply(token, result))
+            prev, flags = record.offset, 0
+            self._count(result)
+        return [*await enriched.flush(), *await dead.flush()], replies
+
+    def _count(self, result: Enriched) -> None:
+        self._metrics.events.labels("poison" if result.kind == Kind.POISON else "event").inc()
+
+    async def _reply(self, replies: list[bytes]) -> None:
+        """A lost reply costs a caller its 200 (it gets a 202 instead), never an event: so it is only counted."""
+        for reply in replies:
+            try:
+                await self._producer.send(self._topics.replies, reply)
+            except KafkaError as error:
+                self._metrics.replies_failed.inc()
+                log.warning("reply_failed", error=str(error))
+
+
+class _Outgoing:
+    """Record batches for one partition, filled in order and sent when full."""
+
+    def __init__(self, producer: AIOKafkaProducer, topic: str, partition: int) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._partition = partition
+        self._builder: Any = None
+        self._sent: list[asyncio.Future[Any]] = []
+
+    async def add(self, key: bytes | None, value: bytes | None, headers: Any) -> None:
+        if self._builder is None:
+            self._builder = self._producer.create_batch()
+        if self._builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
+            await self.flush()
+            self._builder = self._producer.create_batch()
+            self._builder.append(timestamp=None, key=key, value=value, headers=headers)
+
+    async def flush(self) -> list[asyncio.Future[Any]]:
+        if self._builder is not None:
+            builder, self._builder = self._builder, None
+            self._sent.append(
+                await self._producer.send_batch(builder, self._topic, partition=self._partition)
+            )
+        return self._sent
+
+
+def _header(
+    result: Enriched,
+    at: Coordinates,
+    record: Any,
+    prev: int,
+    flags: int,
+    payload_salt: bytes,
+    enrich_salt: bytes,
+) -> bytes:
+    commitment = ABSENT_HASH
+    if result.withheld:
+        flags |= FLAG_WITHHELD
+        commitment = payload_commitment(payload_salt, encode_body(record.key, record.value, record.headers))
+    return encode_header(
+        Header(
+            flags,
+            result.kind,
+            at.topic_id,
+            at.partition,
+            at.offset,
+            prev,
+            at.timestamp_ms,
+            NO_TIMESTAMP_TYPE if at.timestamp_ms == ABSENT else record.timestamp_type,
+            result.event_time_us,
+            result.producer_seq,
+            result.producer_id,
+            result.event_id,
+            result.identity_hash,
+            payload_salt,
+            enrich_salt,
+            commitment,
+            _encode_json(result.document),
+        )
+    )
+
+
+def _dead_letter(result: Enriched, at: Coordinates, record: Any) -> tuple[bytes | None, bytes | None, Any]:
+    reason = (result.document.reason or "").encode()
+    origin = f"{at.topic_id.hex()}/{at.partition}/{at.offset}".encode()
+    kept = () if result.withheld else record.headers
+    headers = [*kept, ("piperoll-reason", reason), ("piperoll-origin", origin)]
+    return (None, None, headers) if result.withheld else (record.key, record.value, headers)
+
+
+def _reply_token(headers: Any) -> bytes | None:
+    for name, content in headers:
+        if name == REPLY_HEADER:
+            return content or None
+    return None
+
+
+def _reply(token: bytes, result: Enriched) -> bytes:
+    document = result.document
+    return _encode_json(
+        {
+            "token": token.decode("utf-8", "replace"),
+            "id": document.id,
+            "summary": document.summary,
+            "tags": document.tags,
+            "risk": document.risk,
+            "by": document.by,
+            "pending": document.pending,
+        }
+    )

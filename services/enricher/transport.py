@@ -1,0 +1,287 @@
+"""Faust at Kafka's speed: a transport that hands an agent one message for each fetched batch of a partition.
+
+Faust pays per message; here a message is a `Batch` of up to a thousand records. What Faust must then not do itself:
+its gap logic and its acknowledgements never see the batched topics. Only `Ledger` says what may be committed, and
+only an agent that has seen the broker's ack completes a range in it.
+
+`prev` (what was fetched before) travels with every batch. A crash or a bug that skips a range shows downstream as
+`prev` behind the head of the chain, never as a lawful hole.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+import aiokafka
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.structs import OffsetAndMetadata
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage, Message
+from mode.utils.futures import notify
+
+from services.common.errors import FatalError
+from services.common.logging import get_logger
+from services.enricher.ledger import Ledger, Range
+
+log = get_logger(__name__)
+
+
+class Batch(NamedTuple):
+    """Records of one partition in order. `prev` is the offset fetched before the first of them (-1 none); `reset`
+    says that the position was not a committed one, so that offsets before the first may have expired."""
+
+    topic: str
+    topic_id: bytes
+    partition: int
+    prev: int
+    reset: bool
+    records: list[Any]
+    range: Range
+
+
+class BatchLimits(NamedTuple):
+    """Where a batch ends: number of events, bytes of keys and values."""
+
+    events: int
+    bytes: int
+
+
+class BatchConsumer(driver.Consumer):
+    """Faust's consumer, with the records of the app's `batched_topics` handed on in batches."""
+
+    logger = logging.getLogger("faust.consumer")
+    app: Any  # a BatchApp
+    _thread: BatchConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ledger = Ledger()
+        self._cursor: dict[TP, int] = {}
+        self._epoch: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _batched(self, tp: TP) -> bool:
+        return tp.topic in self.app.batched_topics
+
+    # -- fetching
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Any]]:  # noqa: ASYNC109 - Faust's
+        fetched = await super()._getmany(active_partitions, timeout)
+        handed: dict[TP, list[Any]] = {}
+        for tp, records in fetched.items():
+            if not self._batched(tp):
+                handed[tp] = records
+            elif records:
+                handed[tp] = await self._to_batches(tp, records)
+        return handed
+
+    async def _to_batches(self, tp: TP, records: list[Any]) -> list[Batch]:
+        epoch = self._epoch.get(tp, 0)
+        topic_id = await self.app.topic_id(tp.topic)
+        prev, reset = await self._before(tp, records[0].offset, topic_id)
+        if self._epoch.get(tp, 0) != epoch:
+            return []  # revoked or sought while we asked: fetched anew from the committed position
+        self._cursor[tp] = records[-1].offset
+        now = time.monotonic()
+        batches = []
+        for part in split(records, self.app.batch_limits):
+            registered = self.ledger.register(tp, part[0].offset, part[-1].offset, now)
+            batches.append(Batch(tp.topic, topic_id, tp.partition, prev, reset, part, registered))
+            prev, reset = part[-1].offset, False
+        return batches
+
+    async def _before(self, tp: TP, first: int, topic_id: bytes) -> tuple[int, bool]:
+        """(`prev`, `reset`) of the record at offset `first`. Raises FatalError if the log went backwards."""
+        last = self._cursor.get(tp)
+        if last is None:
+            return await self._before_at_start(tp, first, topic_id)
+        if first == last + 1:
+            return last, False
+        if first <= last:
+            raise FatalError(
+                f"{tp.topic}/{tp.partition} went back from offset {last} to {first}: topic made anew?"
+            )
+        earliest = (await self.earliest_offsets(tp))[tp]
+        return last, earliest > last + 1
+
+    async def _before_at_start(self, tp: TP, first: int, topic_id: bytes) -> tuple[int, bool]:
+        committed, committed_id = await self._thread.committed(tp)
+        earliest = (await self.earliest_offsets(tp))[tp]
+        other_topic = committed_id not in ("", topic_id.hex())
+        if other_topic and first > earliest:
+            # The commit is of an earlier topic of this name: what lies before it here has never been read.
+            log.warning("topic_made_anew", topic=tp.topic, partition=tp.partition, committed=committed)
+            await self._thread.seek_to_beginning(driver.ensure_aiokafka_TP(tp))
+            self._start_anew([tp])
+        if committed is None or other_topic or first < committed:
+            self._read_offset[tp] = None  # else Faust drops offsets below the committed one
+            self._committed_offset[tp] = None
+        if committed is None or other_topic:
+            return -1, True
+        return min(committed, first) - 1, first < committed or earliest > committed
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        if not isinstance(record, Batch):
+            return super()._to_message(tp, record)
+        return ConsumerMessage(
+            record.topic,
+            record.partition,
+            record.range.first,
+            record.records[0].timestamp / 1000.0,
+            record.records[0].timestamp_type,
+            [],
+            None,
+            cast("bytes", record),
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    # -- committing: the ledger decides, Faust's own bookkeeping is left out
+
+    def ack(self, message: Message) -> bool:
+        if not self._batched(message.tp):
+            return super().ack(message)
+        message.acked = True
+        self._unacked_messages.discard(message)
+        notify(self._waiting_for_ack)
+        return False
+
+    def complete(self, batch: Batch) -> None:
+        """What the batch led to is durable: its offsets may be committed."""
+        self.ledger.complete(batch.range)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        if not self._batched(tp):
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        yield from super()._filter_tps_with_pending_acks(topics)
+        yield from cast("list[TP]", self.ledger.partitions())
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self.ledger.position(tp) if self._batched(tp) else super()._new_offset(tp)
+
+    # -- every revocation and every seek starts anew
+
+    def _start_anew(self, partitions: Iterable[TP]) -> None:
+        for tp in list(partitions):
+            self._epoch[tp] = self._epoch.get(tp, 0) + 1
+            self._cursor.pop(tp, None)
+            self.ledger.forget([tp])
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        await self.commit()  # what is done is committed while the partitions are still ours
+        self._start_anew(revoked)
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._start_anew({*assigned, *self._cursor})
+        await super().on_partitions_assigned(assigned, generation_id)
+        self.app.joined.set()
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        self._start_anew(self.assignment())
+        return await super().seek_to_committed()
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        self._start_anew(partitions)
+        await super().seek_wait(partitions)
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        self._start_anew([partition])
+        await super()._seek(partition, offset)
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread in which aiokafka runs: read_committed, bounded fetches, commits that name the topic id."""
+
+    logger = logging.getLogger("faust.consumer")
+    app: Any  # a BatchApp
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        conf = self.app.conf
+        self._assignor = self.app.assignor if self.app.tables.changelog_topics else RangePartitionAssignor
+        return aiokafka.AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            partition_assignment_strategy=[self._assignor],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_poll_records=conf.broker_max_poll_records,
+            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_max_bytes=self.app.fetch_bytes,
+            fetch_max_wait_ms=500,
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            check_crcs=conf.broker_check_crcs,
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
+        )
+
+    async def committed(self, tp: TP) -> tuple[int | None, str]:
+        """The group's committed offset, None if there is none, and the topic id (hex) that was committed with it."""
+        return cast("tuple[int | None, str]", await self.call_thread(self._committed, tp))
+
+    async def _committed(self, tp: TP) -> tuple[int | None, str]:
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - committed() leaves the metadata out
+        found = (await coordinator.fetch_committed_offsets([driver.ensure_aiokafka_TP(tp)])).get(tp)
+        return (None, "") if found is None or found.offset < 0 else (found.offset, found.metadata or "")
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        consumer = self._ensure_consumer()
+        ours = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        self.tp_last_committed_at.update(dict.fromkeys(ours, time.monotonic()))
+        named = {
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(
+                offset, self.app.topic_ids.get(tp.topic, b"").hex()
+            )
+            for tp, offset in ours.items()
+        }
+        try:
+            await consumer.commit(named)
+        except (CommitFailedError, IllegalStateError) as error:
+            # The group has rebalanced: whoever owns the partitions now reads from the last commit again, and the
+            # writer drops what it knows.
+            log.warning("commit_refused", error=str(error))
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is, the process must not go on
+            await self.crash(error)
+            return False
+        return True
+
+
+class BatchTransport(driver.Transport):
+    """Faust's transport with the consumer above."""
+
+    Consumer = BatchConsumer
+
+
+def split(records: list[Any], limits: BatchLimits) -> list[list[Any]]:
+    """The records in parts of at most `limits.events` events and, but for single larger ones, `limits.bytes`."""
+    parts: list[list[Any]] = []
+    part: list[Any] = []
+    size = 0
+    for record in records:
+        weight = max(record.serialized_key_size, 0) + max(record.serialized_value_size, 0) + 100
+        if part and (len(part) >= limits.events or size + weight > limits.bytes):
+            parts.append(part)
+            part, size = [], 0
+        part.append(record)
+        size += weight
+    if part:
+        parts.append(part)
+    return parts
