@@ -1,0 +1,218 @@
+"""Mappings: how the events of a source are recognised, and where in them stands who did what to what.
+
+`mappings/*.yaml` holds one mapping per log source; README.md there has the form. Mappings are compiled once; a mapping
+knows nothing of rules or summaries but the names that those use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from schemas.documents import DocumentError, fingerprint, read_entries, yaml_files
+from schemas.enrichment import Who
+from schemas.paths import Getter, compile_path, compile_paths
+from schemas.template import Facts, Template, sentence
+from schemas.text import plain
+
+SHIPPED = Path(__file__).parent / "mappings"
+WHO_LIMIT = 256
+"""Characters of actor, action, resource, origin and outcome."""
+NAME_LIMIT = 512
+
+_SUCCESS = frozenset(
+    {"success", "succeeded", "successful", "ok", "true", "allow", "allowed", "granted", "passed"}
+)
+_FAILURE = frozenset(
+    {"failure", "failed", "fail", "false", "error", "deny", "denied", "forbidden", "rejected"}
+)
+Test = Callable[[dict[str, Any]], bool]
+
+
+class LogSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A log source in Sigma's sense."""
+
+    product: str | None = None
+    service: str | None = None
+    category: str | None = None
+
+    def covers(self, other: LogSource) -> bool:
+        """Whether a rule for this log source is meant for events of the other."""
+        return (
+            self.product in (None, other.product)
+            and self.service in (None, other.service)
+            and self.category in (None, other.category)
+        )
+
+
+class MappingForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A mapping as it stands in YAML. Lists are fall-backs: the first path that finds something counts."""
+
+    name: str
+    recognise: list[dict[str, Any]]
+    logsource: list[LogSource]
+    source: str = ""
+    id: list[str] = []
+    type: str = ""
+    time: list[str] = []
+    actor: list[str] = []
+    action: list[str] = []
+    resource: list[str] = []
+    origin: list[str] = []
+    outcome: list[str] = []
+    error: list[str] = []
+    status: list[str] = []
+    default_outcome: str | None = None
+    summary: str
+    discriminators: list[str] = []
+    fields: dict[str, str | list[str]] = {}
+    tags: list[str] = []
+
+
+class Mapping:
+    """A compiled mapping. Raises ValueError where the form is wrong."""
+
+    def __init__(self, form: MappingForm) -> None:
+        self.name = form.name
+        self.logsources = form.logsource
+        self.discriminators = form.discriminators
+        self.fields = {name: [path] if isinstance(path, str) else path for name, path in form.fields.items()}
+        self.tags = form.tags
+        self.summary = sentence(form.summary)
+        self.recognises = _recogniser(form.recognise)
+        self.who = compile_who(form)
+        self._source = Template(form.source)
+        self._type = Template(form.type)
+        self._id = _getter(form.id)
+        self.time = _getter(form.time)
+
+    def source(self, data: dict[str, Any]) -> str:
+        """The source that a bare event has by its shape; empty if it does not tell."""
+        return self._source.compose(data, NAME_LIMIT)
+
+    def type(self, data: dict[str, Any]) -> str:
+        """The event type that a bare event has by its shape; empty if it does not tell."""
+        return self._type.compose(data, NAME_LIMIT)
+
+    def id(self, data: dict[str, Any]) -> str:
+        """The event's own id; empty if it has none."""
+        found = self._id(data)
+        return found if isinstance(found, str) else str(found) if type(found) is int else ""
+
+
+class Mappings:
+    """All mappings, in the order of their files' names."""
+
+    def __init__(self, mappings: list[Mapping], version: str) -> None:
+        self.version = version
+        self.all = mappings
+        self._tests = [(mapping.recognises, mapping) for mapping in mappings]
+
+    def recognise(self, data: dict[str, Any]) -> Mapping | None:
+        """The mapping for an event by its shape."""
+        for recognises, mapping in self._tests:
+            if recognises(data):
+                return mapping
+        return None
+
+
+def load_mappings(directory: Path = SHIPPED) -> Mappings:
+    """The mappings of a folder, by default those shipped. Raises DocumentError."""
+    files = yaml_files(directory)
+    made = []
+    for file in files:
+        for form in read_entries(file, MappingForm, "name"):
+            try:
+                made.append(Mapping(form))
+            except ValueError as error:
+                raise DocumentError(f"{file}: {form.name}: {error}") from error
+    return Mappings(made, fingerprint(files))
+
+
+def compile_who(form: Any) -> Callable[[dict[str, Any]], Facts]:
+    """A function that finds actor, action, resource, origin and outcome, each neutral and bounded. `form` has the
+    fields of that name, as MappingForm and the catalogue's entries do."""
+    actor, action, resource, origin = map(_getter, (form.actor, form.action, form.resource, form.origin))
+    outcome = _outcome(form.outcome, form.error, form.status, form.default_outcome)
+
+    def who(data: dict[str, Any]) -> Facts:
+        return Facts(
+            plain(actor(data), WHO_LIMIT),
+            plain(action(data), WHO_LIMIT),
+            plain(resource(data), WHO_LIMIT),
+            plain(origin(data), WHO_LIMIT),
+            outcome(data),
+        )
+
+    return who
+
+
+def as_who(facts: Facts) -> Who:
+    """The part of the facts that the enrichment keeps."""
+    return Who(facts.actor, facts.action, facts.resource, facts.origin, facts.outcome)
+
+
+def _nothing(_data: dict[str, Any]) -> None:
+    return None
+
+
+def _getter(paths: list[str]) -> Getter:
+    return compile_paths(paths) if paths else _nothing
+
+
+def _outcome(
+    paths: list[str], error_paths: list[str], status_paths: list[str], default: str | None
+) -> Callable[[dict[str, Any]], str | None]:
+    """`success`, `failure`, `failure: CODE`, or the event's own word for what came of it."""
+    if not (paths or error_paths or status_paths):
+        return lambda _data: default
+    stated, error, status = map(_getter, (paths, error_paths, status_paths))
+
+    def outcome(data: dict[str, Any]) -> str | None:
+        code = plain(error(data), WHO_LIMIT)
+        if code is not None:
+            return f"failure: {code}"
+        number = status(data)
+        if type(number) is int and 100 <= number <= 599:
+            return "success" if number < 400 else f"failure: {number}"
+        word = plain(stated(data), WHO_LIMIT)
+        if word is None:
+            return default
+        lower = word.lower()
+        return "success" if lower in _SUCCESS else "failure" if lower in _FAILURE else word
+
+    return outcome
+
+
+def _recogniser(alternatives: list[dict[str, Any]]) -> Test:
+    """True where every test of one alternative holds: `path: '*'` (there and not null), `path: prefix*`, `path: value`
+    or a list of values."""
+    compiled = [[_test(path, wanted) for path, wanted in tests.items()] for tests in alternatives]
+    if not all(compiled):
+        raise ValueError("recognise: an alternative without tests would take every event")
+
+    def recognises(data: dict[str, Any]) -> bool:
+        for tests in compiled:
+            for test in tests:
+                if not test(data):
+                    break
+            else:
+                return True
+        return False
+
+    return recognises
+
+
+def _test(path: str, wanted: Any) -> Test:
+    get = compile_path(path)
+    if wanted == "*":
+        return lambda data: get(data) is not None
+    if isinstance(wanted, list):
+        return lambda data: get(data) in wanted
+    if isinstance(wanted, str) and wanted.endswith("*"):
+        prefix = wanted[:-1]
+        return lambda data: isinstance(text := get(data), str) and text.startswith(prefix)
+    return lambda data: bool(get(data) == wanted)

@@ -1,0 +1,100 @@
+"""Paths into parsed JSON such as `userIdentity.sessionContext.attributes.mfaAuthenticated`, compiled once.
+
+A path goes through objects by key and through lists by every item (or by position, `sourceIPs.0`), so that it may find
+several values: those come as a list. Where a step is not there, the rest of the path is tried as one literal key, as
+is the whole path at the top: `{"a.b": 1}` is found by `a.b`, and so is `{"a": {"b.c": 1}}` by `a.b.c`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Getter = Callable[[dict[str, Any]], Any]
+"""Finds a value in an event's data; None where there is none (or a JSON null)."""
+
+_ABSENT = object()
+
+
+def compile_path(path: str) -> Getter:
+    """The accessor of one path."""
+    parts = tuple(path.split("."))
+    if len(parts) == 1:
+        return _top_level(path)
+    rests = tuple(".".join(parts[at:]) for at in range(len(parts)))
+
+    def get(data: dict[str, Any]) -> Any:
+        value: Any = data
+        for at, part in enumerate(parts):
+            if type(value) is not dict or (deeper := value.get(part)) is None:
+                found = _descend(value, parts, rests, at)
+                if found is _ABSENT and at:
+                    return data.get(path)
+                return None if found is _ABSENT else found
+            value = deeper
+        return value
+
+    return get
+
+
+def compile_paths(paths: Sequence[str]) -> Getter:
+    """The accessor of the first of several paths that finds something."""
+    getters = [compile_path(path) for path in paths]
+    if len(getters) == 1:
+        return getters[0]
+
+    def get(data: dict[str, Any]) -> Any:
+        for getter in getters:
+            value = getter(data)
+            if value is not None and value != "":
+                return value
+        return None
+
+    return get
+
+
+def compile_presence(path: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether a path is there at all, with whatever value, a JSON null too."""
+    parts = tuple(path.split("."))
+    rests = tuple(".".join(parts[at:]) for at in range(len(parts)))
+
+    def there(data: dict[str, Any]) -> bool:
+        return path in data or _descend(data, parts, rests, 0) is not _ABSENT
+
+    return there
+
+
+def _top_level(key: str) -> Getter:
+    def get(data: dict[str, Any]) -> Any:
+        return data.get(key)
+
+    return get
+
+
+def _descend(value: Any, parts: tuple[str, ...], rests: tuple[str, ...], at: int) -> Any:
+    """The value below `value` by parts[at:], or _ABSENT."""
+    for here in range(at, len(parts)):
+        if type(value) is dict:
+            deeper = value.get(parts[here], _ABSENT)
+            if deeper is _ABSENT:
+                return value.get(rests[here], _ABSENT)
+            value = deeper
+        elif type(value) is list:
+            return _among(value, parts, rests, here)
+        else:
+            return _ABSENT
+    return value
+
+
+def _among(items: list[Any], parts: tuple[str, ...], rests: tuple[str, ...], at: int) -> Any:
+    if parts[at].isdecimal():
+        position = int(parts[at])
+        return _descend(items[position], parts, rests, at + 1) if position < len(items) else _ABSENT
+    found: list[Any] = []
+    for item in items:
+        value = _descend(item, parts, rests, at)
+        if type(value) is list:
+            found.extend(value)
+        elif value is not _ABSENT:
+            found.append(value)
+    return found or _ABSENT
