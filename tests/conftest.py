@@ -1,0 +1,223 @@
+"""Real parts for the tests: one broker and one PostgreSQL for each xdist worker, started at first use.
+
+REQUIRE_INFRA=1 turns every skip into a failure, but for "not run: no data", which is counted apart.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from deploy.local import processes
+from deploy.local.artifacts import kafka_jars
+from deploy.local.java import java
+from deploy.local.kafka import Broker
+from deploy.local.ports import free_port
+from deploy.local.postgres import Database, execute, run_async, stop_database
+from deploy.local.postgres_programs import find_programs
+from services.common.kafka import admin_client, create_topics
+from services.common.settings import KafkaSettings
+from tests.service_process import ROOT, ServiceProcess
+
+NO_DATA = "not run: no data"
+PASSWORDS = {role: f"{role}-secret" for role in ("piperoll_writer", "piperoll_sealer", "piperoll_reporter")}
+_TEMPLATE = "piperoll_template"
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that another user can enter, since PostgreSQL does not run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="piperoll-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def broker(open_folder: Path) -> Iterator[str]:
+    """The address of a real broker."""
+    kafka = Broker(open_folder / "kafka", free_port(), free_port(), java(), kafka_jars(print), profile="fast")
+    handle = kafka.start()
+    try:
+        kafka.wait_ready(handle)
+        yield kafka.address
+    finally:
+        processes.stop(handle, grace=10)
+
+
+@pytest.fixture
+def kafka(broker: str, request: pytest.FixtureRequest) -> Iterator[KafkaSettings]:
+    """Settings with a topic prefix of its own, and the topics made. Parametrise indirectly with a dict to change
+    fields of the settings: `@pytest.mark.parametrize("kafka", [{"partitions": 1}], indirect=True)`."""
+    changes = getattr(request, "param", {})
+    fields = {
+        "bootstrap_servers": broker,
+        "topic_prefix": f"t{uuid4().hex[:10]}",
+        "partitions": 3,
+        "session_timeout_ms": 3000,
+    }
+    settings = KafkaSettings(**(fields | changes))
+    create_topics(settings)
+    yield settings
+    admin = admin_client(settings, "tests")
+    try:
+        admin.delete_topics([name for name in admin.list_topics() if settings.topic_prefix in name])
+    finally:
+        admin.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(open_folder: Path) -> Iterator[str]:
+    """The superuser's address of a real PostgreSQL."""
+    server = Database(open_folder / "postgres", free_port(), find_programs(), "super-secret", fast=True)
+    handle = server.start()
+    try:
+        server.wait_ready(handle)
+        yield server.dsn()
+    finally:
+        stop_database(handle, grace=10)
+
+
+@dataclass(frozen=True)
+class TestDatabase:
+    """A migrated database; each address holds the password of its role."""
+
+    __test__ = False
+
+    name: str
+    admin_dsn: str
+    writer_dsn: str
+    reporter_dsn: str
+    sealer_dsn: str
+
+
+def _migrate(dsn: str) -> None:
+    from services.writer.migrate import migrate  # noqa: PLC0415 - tests without a database need none of it
+
+    outcome = migrate(dsn, PASSWORDS)
+    if inspect.isawaitable(outcome):
+
+        async def finish() -> None:
+            await outcome
+
+        run_async(finish())
+
+
+@pytest.fixture(scope="session")
+def database_template(postgres_server: str) -> str:
+    """The name of a database that is migrated once and copied for each test."""
+    execute(postgres_server, f"CREATE DATABASE {_TEMPLATE}")
+    _migrate(_address(postgres_server, _TEMPLATE))
+    return _TEMPLATE
+
+
+def _address(server: str, database: str, role: str | None = None) -> str:
+    """The address of a database on `server`, for the superuser or a role."""
+    credentials, _, rest = server.removeprefix("postgresql://").rpartition("@")
+    if role is not None:
+        credentials = f"{role}:{PASSWORDS[role]}"
+    return f"postgresql://{credentials}@{rest.partition('/')[0]}/{database}"
+
+
+@pytest.fixture
+def database(postgres_server: str, database_template: str) -> Iterator[TestDatabase]:
+    """A migrated, empty database of its own."""
+    name = f"t{uuid4().hex[:10]}"
+    execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE {database_template}")
+    yield TestDatabase(
+        name,
+        _address(postgres_server, name),
+        _address(postgres_server, name, "piperoll_writer"),
+        _address(postgres_server, name, "piperoll_reporter"),
+        _address(postgres_server, name, "piperoll_sealer"),
+    )
+    execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def start_service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
+    """`start_service(name, *arguments, **variables)`: a service with the settings of this test's broker and database.
+    A database is made only for those that need one. All end with the test, whatever state they are in."""
+    started: list[ServiceProcess] = []
+
+    def start(name: str, *arguments: str, **variables: str) -> ServiceProcess:
+        port = str(free_port())
+        settings = {"HEALTH_PORT": port, "INGEST_PORT": port} | _kafka_variables(
+            request.getfixturevalue("kafka")
+        )
+        role = {"writer": "writer_dsn", "reporter": "reporter_dsn"}.get(name)
+        if role is not None and "DATABASE_URL" not in variables:
+            settings["DATABASE_URL"] = getattr(request.getfixturevalue("database"), role)
+        log = tmp_path / f"{name}-{len(started)}.log"
+        started.append(ServiceProcess(name, arguments, settings | variables, log))
+        return started[-1]
+
+    yield start
+    for service in started:
+        service.end()
+
+
+def _kafka_variables(settings: KafkaSettings) -> dict[str, str]:
+    variables = settings.model_dump(by_alias=True, exclude_unset=True)
+    return {name: str(value) for name, value in variables.items()}
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real events that lies beside the project, where there is one."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(NO_DATA)
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What uses the real events is marked `data`."""
+    for item in items:
+        if "shared_data" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.data)
+
+
+def _must_not_skip(report: pytest.TestReport | pytest.CollectReport) -> bool:
+    return (
+        report.skipped
+        and os.environ.get("REQUIRE_INFRA") == "1"
+        and not hasattr(report, "wasxfail")
+        and NO_DATA not in str(report.longrepr)
+    )
+
+
+def _fail_instead(report: pytest.TestReport | pytest.CollectReport) -> None:
+    report.outcome = "failed"
+    report.longrepr = f"REQUIRE_INFRA=1, but this was skipped: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if _must_not_skip(report):
+        _fail_instead(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    report = yield
+    if _must_not_skip(report):
+        _fail_instead(report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Tests without data are counted apart from other skips."""
+    without = [report for report in terminalreporter.getreports("skipped") if NO_DATA in str(report.longrepr)]
+    if without:
+        terminalreporter.write_line(f"{len(without)} {NO_DATA} (../shared/data is absent)")

@@ -1,0 +1,95 @@
+"""A service under test: `python -m services.<name>` as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from deploy.local import processes
+
+ROOT = Path(__file__).parent.parent
+_TAKEN_FROM_US = (
+    "KAFKA_",
+    "TOPIC_",
+    "PG_",
+    "DATABASE_URL",
+    "OPENAI_",
+    "AZURE_",
+    "PIPEROLL_",
+    "HEALTH_",
+    "INGEST_",
+)
+
+
+class ServiceProcess:
+    """Started at once; what it prints goes to a file. `pid`, `port` (of /readyz), `url`."""
+
+    def __init__(
+        self, name: str, arguments: tuple[str, ...], variables: Mapping[str, str], log: Path
+    ) -> None:
+        self.name = name
+        self.log_file = log
+        self.port = int(variables["HEALTH_PORT"])
+        self.url = f"http://127.0.0.1:{self.port}"
+        inherited = {n: text for n, text in os.environ.items() if not n.startswith(_TAKEN_FROM_US)}
+        self.handle = processes.start(
+            [sys.executable, "-m", f"services.{name}", *arguments],
+            log=log,
+            environ=inherited | {"PYTHONUNBUFFERED": "1", "LOG_FORMAT": "json"} | dict(variables),
+            folder=ROOT,
+        )
+        self.pid = self.handle.pid
+
+    def wait_ready(self, timeout: float = 40.0) -> ServiceProcess:
+        """Until /readyz says 200. Fails with the log where the process ends or takes longer."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                answer = httpx.get(f"{self.url}/readyz", timeout=2)
+                wrong = None if answer.status_code == 200 else answer.text.strip()
+            except httpx.HTTPError as error:
+                wrong = repr(error)
+            if wrong is None:
+                return self
+            ended = processes.exit_status(self.handle)
+            if ended is not None:
+                raise AssertionError(f"{self.name} ended with {ended} before it was ready:\n{self.log()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{self.name} is not ready after {timeout} s ({wrong}):\n{self.log()}")
+            time.sleep(0.05)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal; does not wait."""
+        if processes.exit_status(self.handle) is None:
+            os.kill(self.pid, number)
+
+    def wait(self, timeout: float = 30.0) -> int:
+        """Waits for its end; returns the exit status (negative: ended by that signal)."""
+        return processes.wait(self.handle, timeout)
+
+    def stop(self, timeout: float = 30.0) -> int:
+        """SIGTERM, then waits; the exit status."""
+        self.signal(signal.SIGTERM)
+        return self.wait(timeout)
+
+    def kill(self) -> int:
+        """SIGKILL, then waits."""
+        self.signal(signal.SIGKILL)
+        return self.wait(10)
+
+    def end(self) -> None:
+        """Whatever state it is in (stopped by SIGSTOP too): it and its children are gone after this."""
+        if processes.exit_status(self.handle) is None:
+            os.kill(self.pid, signal.SIGCONT)
+            processes.stop(self.handle, grace=5)
+        self.wait(10)
+
+    def log(self) -> str:
+        """All that it has printed."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
