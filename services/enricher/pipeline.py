@@ -111,7 +111,7 @@ class Pipeline:
         dead = _Outgoing(self._producer, self._topics.dead_letters, batch.partition)
         replies: list[bytes] = []
         salts = os.urandom(2 * SALT_BYTES * len(batch.records))
-        prev, flags = batch.prev, FLAG_RESET if batch.reset else 0
+        prev, flags, poisoned = batch.prev, FLAG_RESET if batch.reset else 0, 0
         for at, record in enumerate(batch.records):
             payload_salt = salts[at * 64 : at * 64 + 32]
             timestamp = ABSENT if record.timestamp is None or record.timestamp < 0 else record.timestamp
@@ -133,11 +133,10 @@ class Pipeline:
             if token is not None:
                 replies.append(_reply(token, result))
             prev, flags = record.offset, 0
-            self._count(result)
+            poisoned += result.kind == Kind.POISON
+        self._metrics.events.labels("poison").inc(poisoned)
+        self._metrics.events.labels("event").inc(len(batch.records) - poisoned)
         return [*await enriched.flush(), *await dead.flush()], replies
-
-    def _count(self, result: Enriched) -> None:
-        self._metrics.events.labels("poison" if result.kind == Kind.POISON else "event").inc()
 
     async def _reply(self, replies: list[bytes]) -> None:
         """A lost reply costs a caller its 200 (it gets a 202 instead), never an event: so it is only counted."""
