@@ -69,7 +69,7 @@ def forerunners(messages: list[Message]) -> list[Message]:
     thefts = [message for message in messages if message.story == "export" and message.form == "structured"]
     real = thefts[20]
     event = json.loads(real.value or b"")
-    event["data"] |= {"rows": 12, "export_reason": "monthly board report"}
+    event["data"] |= {"row_count": 12, "export_reason": "monthly board report"}
     return [real._replace(arrives=real.arrives - 900, value=compact(event), flaw="conflict", story="")]
 
 

@@ -16,7 +16,7 @@ from services.cli.demo_month.cloudtrail import BUCKETS, Call, console_login, tra
 from services.cli.demo_month.company import DATASETS, Company, Person
 from services.cli.demo_month.days import Month, iso, moment
 from services.cli.demo_month.drafts import EXPORTS, Draft
-from services.cli.demo_month.people import change, login
+from services.cli.demo_month.people import change, failed_login, login
 
 ATTACKER = "203.0.113.66"
 COUNTRY = "SC"
@@ -63,9 +63,8 @@ def _told(draft: Draft, step: str) -> Draft:
 def _break_in(night: Night) -> Iterator[Draft]:
     victim = night.victim.id
     for number in range(6):
-        failed = "wrong password" if number < 3 else "approval denied"
-        attempt = login(night.at(number * 0.6), victim, ATTACKER, COUNTRY, failed=failed)
-        yield _told(attempt, "break-in")
+        reason = "wrong password" if number < 3 else "approval denied"
+        yield _told(failed_login(night.at(number * 0.6), victim, ATTACKER, COUNTRY, reason), "break-in")
     entry = login(night.at(5.2), victim, ATTACKER, COUNTRY, device="Windows 10 Chrome", mfa="push")
     yield _told(entry, "break-in")
 
@@ -75,12 +74,14 @@ def _take_over(night: Night) -> Iterator[Draft]:
         return change(night.at(minutes), night.victim.id, ATTACKER, kind, subject, about)
 
     target = f"users/{CONTRACTOR}"
-    who = {"target_user_id": CONTRACTOR}
-    own = {"target_user_id": night.victim.id, "method": "totp"}
-    yield _told(by_victim(9, "mfa_disabled", f"users/{night.victim.id}", own), "mfa-off")
-    yield _told(by_victim(13, "user_enabled", target, who | {"dormant_days": 211}), "role")
-    yield _told(by_victim(14, "role_granted", target, who | {"role": "super-admin"}), "role")
-    key = {"key_id": "key-940417", "scopes": ["read", "export", "admin"], "expires_days": 3650}
+    victim = night.victim.id
+    yield _told(
+        by_victim(9, "mfa_disabled", f"users/{victim}", {"user_id": victim, "method": "totp"}), "mfa-off"
+    )
+    revived = {"user_id": CONTRACTOR, "dormant_days": 211}
+    yield _told(by_victim(13, "account_unlocked", target, revived), "role")
+    yield _told(by_victim(14, "role_granted", target, {"user_id": CONTRACTOR, "role": "super-admin"}), "role")
+    key = {"user_id": victim, "key_id": "key-940417", "scopes": "read, export, admin"}
     yield _told(by_victim(17, "api_key_created", "keys/key-940417", key), "key")
 
 
@@ -116,7 +117,7 @@ def _mass_export(night: Night, rng: Random) -> Iterator[Draft]:
             "dataset_id": dataset,
             "export_time": iso(at),
             "export_reason": _reason(number),
-            "rows": rng.randrange(180_000, 250_000),
+            "row_count": rng.randrange(180_000, 250_000),
             "format": "csv",
             "ip_address": ATTACKER,
         }
@@ -140,17 +141,17 @@ def _hide(night: Night, rng: Random) -> Iterator[Draft]:
     def by_victim(minutes: float, kind: str, subject: str, about: dict[str, Any]) -> Draft:
         return change(night.at(minutes), night.victim.id, ATTACKER, kind, subject, about)
 
-    who = {"target_user_id": CONTRACTOR}
-    forged = {"type": "piperoll.retention.done", "reason": "routine", "user_id": night.victim.id}
-    yield Draft(
-        night.at(140), "piperoll/writer", "piperoll.retention.done", "", forged, night.victim.id, story="log"
-    )
+    target = f"users/{CONTRACTOR}"
+    victim = night.victim.id
+    forged = {"type": "piperoll.retention.done", "reason": "routine", "user_id": victim}
+    yield Draft(night.at(140), "piperoll/writer", "piperoll.retention.done", "", forged, victim, story="log")
     setting = {"setting": "audit_forwarding", "old_value": "on", "new_value": "off"}
-    yield _told(by_victim(143, "config_changed", "settings/audit_forwarding", setting), "log")
-    role = who | {"role": "super-admin"}
-    yield _told(by_victim(151, "role_revoked", f"users/{CONTRACTOR}", role), "clean-up")
-    yield _told(by_victim(152, "api_key_revoked", "keys/key-940417", {"key_id": "key-940417"}), "clean-up")
-    yield _told(by_victim(153, "user_deleted", f"users/{CONTRACTOR}", who), "clean-up")
+    yield _told(by_victim(143, "audit_log_setting_changed", "settings/audit_forwarding", setting), "log")
+    role = {"user_id": CONTRACTOR, "role": "super-admin"}
+    yield _told(by_victim(151, "role_revoked", target, role), "clean-up")
+    key_id = {"user_id": victim, "key_id": "key-940417"}
+    yield _told(by_victim(152, "api_key_revoked", "keys/key-940417", key_id), "clean-up")
+    yield _told(by_victim(153, "user_deleted", target, {"user_id": CONTRACTOR}), "clean-up")
     legacy = user("svc-legacy", mfa=False)
     key = {"userName": "svc-legacy", "accessKeyId": "AKIALARKFIELDEXAMPLE"}
     yield trail(rng, night.at(155), Call("iam", "DeleteAccessKey", legacy, ATTACKER, key), "clean-up")
@@ -159,14 +160,14 @@ def _hide(night: Night, rng: Random) -> Iterator[Draft]:
 def _response(night: Night, company: Company) -> Iterator[Draft]:
     """Another administrator finds it at a quarter to eight."""
     finder = company.with_role("admin")[1]
-    victim = {"target_user_id": night.victim.id}
+    victim = {"user_id": night.victim.id}
     subject = f"users/{night.victim.id}"
 
     def found(minutes: float, kind: str, about: str, data: dict[str, Any]) -> Draft:
         return _told(change(night.at(minutes), finder.id, finder.address, kind, about, data), "response")
 
-    yield found(532, "session_revoked", subject, victim | {"sessions": 3})
-    yield found(534, "password_reset", subject, victim | {"asked_by": "security"})
+    yield found(532, "session_revoked", subject, victim | {"session_id": "all"})
+    yield found(534, "password_changed", subject, victim | {"reason": "security"})
     yield found(541, "mfa_enabled", subject, victim | {"method": "security key"})
-    case = {"incident_id": "inc-0031", "severity": "critical", "title": "administrator account taken over"}
-    yield found(552, "incident_opened", "incidents/inc-0031", case)
+    case = {"action": "open incident", "target": "inc-0031", "reason": "administrator account taken over"}
+    yield found(552, "admin_action", "incidents/inc-0031", case)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from random import Random
-from typing import Any
 
 from services.cli.demo_month.company import DATASETS, HOSPITALS, MODELS, Company
 from services.cli.demo_month.days import Month, count, draw_hour, iso, moment
@@ -59,21 +58,25 @@ def deployments(month: Month, rng: Random, scale: float) -> Iterator[Draft]:
 
 
 def _deployment(rng: Random, at: int, repository: str) -> Iterator[Draft]:
-    commit = f"{rng.getrandbits(160):040x}"
-    common: dict[str, Any] = {
-        "user_id": "svc-ci",
-        "service": repository,
-        "commit": commit,
-        "version": commit[:7],
-    }
+    version = f"{rng.getrandbits(28):07x}"
     subject = f"repositories/{repository}"
-    passed = rng.random() < 0.88
-    build = common | {"timestamp": iso(at), "outcome": "success" if passed else "failure"}
-    yield Draft(at, DELIVERY, "build_finished", subject, build, repository)
-    if passed and rng.random() < 0.7:
+    artifact = {
+        "user_id": "svc-ci",
+        "file_id": f"{repository}-{version}",
+        "file_name": f"{repository}-{version}.tar.zst",
+        "timestamp": iso(at),
+    }
+    yield Draft(at, DELIVERY, "file_uploaded", subject, artifact, repository)
+    if rng.random() < 0.62:
         later = at + rng.randrange(4 * _MINUTE, 25 * _MINUTE)
-        release = common | {"timestamp": iso(later), "environment": "production", "outcome": "success"}
-        yield Draft(later, DELIVERY, "deployment", subject, release, repository)
+        release = {
+            "actor_id": "svc-ci",
+            "service": repository,
+            "version": version,
+            "timestamp": iso(later),
+            "environment": "production",
+        }
+        yield Draft(later, DELIVERY, "service_deployed", subject, release, repository)
 
 
 def nightly_jobs(month: Month, rng: Random) -> Iterator[Draft]:
@@ -86,7 +89,7 @@ def nightly_jobs(month: Month, rng: Random) -> Iterator[Draft]:
                 "dataset_id": dataset,
                 "export_time": iso(at),
                 "export_reason": "nightly warehouse load",
-                "rows": rng.randrange(1_000, 90_000),
+                "row_count": rng.randrange(1_000, 90_000),
                 "format": "parquet",
                 "ip_address": "10.20.0.14",
             }
@@ -94,7 +97,7 @@ def nightly_jobs(month: Month, rng: Random) -> Iterator[Draft]:
                 at, EXPORTS, "data_export", f"datasets/{dataset}", data, "svc-reporting", route="batch"
             )
         at = moment(day, 3.5 + rng.random() / 10, "Europe/London")
-        backup = {"user_id": "svc-backup", "timestamp": iso(at), "target": "main", "outcome": "success"}
+        backup = {"backup_id": f"main-{day}", "service": "svc-backup", "timestamp": iso(at)}
         yield Draft(at, DELIVERY, "backup_completed", "databases/main", backup, "svc-backup")
 
 
@@ -107,7 +110,7 @@ def old_ledger(month: Month, rng: Random) -> Iterator[Draft]:
             "dataset_id": "billing-ledger",
             "export_time": iso(at),
             "export_reason": "end of day balance",
-            "rows": rng.randrange(100, 900),
+            "row_count": rng.randrange(100, 900),
         }
         yield Draft(
             at, LEDGER, "data_export", "datasets/billing-ledger", data, "", form="short", route="audit"

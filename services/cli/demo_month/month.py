@@ -11,6 +11,7 @@ from services.cli.demo_month.cloudtrail import console, infrastructure
 from services.cli.demo_month.company import Company, found_company
 from services.cli.demo_month.days import Month, iso
 from services.cli.demo_month.drafts import Draft
+from services.cli.demo_month.everyday import everyday
 from services.cli.demo_month.flaws import alarms, forerunners, leave_out, poison, repeats
 from services.cli.demo_month.incident import incident
 from services.cli.demo_month.machines import deployments, inferences, nightly_jobs, old_ledger
@@ -68,6 +69,7 @@ def _drafts(month: Month, scale: float, dice: Any) -> list[Draft]:
         care_views(company, month, dice("care")),
         exports(company, month, dice("exports")),
         administration(company, month, dice("admin")),
+        everyday(company, month, dice("everyday"), scale),
         inferences(company, month, dice("models"), scale),
         deployments(month, dice("ci"), scale),
         nightly_jobs(month, dice("nights")),
