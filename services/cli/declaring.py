@@ -1,0 +1,36 @@
+"""The declaration of a back-fill: an own event, so that whoever reads the record later knows why old events came late."""
+
+from __future__ import annotations
+
+from getpass import getuser
+from typing import Any
+
+from services.cli.demo_month.days import iso
+from services.cli.demo_month.messages import compact
+from services.cli.producing import Outgoing
+from services.common.clock import Clock, system_clock
+
+TYPE = "piperoll.backfill.declared"
+SOURCE = "piperoll/emit"
+
+
+def declaration(identifier: str, about: dict[str, Any], clock: Clock = system_clock) -> Outgoing:
+    """The message for audit.system: who declares what, when. `about` has at least `reason`."""
+    event = {
+        "specversion": "1.0",
+        "id": identifier,
+        "source": SOURCE,
+        "type": TYPE,
+        "time": iso(clock() // 1000),
+        "datacontenttype": "application/json",
+        "data": {"by": _who()} | about,
+    }
+    return Outgoing(None, compact(event), [])
+
+
+def _who() -> str:
+    """The name of the user at this machine, as the system gives it."""
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        return "unknown"
