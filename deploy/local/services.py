@@ -1,0 +1,56 @@
+"""The services that the local stack runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+
+@dataclass(frozen=True)
+class Service:
+    """`python -m module *arguments`; `port` is where it serves /readyz (ingest: its API), `role` its PostgreSQL role."""
+
+    name: str
+    module: str
+    arguments: tuple[str, ...]
+    port: int
+    port_variable: str = "HEALTH_PORT"
+    role: str | None = None
+    needs: tuple[str, ...] = ()
+    """It runs where one of these variables is set; always where there are none."""
+
+
+SERVICES = (
+    Service("ingest", "services.ingest", (), 8080, port_variable="INGEST_PORT"),
+    Service("enricher", "services.enricher", (), 8081),
+    Service("writer", "services.writer", (), 8082, role="piperoll_writer"),
+    Service(
+        "annotator",
+        "services.enricher",
+        ("annotator",),
+        8083,
+        needs=("OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT"),
+    ),
+)
+RUNNABLE = ("ingest", "enricher", "annotator", "writer", "reporter")
+"""What `piperoll run` takes."""
+
+
+def service_named(name: str) -> Service:
+    """The service `name`: one of RUNNABLE."""
+    found = {service.name: service for service in SERVICES}
+    return found.get(name) or Service(name, f"services.{name}", (), 8084, role=f"piperoll_{name}")
+
+
+def wanted_services(variables: Mapping[str, str]) -> list[Service]:
+    """Those that `up` starts under these variables. A secret may come as NAME_FILE."""
+    return [
+        service
+        for service in SERVICES
+        if find_spec(f"{service.module}.__main__") is not None  # TEMPORARY: until all services exist
+        and (
+            not service.needs
+            or any(variables.get(name) or variables.get(f"{name}_FILE") for name in service.needs)
+        )
+    ]
