@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 
 from schemas.documents import DocumentError, fingerprint, read_entries, yaml_files
-from schemas.mapping import compile_who
-from schemas.paths import compile_paths
+from schemas.mapping import compile_getter, compile_who
 from schemas.template import sentence
 
 SHIPPED = Path(__file__).parent / "catalog"
 TAG_INCOMPLETE = "catalog:incomplete"
 TAG_UNKNOWN = "catalog:unknown"
+CATALOG = "catalog"
+"""The log source of events whose type is in the catalogue."""
 
 
 class CatalogForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -46,6 +47,8 @@ class CatalogForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class CatalogEntry:
     """A compiled event type. Raises ValueError where the form is wrong."""
 
+    log_source = CATALOG
+
     def __init__(self, form: CatalogForm) -> None:
         if not form.event or len(form.event) > 256:
             raise ValueError("event: a name of 1 to 256 characters")
@@ -56,7 +59,7 @@ class CatalogEntry:
         self.sensitive = frozenset(form.sensitive)
         self.summary = sentence(form.summary or _default_summary(form), self.sensitive)
         self.who = compile_who(form)
-        self.time = compile_paths(form.time) if form.time else None
+        self.time = compile_getter(form.time)
 
     def missing(self, data: Any) -> list[str]:
         """The required fields that are absent or null in an event's data."""

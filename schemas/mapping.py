@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from schemas.documents import DocumentError, fingerprint, read_entries, yaml_files
-from schemas.enrichment import Who
 from schemas.paths import Getter, compile_path, compile_paths
 from schemas.template import Facts, Template, sentence
 from schemas.text import plain
@@ -22,6 +21,9 @@ SHIPPED = Path(__file__).parent / "mappings"
 WHO_LIMIT = 256
 """Characters of actor, action, resource, origin and outcome."""
 NAME_LIMIT = 512
+
+UNKNOWN = "unknown"
+"""The log source of events that neither catalogue nor mappings know, and the name of whatever has none."""
 
 _SUCCESS = frozenset(
     {"success", "succeeded", "successful", "ok", "true", "allow", "allowed", "granted", "passed"}
@@ -76,7 +78,7 @@ class Mapping:
     """A compiled mapping. Raises ValueError where the form is wrong."""
 
     def __init__(self, form: MappingForm) -> None:
-        self.name = form.name
+        self.log_source = form.name
         self.logsources = form.logsource
         self.discriminators = form.discriminators
         self.fields = {name: [path] if isinstance(path, str) else path for name, path in form.fields.items()}
@@ -86,14 +88,14 @@ class Mapping:
         self.who = compile_who(form)
         self._source = Template(form.source)
         self._type = Template(form.type)
-        self._id = _getter(form.id)
-        self.time = _getter(form.time)
+        self._id = compile_getter(form.id)
+        self.time = compile_getter(form.time)
 
     def source(self, data: dict[str, Any]) -> str:
         """The source that a bare event has by its shape; empty if it does not tell."""
         return self._source.compose(data, NAME_LIMIT)
 
-    def type(self, data: dict[str, Any]) -> str:
+    def event_type(self, data: dict[str, Any]) -> str:
         """The event type that a bare event has by its shape; empty if it does not tell."""
         return self._type.compose(data, NAME_LIMIT)
 
@@ -132,35 +134,58 @@ def load_mappings(directory: Path = SHIPPED) -> Mappings:
     return Mappings(made, fingerprint(files))
 
 
-def compile_who(form: Any) -> Callable[[dict[str, Any]], Facts]:
-    """A function that finds actor, action, resource, origin and outcome, each neutral and bounded. `form` has the
-    fields of that name, as MappingForm and the catalogue's entries do."""
-    actor, action, resource, origin = map(_getter, (form.actor, form.action, form.resource, form.origin))
+class WhoReader(Protocol):
+    """Finds who did what to what. Where the data names no action, it is the event's type; no resource: its subject."""
+
+    def __call__(
+        self, data: dict[str, Any], event_type: str = "", source: str = "", subject: str | None = None
+    ) -> Facts: ...
+
+
+class WhoForm(Protocol):
+    """What a mapping and an entry of the catalogue have in common."""
+
+    actor: list[str]
+    action: list[str]
+    resource: list[str]
+    origin: list[str]
+    outcome: list[str]
+    error: list[str]
+    status: list[str]
+    default_outcome: str | None
+
+
+def compile_who(form: WhoForm) -> WhoReader:
+    """A function that finds actor, action, resource, origin and outcome, each neutral and bounded."""
+    actor, action, resource, origin = map(
+        compile_getter, (form.actor, form.action, form.resource, form.origin)
+    )
     outcome = _outcome(form.outcome, form.error, form.status, form.default_outcome)
 
-    def who(data: dict[str, Any]) -> Facts:
+    def who(
+        data: dict[str, Any], event_type: str = "", source: str = "", subject: str | None = None
+    ) -> Facts:
         return Facts(
             plain(actor(data), WHO_LIMIT),
-            plain(action(data), WHO_LIMIT),
-            plain(resource(data), WHO_LIMIT),
+            plain(action(data), WHO_LIMIT) or plain(event_type, WHO_LIMIT),
+            plain(resource(data), WHO_LIMIT) or plain(subject, WHO_LIMIT),
             plain(origin(data), WHO_LIMIT),
             outcome(data),
+            event_type,
+            source,
+            subject,
         )
 
     return who
 
 
-def as_who(facts: Facts) -> Who:
-    """The part of the facts that the enrichment keeps."""
-    return Who(facts.actor, facts.action, facts.resource, facts.origin, facts.outcome)
+def compile_getter(paths: list[str]) -> Getter:
+    """The accessor of the first of some paths that finds something; without paths it finds nothing."""
+    return compile_paths(paths) if paths else _nothing
 
 
 def _nothing(_data: dict[str, Any]) -> None:
     return None
-
-
-def _getter(paths: list[str]) -> Getter:
-    return compile_paths(paths) if paths else _nothing
 
 
 def _outcome(
@@ -169,7 +194,7 @@ def _outcome(
     """`success`, `failure`, `failure: CODE`, or the event's own word for what came of it."""
     if not (paths or error_paths or status_paths):
         return lambda _data: default
-    stated, error, status = map(_getter, (paths, error_paths, status_paths))
+    stated, error, status = map(compile_getter, (paths, error_paths, status_paths))
 
     def outcome(data: dict[str, Any]) -> str | None:
         code = plain(error(data), WHO_LIMIT)
@@ -216,3 +241,31 @@ def _test(path: str, wanted: Any) -> Test:
         prefix = wanted[:-1]
         return lambda data: isinstance(text := get(data), str) and text.startswith(prefix)
     return lambda data: bool(get(data) == wanted)
+
+
+GENERIC = Mapping(
+    MappingForm(
+        name=UNKNOWN,
+        recognise=[],
+        logsource=[],
+        actor=[
+            "actor_id",
+            "user_id",
+            "actor",
+            "user",
+            "username",
+            "user_name",
+            "email",
+            "principal",
+            "account_id",
+        ],
+        action=["action", "operation", "event_name", "method"],
+        resource=["resource", "resource_id", "object_id", "target", "target_id", "file", "path"],
+        origin=["ip_address", "source_ip", "client_ip", "ip", "remote_addr"],
+        outcome=["outcome", "result", "success"],
+        error=["error_code", "error"],
+        time=["timestamp", "event_time", "time", "@timestamp"],
+        summary="[{@actor}: ]event {@type}[ on {@resource}] of {@source}",
+    )
+)
+"""For events that neither catalogue nor mappings know: the names that applications commonly use."""

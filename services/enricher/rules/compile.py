@@ -1,0 +1,208 @@
+"""A Sigma condition as one Python function, and what an event must equal for it to be true at all.
+
+The function's source is put together from fixed pieces and the names of constants, and compiled once per rule and log
+source; values of rules never become source text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from sigma.conditions import (
+    ConditionAND,
+    ConditionFieldEqualsValueExpression,
+    ConditionNOT,
+    ConditionOR,
+    ConditionValueExpression,
+)
+from sigma.types import (
+    SigmaCompareExpression,
+    SigmaExists,
+    SigmaExpansion,
+    SigmaFieldReference,
+    SigmaNull,
+    SigmaType,
+)
+
+from schemas.events import Event
+from services.enricher.rules.fields import Fields
+from services.enricher.rules.texts import RuleError, TextCheck, text_check
+from services.enricher.rules.values import HAYSTACK, compares, loose, same
+
+Predicate = Callable[[dict[str, Any], Event], bool]
+Needed = dict[str, frozenset[str]]
+"""By field, the texts (in lower case) of which an event must have one; without an entry, anything may match."""
+
+_OPERATORS = {"LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}
+
+
+class Compiled(NamedTuple):
+    """A rule's conditions, compiled for one log source."""
+
+    predicate: Predicate
+    needed: Needed
+
+
+def compile_conditions(conditions: Iterable[Any], fields: Fields) -> Compiled:
+    """The predicate of a rule: true where one of its conditions is. Raises RuleError."""
+    compiler = _Compiler(fields)
+    pieces = [compiler.condition(condition) for condition in conditions]
+    if not pieces:
+        raise RuleError("no condition")
+    joined = _either(pieces)
+    return Compiled(compiler.function(f"bool({joined.source})", "d, e"), joined.needed)
+
+
+class _Piece(NamedTuple):
+    source: str
+    needed: Needed
+
+
+class _Compiler:
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+        self._names: dict[str, Any] = {"loose": loose, "type": type, "str": str, "bool": bool, "any": any}
+
+    def function(self, expression: str, arguments: str) -> Any:
+        source = f"lambda {arguments}: {expression}"
+        try:
+            return eval(source, {"__builtins__": {}} | self._names)  # noqa: S307 - fixed pieces and constants' names
+        except (SyntaxError, RecursionError, MemoryError) as error:
+            raise RuleError(f"too deeply nested to compile: {error}") from None
+
+    def condition(self, node: Any) -> _Piece:
+        if isinstance(node, ConditionAND):
+            return _both([self.condition(child) for child in node.args])
+        if isinstance(node, ConditionOR):
+            return self._or(node.args)
+        if isinstance(node, ConditionNOT):
+            return _Piece(f"(not {self.condition(node.args[0]).source})", {})
+        if isinstance(node, ConditionFieldEqualsValueExpression):
+            return self._field(node.field, [node.value])
+        if isinstance(node, ConditionValueExpression):
+            return self._keyword(node.value)
+        raise RuleError(f"a condition of type {type(node).__name__} is not known")
+
+    def _or(self, nodes: list[Any]) -> _Piece:
+        """Values of one field that are linked by `or` are tested together."""
+        grouped: dict[str, list[SigmaType]] = {}
+        pieces = []
+        for node in nodes:
+            if isinstance(node, ConditionFieldEqualsValueExpression):
+                grouped.setdefault(node.field, []).append(node.value)
+            else:
+                pieces.append(self.condition(node))
+        pieces += [self._field(field, values) for field, values in grouped.items()]
+        return _either(pieces)
+
+    def _field(self, field: str, values: list[SigmaType]) -> _Piece:
+        """One field against several values, of which one must fit."""
+        checks: list[TextCheck] = []
+        pieces: list[_Piece] = []
+        for value in _expanded(values):
+            if isinstance(value, SigmaNull):
+                pieces.append(_Piece(f"({self._access(field)} is None)", {}))
+            elif isinstance(value, SigmaExists):
+                found = f"{self._constant(self._fields.presence(field))}(d, e)"
+                pieces.append(_Piece(found if value.exists else f"(not {found})", {}))
+            elif isinstance(value, SigmaCompareExpression):
+                test = compares(_OPERATORS[value.op.name], value.number.number)
+                pieces.append(_Piece(f"{self._constant(test)}({self._access(field)})", {}))
+            elif isinstance(value, SigmaFieldReference):
+                test_pair = self._constant(same(starts=value.starts_with, ends=value.ends_with))
+                pieces.append(_Piece(f"{test_pair}({self._access(field)}, {self._access(value.field)})", {}))
+            else:
+                checks.append(text_check(value))
+        if checks:
+            pieces.append(self._text_checks(field, checks))
+        return _either(pieces)
+
+    def _text_checks(self, field: str, checks: list[TextCheck]) -> _Piece:
+        if any(check.kind == "any" for check in checks):
+            return _Piece(f"({self._access(field)} is not None)", {})
+        expression = self._text_expression("v", checks)
+        other = self._constant(self.function(expression, "v"))
+        source = f"({expression} if type(v := {self._access(field)}) is str else loose(v, {other}))"
+        plain = all(check.kind == "equals" for check in checks)
+        return _Piece(source, {field: frozenset(check.text.lower() for check in checks)} if plain else {})
+
+    def _text_expression(self, variable: str, checks: list[TextCheck]) -> str:
+        """An expression over a string variable: true where one of the checks is."""
+        pieces = []
+        for cased in (False, True):
+            subject = variable if cased else f"{variable}.lower()"
+            chosen = [check for check in checks if check.cased is cased and check.kind != "call"]
+            for kind in ("equals", "starts", "ends", "contains"):
+                texts = tuple(dict.fromkeys(check.text for check in chosen if check.kind == kind))
+                if texts:
+                    pieces.append(self._compare(kind, subject, texts))
+        pieces += [f"{self._constant(check.test)}({variable})" for check in checks if check.kind == "call"]
+        return pieces[0] if len(pieces) == 1 else f"({' or '.join(pieces)})"
+
+    def _compare(self, kind: str, subject: str, texts: tuple[str, ...]) -> str:
+        if len(texts) == 1 and kind in ("equals", "contains"):
+            constant = self._constant(texts[0])
+            return f"({subject} == {constant})" if kind == "equals" else f"({constant} in {subject})"
+        if kind == "equals":
+            return f"({subject} in {self._constant(frozenset(texts))})"
+        if kind == "contains":
+            return f"{self._constant(_contains_any(texts))}({subject})"
+        return f"{subject}.{kind}with({self._constant(texts)})"
+
+    def _keyword(self, value: SigmaType) -> _Piece:
+        """A value without a field is looked for anywhere in the event."""
+        if isinstance(value, SigmaExpansion):
+            return _either([self._keyword(item) for item in value.values])
+        check = text_check(value)
+        if check.kind == "any":
+            return _Piece("True", {})
+        if check.kind == "call":
+            return _Piece(f"{self._constant(check.test)}({self._constant(HAYSTACK.raw)}(e))", {})
+        where = HAYSTACK.raw if check.cased else HAYSTACK.lower
+        return _Piece(f"({self._constant(check.text)} in {self._constant(where)}(e))", {})
+
+    def _access(self, field: str) -> str:
+        access = self._fields.access(field)
+        if access.constant is None:
+            return access.expression
+        return access.expression.format(self._constant(access.constant))
+
+    def _constant(self, value: Any) -> str:
+        name = f"c{len(self._names)}"
+        self._names[name] = value
+        return name
+
+
+def _contains_any(texts: tuple[str, ...]) -> Callable[[str], bool]:
+    def test(text: str) -> bool:
+        for wanted in texts:  # noqa: SIM110 - a generator would cost as much as the search
+            if wanted in text:
+                return True
+        return False
+
+    return test
+
+
+def _expanded(values: Iterable[SigmaType]) -> Iterable[SigmaType]:
+    for value in values:
+        if isinstance(value, SigmaExpansion):
+            yield from _expanded(value.values)
+        else:
+            yield value
+
+
+def _both(pieces: list[_Piece]) -> _Piece:
+    needed: Needed = {}
+    for piece in pieces:
+        for field, texts in piece.needed.items():
+            needed[field] = texts & needed[field] if field in needed else texts
+    return _Piece(f"({' and '.join(piece.source for piece in pieces)})", needed)
+
+
+def _either(pieces: list[_Piece]) -> _Piece:
+    if len(pieces) == 1:
+        return pieces[0]
+    fields = set.intersection(*(set(piece.needed) for piece in pieces))
+    needed = {field: frozenset().union(*(piece.needed[field] for piece in pieces)) for field in fields}
+    return _Piece(f"({' or '.join(piece.source for piece in pieces)})", needed)

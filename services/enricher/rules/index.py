@@ -1,0 +1,146 @@
+"""All rules, by log source and by the field that tells most of them apart, so that an event meets only rules that can
+match it: of 57 CloudTrail rules, those for its eventName."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from schemas.catalog import CATALOG
+from schemas.enrichment import RISKS, RuleHit
+from schemas.events import Event
+from schemas.mapping import UNKNOWN, LogSource, Mapping
+from services.enricher.rules.compile import Compiled, Predicate, compile_conditions
+from services.enricher.rules.fields import Fields, Reader
+from services.enricher.rules.load import PACK, LoadReport, Refused, Rule, read_rules
+from services.enricher.rules.texts import RuleError
+from services.enricher.rules.values import text_of
+
+OWN_SOURCES = {
+    CATALOG: LogSource(product="piperoll", service="catalog", category="application"),
+    UNKNOWN: LogSource(product="piperoll", service="unknown", category="application"),
+}
+"""The log sources of events whose type the catalogue knows, and of those that neither it nor a mapping knows."""
+
+
+class Armed(NamedTuple):
+    """A rule compiled for one log source."""
+
+    predicate: Predicate
+    hit: RuleHit
+    tags: tuple[str, ...]
+
+
+class _Index(NamedTuple):
+    """`by_field`: reader of a field, and the rules by its text in lower case; `always`: rules that no field selects."""
+
+    by_field: tuple[tuple[Reader, dict[str, tuple[Armed, ...]]], ...]
+    always: tuple[Armed, ...]
+
+
+class RuleSet:
+    """Compiled rules. `report` says what was loaded, refused, and has no events to look at."""
+
+    def __init__(
+        self, rules: list[Rule], refused: list[Refused], version: str, mappings: Iterable[Mapping]
+    ) -> None:
+        self.version = version
+        sources: dict[str, tuple[list[LogSource], Fields]] = {
+            name: ([source], Fields({})) for name, source in OWN_SOURCES.items()
+        }
+        sources |= {mapping.log_source: (mapping.logsources, Fields(mapping.fields)) for mapping in mappings}
+        armed: dict[str, list[tuple[Armed, Compiled]]] = {name: [] for name in sources}
+        report = LoadReport([], list(refused), [], version)
+        for rule in rules:
+            _arm(rule, sources, armed, report)
+        self.report = report
+        self._indexes = {name: _index(pairs, sources[name][1]) for name, pairs in armed.items()}
+
+    def match(self, log_source: str, data: dict[str, Any], event: Event) -> list[Armed]:
+        """The rules that fire on an event, in no particular order."""
+        index = self._indexes[log_source]
+        hits: list[Armed] = []
+        for reader, table in index.by_field:
+            value = reader(data, event)
+            if value is None:
+                continue
+            found = table.get(value.lower()) if type(value) is str else _lookup(table, value)
+            if found is not None:
+                hits += [rule for rule in found if rule.predicate(data, event)]
+        for rule in index.always:
+            if rule.predicate(data, event):
+                hits.append(rule)
+        return hits
+
+
+def load_rules(mappings: Iterable[Mapping], directory: Path | None = None, *, pack: Path = PACK) -> RuleSet:
+    """Our own pack and, where given, a folder of the user's, compiled. Raises DocumentError where a folder does not
+    exist; rules that cannot be used are in the report."""
+    rules, refused, version = read_rules([pack] if directory is None else [pack, directory])
+    return RuleSet(rules, refused, version, mappings)
+
+
+def by_risk(hits: list[Armed]) -> list[Armed]:
+    """Hits, highest level first, then by id."""
+    return sorted(hits, key=lambda rule: (-RISKS.index(rule.hit.level), rule.hit.id))
+
+
+def _arm(
+    rule: Rule,
+    sources: dict[str, tuple[list[LogSource], Fields]],
+    armed: dict[str, list[tuple[Armed, Compiled]]],
+    report: LoadReport,
+) -> None:
+    """Compiles a rule for every log source that it covers, or once for nothing, to know that it can be."""
+    covered = [
+        name for name, (own, _) in sources.items() if any(rule.logsource.covers(source) for source in own)
+    ]
+    try:
+        compiled = {name: compile_conditions(rule.conditions, sources[name][1]) for name in covered}
+        if not covered:
+            compile_conditions(rule.conditions, Fields({}))
+    except RuleError as error:
+        report.refused.append(Refused(rule.file, rule.hit.title, str(error)))
+        return
+    for name, made in compiled.items():
+        armed[name].append((Armed(made.predicate, rule.hit, rule.tags), made))
+    report.loaded.append(rule)
+    if not covered:
+        report.dormant.append(rule)
+
+
+def _index(pairs: list[tuple[Armed, Compiled]], fields: Fields) -> _Index:
+    """Each rule stands under the one field that, over all rules, has the most different values."""
+    values: dict[str, set[str]] = defaultdict(set)
+    for _, compiled in pairs:
+        for field, texts in compiled.needed.items():
+            values[field] |= texts
+    tables: dict[str, dict[str, list[Armed]]] = defaultdict(lambda: defaultdict(list))
+    always = []
+    for rule, compiled in pairs:
+        if not compiled.needed:
+            always.append(rule)
+            continue
+        best = max(compiled.needed, key=lambda field: (len(values[field]), field))
+        for text in compiled.needed[best]:
+            tables[best][text].append(rule)
+    by_field = tuple(
+        (fields.reader(field), {text: tuple(rules) for text, rules in table.items()})
+        for field, table in tables.items()
+    )
+    return _Index(by_field, tuple(always))
+
+
+def _lookup(table: dict[str, tuple[Armed, ...]], value: Any) -> list[Armed]:
+    """The rules under the texts of a value that is no string, each once."""
+    found: dict[int, Armed] = {}
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if type(item) is list:
+            todo.extend(item)
+        elif (text := text_of(item)) is not None:
+            found |= {id(rule): rule for rule in table.get(text.lower(), ())}
+    return list(found.values())
