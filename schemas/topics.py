@@ -11,6 +11,10 @@ ENRICHMENT_ALLOWANCE = 128 * 1024
 
 REPLY_HEADER = "piperoll-reply"
 """Header of audit.events in which an ingest that waits puts its random token."""
+KEY_HEADER = "piperoll-key"
+"""Header of audit.events in which ingest puts the name of the API key that sent the event. It belongs to the event's
+body: committed to and kept like any header. It says as much as the topic's write access does: others that may write
+to audit.events can set it too."""
 PIPEROLL_HEADER = "piperoll"
 """The one header that the enricher adds, always the last of the message."""
 OWN_SOURCE_PREFIX = "piperoll/"

@@ -1,0 +1,84 @@
+"""`python -m services.ingest`: HTTP in, audit.events out. Exit status: 0 stopped, 1 failed, 2 wrong settings."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+from schemas.catalog import load_catalog
+from schemas.documents import DocumentError
+from services.common.errors import ConfigurationError, FatalError
+from services.common.logging import configure_logging, get_logger
+from services.common.settings import KafkaSettings, LogSettings, environment, read_settings
+from services.ingest.access import Access
+from services.ingest.app import Ingest
+from services.ingest.metrics import Metrics
+from services.ingest.publisher import Publisher
+from services.ingest.reading import Reader
+from services.ingest.replies import Replies
+from services.ingest.routes import Routes
+from services.ingest.server import HttpServer, stopped
+from services.ingest.settings import IngestSettings, check_settings
+
+log = get_logger(__name__)
+_KEYS_LOOK_SECONDS = 2.0
+
+
+async def run(settings: IngestSettings, kafka: KafkaSettings, access: Access, reader: Reader) -> int:
+    """Serves until SIGTERM or SIGINT; returns the exit status."""
+    metrics = Metrics()
+    publisher = Publisher(kafka, settings.delivery_timeout, metrics)
+    replies = Replies(kafka, settings.max_waiting)
+    routes = Routes(
+        settings, kafka, access=access, reader=reader, publisher=publisher, replies=replies, metrics=metrics
+    )
+    ingest = Ingest(routes)
+    server = HttpServer(ingest, settings)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    publisher.start()
+    replies.start()
+    serving = asyncio.create_task(server.serve())
+    log.info("ingest_started", host=settings.host, port=settings.port, key_required=settings.key_required)
+    while not stop.is_set() and not serving.done():
+        await asyncio.wait(
+            {serving, asyncio.create_task(stop.wait())},
+            timeout=_KEYS_LOOK_SECONDS,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        access.reload()
+    if serving.done():
+        serving.result()
+        raise FatalError("the HTTP server ended by itself")
+    await ingest.drain(settings.stop_timeout)
+    server.stop()
+    await stopped(serving, 5.0)
+    await publisher.stop(settings.delivery_timeout)
+    await replies.stop(5.0)
+    log.info("ingest_stopped")
+    return 0
+
+
+def main() -> int:
+    try:
+        variables = environment()
+        configure_logging(read_settings(LogSettings, variables), "ingest")
+        settings, kafka = read_settings(IngestSettings, variables), read_settings(KafkaSettings, variables)
+        check_settings(settings, kafka)
+        access = Access(settings.keys_file, required=settings.key_required)
+        reader = Reader(
+            load_catalog(settings.catalog), event_limit=kafka.event_limit, batch_events=settings.batch_events
+        )
+        return asyncio.run(run(settings, kafka, access, reader))
+    except (ConfigurationError, DocumentError) as error:
+        log.error("settings_wrong", reason=str(error))  # noqa: TRY400 - the text says all
+        return 2
+    except FatalError as error:
+        log.error("ingest_failed", reason=str(error))  # noqa: TRY400 - the text says all
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""The description of the two ways in, which FastAPI does not route and so does not describe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.ingest.media import Form
+
+_PROBLEMS = {
+    400: "Not JSON (with line and column), an invalid CloudEvent (`errors` names attributes), or an Idempotency-Key "
+    "that is not the event's id.",
+    401: "An API key is required, or this one is not known.",
+    403: "The key lacks the scope or may not send as this source, or the source is reserved (piperoll/…).",
+    408: "The body did not come in time.",
+    413: "Too large (EVENT_MAX_BYTES, INGEST_BATCH_MAX_BYTES, INGEST_BATCH_MAX_EVENTS).",
+    415: "The Content-Type is not taken, or the body is compressed.",
+    422: "Fields are missing (`missing` names them), or unknown ones stand in the short form (`unknown`).",
+    503: "Not recorded, or not known to be: the broker is away, or too much is in flight. See Retry-After; `durable`, "
+    "`unknown` and `not_recorded` name ids.",
+}
+_SHORT = {
+    "type": "object",
+    "title": "Short form",
+    "required": ["event_type", "event_data"],
+    "additionalProperties": False,
+    "properties": {
+        "event_type": {"type": "string", "minLength": 1, "examples": ["data_export"]},
+        "event_data": {"description": "Any JSON; catalogued types have required fields."},
+        "id": {
+            "type": "string",
+            "minLength": 1,
+            "description": "Given if absent. A repeat needs the same id.",
+        },
+        "source": {
+            "type": "string",
+            "format": "uri-reference",
+            "description": "Default: the API key's name, or http.",
+        },
+        "time": {
+            "type": "string",
+            "format": "date-time",
+            "description": "Default: from the data, else the arrival.",
+        },
+        "subject": {"type": "string", "minLength": 1},
+    },
+}
+_CLOUDEVENT = {
+    "type": "object",
+    "title": "CloudEvent 1.0 in the JSON format",
+    "required": ["specversion", "id", "source", "type"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string", "minLength": 1},
+        "source": {"type": "string", "format": "uri-reference", "minLength": 1},
+        "type": {"type": "string", "minLength": 1},
+        "subject": {"type": ["string", "null"], "minLength": 1},
+        "time": {"type": ["string", "null"], "format": "date-time"},
+        "data": {"description": "Any JSON."},
+        "data_base64": {"type": ["string", "null"], "contentEncoding": "base64"},
+    },
+}
+_PROBLEM = {
+    "type": "object",
+    "title": "Problem (RFC 9457)",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What is wrong and what to do."},
+    },
+}
+_REPLY = {
+    "type": "object",
+    "title": "The event as understood",
+    "required": ["status", "id", "summary", "tags", "risk", "by"],
+    "properties": {
+        "status": {"const": "ok"},
+        "id": {"type": "string"},
+        "summary": {"type": "string"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "risk": {"enum": ["informational", "low", "medium", "high", "critical"]},
+        "by": {"type": "string", "description": "`rules`, or the model's name."},
+        "pending": {"const": True, "description": "Only where a reading by AI is still to come."},
+    },
+}
+_STATUS = {"const": "accepted"}
+_ACCEPTED_ONE = {
+    "type": "object",
+    "required": ["status", "id"],
+    "properties": {"status": _STATUS, "id": {"type": "string"}},
+}
+_ACCEPTED_MANY = {
+    "type": "object",
+    "required": ["status", "ids"],
+    "properties": {"status": _STATUS, "ids": {"type": "array", "items": {"type": "string"}}},
+}
+_WAIT = {
+    "name": "wait",
+    "in": "query",
+    "description": "Seconds to wait for the event to be understood; 0: do not wait.",
+    "schema": {"type": "number", "minimum": 0, "default": 5},
+}
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Becomes the id of a short form, so that sending it again records nothing twice.",
+    "schema": {"type": "string"},
+}
+
+
+def describe(generated: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI's document with the two ways in."""
+    responses = {
+        "200": _response("Recorded and understood.", _REPLY),
+        "202": _response("Recorded; not yet understood at the time-out.", _ACCEPTED_ONE),
+    }
+    audit = _operation("Send one event and hear how it is understood.", responses, many=False)
+    audit["parameters"] = [_WAIT, _IDEMPOTENCY_KEY]
+    responses = {"202": _response("Recorded.", _ACCEPTED_MANY)}
+    events = _operation("Send one CloudEvent, a batch, or JSON lines.", responses, many=True)
+    events["parameters"] = [_IDEMPOTENCY_KEY]
+    paths = generated["paths"] | {"/audit": {"post": audit}, "/v1/events": {"post": events}}
+    components = {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}}
+    return generated | {"paths": paths, "components": generated.get("components", {}) | components}
+
+
+def _operation(summary: str, responses: dict[str, Any], *, many: bool) -> dict[str, Any]:
+    problems = {
+        str(status): _response(description, _PROBLEM, "application/problem+json")
+        for status, description in _PROBLEMS.items()
+    }
+    content = {
+        media: {"schema": _schema(form)} for form in Form if many or not form.many for media in form.value
+    }
+    content["*/*"] = {"schema": {"description": "The data of a binary CloudEvent, with ce- headers."}}
+    return {
+        "summary": summary,
+        "security": [{}, {"key": []}],
+        "requestBody": {"required": True, "content": content},
+        "responses": responses | problems,
+    }
+
+
+def _schema(form: Form) -> dict[str, Any]:
+    if form is Form.JSON:
+        return {"anyOf": [_SHORT, _CLOUDEVENT]}
+    if form is Form.BATCH:
+        return {"type": "array", "items": _CLOUDEVENT}
+    if form is Form.LINES:
+        return {"type": "string", "description": "Each line a short form or a CloudEvent."}
+    return _CLOUDEVENT
+
+
+def _response(description: str, schema: dict[str, Any], media: str = "application/json") -> dict[str, Any]:
+    return {"description": description, "content": {media: {"schema": schema}}}

@@ -1,0 +1,182 @@
+"""Follows audit.replies, so that a request that waits hears what became of its event.
+
+Every instance reads the whole topic from its end, without a group, and takes the tokens it has given out. What is
+missed while the broker is away is not lost, only not answered: the request then ends with 202.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from threading import Event, Thread
+from typing import Any, Literal
+
+import msgspec
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from schemas.enrichment import Risk
+from services.common.errors import TransientError
+from services.common.kafka import client_options
+from services.common.logging import get_logger
+from services.common.settings import KafkaSettings
+
+log = get_logger(__name__)
+
+_POLL_MS = 500
+_HEARTBEAT_SECONDS = 5.0
+_ANSWER_MS = 5000
+_RETRY_SECONDS = 1.0
+
+
+class Reply(msgspec.Struct):
+    """A message of audit.replies: what is known of an event. `pending`: an AI reading is still to come."""
+
+    token: str
+    id: str
+    summary: str
+    tags: list[str]
+    risk: Risk
+    by: str
+    pending: bool = False
+
+
+class Waiting:
+    """One request that waits. `pending` is the rules' reply, should no better one come."""
+
+    __slots__ = ("final", "pending", "token")
+
+    def __init__(self, final: asyncio.Future[Reply | None]) -> None:
+        self.token = secrets.token_hex(16).encode()
+        self.final = final
+        self.pending: Reply | None = None
+
+    def take(self, reply: Reply | None) -> None:
+        """The next reply; None: none will come."""
+        if reply is not None and reply.pending:
+            self.pending = reply
+        elif not self.final.done():
+            self.final.set_result(reply)
+
+    async def reply(self, seconds: float) -> tuple[Reply | None, Literal["final", "pending", "none"]]:
+        """The first final reply, at the time-out the pending one, and what it is."""
+        try:
+            async with asyncio.timeout(seconds):
+                final = await self.final
+        except TimeoutError:
+            final = None
+        if final is not None:
+            return final, "final"
+        return self.pending, "none" if self.pending is None else "pending"
+
+
+class Replies:
+    """`trouble` says why no reply can be heard now, None where all is well. Made on the event loop."""
+
+    def __init__(self, kafka: KafkaSettings, max_waiting: int) -> None:
+        self.trouble: str | None = "ingest does not follow the replies yet"
+        self._topic = kafka.topics.replies
+        self._options = client_options(kafka, "piperoll-ingest-replies")
+        self._max_waiting = max_waiting
+        self._waiting: dict[bytes, Waiting] = {}
+        self._positions: dict[TopicPartition, int] = {}
+        self._loop = asyncio.get_running_loop()
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="replies", daemon=True)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def expect(self) -> Waiting | None:
+        """A place for a reply, to be forgotten after use; None where none could be heard or too many wait."""
+        if self.trouble is not None or len(self._waiting) >= self._max_waiting:
+            return None
+        waiting = Waiting(self._loop.create_future())
+        self._waiting[waiting.token] = waiting
+        return waiting
+
+    def forget(self, waiting: Waiting) -> None:
+        self._waiting.pop(waiting.token, None)
+
+    def release(self) -> None:
+        """All that wait now are answered with what is known, and nobody waits from here on."""
+        self.trouble = "ingest is stopping"
+        self._stopping.set()
+        for waiting in self._waiting.values():
+            waiting.take(None)
+
+    async def stop(self, seconds: float) -> None:
+        self.release()
+        await asyncio.to_thread(self._thread.join, seconds)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                consumer = KafkaConsumer(
+                    **self._options,
+                    group_id=None,
+                    enable_auto_commit=False,
+                    auto_offset_reset="latest",
+                    bootstrap_timeout_ms=_ANSWER_MS,
+                    request_timeout_ms=2 * _ANSWER_MS,
+                    reconnect_backoff_max_ms=1000,
+                    allow_auto_create_topics=False,
+                    metrics_enabled=False,
+                )
+                try:
+                    self._follow(consumer)
+                finally:
+                    consumer.close()
+            except (KafkaError, OSError, TransientError) as error:
+                if self._stopping.is_set():
+                    return
+                log.warning("replies_not_heard", reason=str(error))
+                self.trouble = f"replies are not heard: {error}"
+                self._stopping.wait(_RETRY_SECONDS)
+
+    def _follow(self, consumer: KafkaConsumer) -> None:
+        partitions = self._position(consumer)
+        if not self._stopping.is_set():
+            self.trouble = None
+        log.info("replies_followed", topic=self._topic)
+        heartbeat = time.monotonic() + _HEARTBEAT_SECONDS
+        while not self._stopping.is_set():
+            for partition, messages in consumer.poll(timeout_ms=_POLL_MS).items():
+                for message in messages:
+                    self._hear(message)
+                self._positions[partition] = messages[-1].offset + 1
+            if time.monotonic() > heartbeat:
+                # poll() is silent while the broker is away; a question to it is not
+                consumer.end_offsets(partitions, timeout_ms=_ANSWER_MS)
+                if consumer.partitions_for_topic(self._topic) != {place.partition for place in partitions}:
+                    raise TransientError("the partitions of the topic have changed")
+                heartbeat = time.monotonic() + _HEARTBEAT_SECONDS
+
+    def _position(self, consumer: KafkaConsumer) -> list[TopicPartition]:
+        """Where the last consumer stopped, else at the end."""
+        numbers = consumer.partitions_for_topic(self._topic)
+        if not numbers:
+            raise TransientError(f"the broker has no topic {self._topic}: `piperoll topics create` makes it")
+        partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions, timeout_ms=_ANSWER_MS)
+        for partition in partitions:
+            position = min(self._positions.get(partition, ends[partition]), ends[partition])
+            consumer.seek(partition, position)
+            self._positions[partition] = position
+        return partitions
+
+    def _hear(self, message: Any) -> None:
+        waiting = self._waiting.get(message.key)
+        if waiting is None or message.value is None:
+            return
+        try:
+            reply = msgspec.json.decode(message.value, type=Reply)
+        except msgspec.MsgspecError as error:
+            log.warning("reply_not_understood", reason=str(error), offset=message.offset)
+            return
+        self._loop.call_soon_threadsafe(waiting.take, reply)
