@@ -230,19 +230,29 @@ def new_producer(kafka: KafkaSettings, client_id: str) -> AIOKafkaProducer:
 async def run_until(
     app: BatchApp, stop: asyncio.Event, settle: Callable[[], Awaitable[None]], *, grace_s: float = 20.0
 ) -> BaseException | None:
-    """Runs a started app until `stop` or a failure, which it returns. Then waits for what is under way (`settle`),
-    so that it is committed, and stops the app: each within `grace_s` seconds."""
+    """Runs a started app until `stop` or a failure, which it returns.
+
+    After `stop` it waits for what is under way (`settle`), so that it is committed. Then the app is stopped, for
+    `grace_s` seconds at most and a few after a failure: the process ends anyway, and whatever is not committed is
+    read again.
+    """
     watch = Watch(app)
     await watch.start()
     stopping = asyncio.ensure_future(stop.wait())
     crashed = asyncio.ensure_future(app.crashed_event.wait())
     await asyncio.wait({stopping, crashed, app.failure}, return_when=asyncio.FIRST_COMPLETED)
     failure = app.failure.result() if app.failure.done() else app.crash_reason
+    if failure is None:
+        await asyncio.wait({asyncio.ensure_future(settle())}, timeout=grace_s)
+    ending = asyncio.ensure_future(_end(watch, app))
+    done, _ = await asyncio.wait({ending}, timeout=grace_s if failure is None else 3.0)
+    if not done:
+        log.warning("stop_takes_too_long")
     for waiting in (stopping, crashed):
         waiting.cancel()
-    for step in (settle(), watch.stop(), app.stop()):
-        try:
-            await asyncio.wait_for(step, grace_s)
-        except TimeoutError:
-            log.warning("stop_takes_too_long", seconds=grace_s)
     return failure
+
+
+async def _end(watch: Watch, app: BatchApp) -> None:
+    await watch.stop()
+    await app.stop()

@@ -1,0 +1,21 @@
+"""An enricher whose rules raise once: at the first event of partition 0 with an offset of 120 or more."""
+
+from services.enricher import __main__ as enricher
+from services.enricher.enrich import load_enricher
+
+
+class Raising:
+    """As the real one, but for one event."""
+
+    def __init__(self, **options) -> None:
+        self._real = load_enricher(**options)
+
+    def enrich(self, key, value, headers, at, payload_salt):
+        if at.partition == 0 and at.offset >= 120:
+            raise RuntimeError("a rule that raises")
+        return self._real.enrich(key, value, headers, at, payload_salt)
+
+
+if __name__ == "__main__":
+    enricher.load_enricher = Raising
+    enricher.main()
