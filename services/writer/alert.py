@@ -1,0 +1,89 @@
+"""Alerts of the writer: what they say and how they are named. Sending them is announce.py's part."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Severity = Literal["high", "critical"]
+
+
+class Alert(NamedTuple):
+    """One alert. `id` follows from what it is about, so that saying it twice is saying it once."""
+
+    id: str
+    severity: Severity
+    name: str
+    text: str
+    facts: dict[str, object]
+
+
+def hole(topic: str, partition: int, topic_id: bytes, expected: int, prev: int) -> Alert:
+    """Messages have not arrived that the enricher says it has sent before."""
+    return Alert(
+        f"writer:enriched-hole:{topic_id.hex()}:{partition}:{expected}",
+        "critical",
+        "enriched_hole",
+        f"{topic} partition {partition}: offsets {expected} to {prev} have not arrived. If no redelivery fills the hole "
+        f"soon, run `piperoll replay` to set the enricher's group back to {expected}.",
+        {
+            "topic": topic,
+            "topic_id": topic_id.hex(),
+            "partition": partition,
+            "expected": expected,
+            "prev": prev,
+        },
+    )
+
+
+def expired(topic: str, partition: int, topic_id: bytes, first: int, last: int) -> Alert:
+    """Events were deleted by retention before anybody read them."""
+    return Alert(
+        f"writer:source-expired:{topic_id.hex()}:{partition}:{first}",
+        "critical",
+        "source_expired",
+        f"{topic} partition {partition}: offsets {first} to {last} expired before they were read and are lost. "
+        "Lengthen the topic's retention, and find out why reading fell behind.",
+        {"topic": topic, "topic_id": topic_id.hex(), "partition": partition, "first": first, "last": last},
+    )
+
+
+def reopened(topic: str, partition: int, why: str, old: bytes, new: bytes, offset: int) -> Alert:
+    """A chain was closed, and another begun, since the topic is not what it was."""
+    recreated = why == "topic-recreated"
+    return Alert(
+        f"writer:{why}:{old.hex()}:{new.hex()}:{partition}:{offset}",
+        "high" if recreated else "critical",
+        why.replace("-", "_"),
+        f"{topic} partition {partition}: "
+        + (
+            "the topic was deleted and created anew; its chain is closed and a new one begins."
+            if recreated
+            else f"offset {offset} came again with other content: the log was rewound (unclean leader election, or "
+            "tampering). The chain is closed and a new one begins."
+        ),
+        {
+            "topic": topic,
+            "partition": partition,
+            "old_topic_id": old.hex(),
+            "new_topic_id": new.hex(),
+            "offset": offset,
+        },
+    )
+
+
+def unreadable(topic: str, topic_id: bytes, partition: int, offset: int, fault: str) -> Alert:
+    """A message of audit.enriched that the enricher did not make."""
+    return Alert(
+        f"writer:unreadable:{topic_id.hex()}:{partition}:{offset}",
+        "critical",
+        "enriched_unreadable",
+        f"{topic} partition {partition} offset {offset} is not from the enricher ({fault}) and was left out. "
+        "Find out who may write to that topic.",
+        {
+            "topic": topic,
+            "topic_id": topic_id.hex(),
+            "partition": partition,
+            "offset": offset,
+            "fault": fault[:200],
+        },
+    )

@@ -1,0 +1,348 @@
+"""Links consumed messages to chains: pure, given the heads, the database's answers, a clock and randomness.
+
+A `Linker` has one partition. `link` takes a batch, appends records to the chain in memory and says what to store.
+The state runs ahead of the database: when storing fails it is thrown away and read anew from the head.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from schemas.commitment import encode_body, payload_commitment
+from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, Header, add_writer_tags
+from schemas.record import Kind
+from services.common.clock import Clock, system_clock
+from services.writer import alert
+from services.writer.alert import Alert
+from services.writer.chain import (
+    OWN_FACTS,
+    AnnotationRow,
+    Chain,
+    Facts,
+    Place,
+    RandomBytes,
+    Section,
+    open_chain,
+    own_body,
+)
+from services.writer.drop_rule import Verdict, first_offset, judge
+from services.writer.found import Candidate, Found, Item, named
+
+IDENTITY_CONFLICT = "identity:conflict"
+IDENTITY_UNCHECKED = "identity:unchecked"
+
+
+@dataclass(slots=True)
+class Linked:
+    """What one batch of one partition comes to. `dropped` counts messages that append nothing, by reason."""
+
+    sections: list[Section]
+    read_topic_id: bytes
+    next_read_offset: int
+    alerts: list[Alert] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def opens(self) -> bool:
+        """Whether it begins a chain."""
+        return any(section.opening is not None for section in self.sections)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """An event of this batch or of the one before, which the database cannot yet tell of."""
+
+    seq: int
+    item: Item
+
+
+class Linker:
+    """The chain of one partition. `passed` holds the next source offset of each topic id whose chains are closed.
+    `by_name`: a repeat of the identity is a duplicate whatever its bytes (audit.annotations, audit.system)."""
+
+    def __init__(
+        self,
+        place: Place,
+        read_topic_id: bytes,
+        chain: Chain | None,
+        passed: dict[bytes, int],
+        *,
+        by_name: bool = False,
+        clock: Clock = system_clock,
+        random: RandomBytes = os.urandom,
+    ) -> None:
+        self.place = place
+        self.read_topic_id = read_topic_id
+        self.chain = chain
+        self.passed = passed
+        self._by_name = by_name
+        self._clock = clock
+        self._random = random
+        self._seen: dict[int, list[_Entry]] = {}
+        self._seen_before: dict[int, list[_Entry]] = {}
+        self._items: list[Item] = []
+        self._items_before: list[Item] = []
+
+    def to_look_up(self, items: Iterable[Item]) -> tuple[list[tuple[bytes, int]], list[int]]:
+        """What `link` needs to know of these: (topic id, offset) of the passed ones, and identity hashes."""
+        passed, identities = [], []
+        for item in items:
+            header = item.header
+            if header is None:
+                continue
+            if header.offset < self._expected(header.topic_id):
+                passed.append((header.topic_id, header.offset))
+            elif header.kind != Kind.POISON:
+                identities.append(header.identity_hash)
+        return passed, identities
+
+    def link(self, items: list[Item], found: Found) -> Linked:
+        """Appends what is to be appended. Messages with a fault must be announced before the result is stored."""
+        self._found = found
+        self._seen_before, self._seen = self._seen, {}
+        self._items_before, self._items = self._items, []
+        self._memory: dict[tuple[bytes, int], list[Item]] | None = None
+        now = self._clock()
+        self._now = now if self.chain is None else max(now, self.chain.last_appended_us)
+        next_read_offset = items[-1].message.offset + 1
+        self._linked = linked = Linked([], self.read_topic_id, next_read_offset)
+        if self.chain is not None:
+            linked.sections.append(Section(self.chain))
+        for item in items:
+            self._take(item)
+        return linked
+
+    def _take(self, item: Item) -> None:
+        header = item.header
+        if header is None:
+            self._refuse(item)
+            return
+        chain = self.chain
+        if (
+            chain is not None
+            and header.offset == chain.next_source_offset
+            and header.prev < header.offset
+            and header.topic_id == chain.topic_id
+        ):
+            self._append(item, header)  # the usual case, tested first
+            return
+        if self._goes_on(item, header):
+            self._append(item, header)
+
+    def _refuse(self, item: Item) -> None:
+        at = item.message.offset
+        said = alert.unreadable(
+            self.place.read_topic, self.read_topic_id, self.place.partition, at, item.fault
+        )
+        self._linked.alerts.append(said)
+        self._drop("unreadable")
+
+    def _goes_on(self, item: Item, header: Header) -> bool:
+        """Brings the chain to where this message is the next one; False if the message is to be dropped."""
+        chain = self.chain
+        if chain is None:
+            self._begin(header.topic_id, first_offset(header.prev, header.offset), None, None)
+        elif header.topic_id != chain.topic_id and header.topic_id not in self.passed:
+            self._reopen("topic-recreated", header, first_offset(header.prev, header.offset))
+        else:
+            verdict = judge(self._expected(header.topic_id), header.prev, header.offset)
+            if verdict is Verdict.HOLE:
+                return self._leave_hole(header)
+            if verdict is Verdict.REPEATED:
+                if self._is_same(item, header):
+                    return self._drop("redelivered")
+                self._reopen("log-rewound", header, first_offset(header.prev, header.offset))
+            elif header.topic_id != chain.topic_id:  # a late message of a topic whose chain is closed
+                self._reopen("topic-recreated", header, self.passed[header.topic_id])
+        self._skip_to(header)
+        return True
+
+    def _expected(self, topic_id: bytes) -> int:
+        if self.chain is not None and topic_id == self.chain.topic_id:
+            return self.chain.next_source_offset
+        return self.passed.get(topic_id, -(2**63))
+
+    def _leave_hole(self, header: Header) -> bool:
+        expected = self._expected(header.topic_id)
+        said = alert.hole(self.place.topic, self.place.partition, header.topic_id, expected, header.prev)
+        if all(other.id != said.id for other in self._linked.alerts):
+            self._linked.alerts.append(said)
+        return self._drop("before_a_hole_is_filled")
+
+    def _drop(self, reason: str) -> bool:
+        """Counts a message that appends nothing; False, as it does not go on."""
+        self._linked.dropped[reason] = self._linked.dropped.get(reason, 0) + 1
+        return False
+
+    def _is_same(self, item: Item, header: Header) -> bool:
+        """Whether a message of a passed offset is the one recorded: in memory, else in the database."""
+        if self._memory is None:
+            self._memory = {}
+            for entry in (*self._items_before, *self._items):
+                self._memorise(self._memory, entry)
+        for other in self._memory.get((header.topic_id, header.offset), ()):
+            if other.header is not None and _same_message(item, header, other, other.header):
+                return True
+        body = None if header.flags & FLAG_WITHHELD else _body(item)
+        recorded = self._found.recorded.get((header.topic_id, header.offset), ())
+        return any(other.is_same(header.kafka_ts_ms, body) for other in recorded)
+
+    def _memorise(self, memory: dict[tuple[bytes, int], list[Item]], item: Item) -> None:
+        if item.header is not None:
+            memory.setdefault((item.header.topic_id, item.header.offset), []).append(item)
+
+    def _remember(self, item: Item) -> None:
+        self._items.append(item)
+        if self._memory is not None:
+            self._memorise(self._memory, item)
+
+    def _begin(self, topic_id: bytes, first: int, previous: Chain | None, why: str | None) -> None:
+        chain_id = self._random(16)
+        if previous is not None:
+            closing = {"why": why, "next_chain_id": chain_id.hex(), "new_topic_id": topic_id.hex()}
+            self._linked.sections[-1].append(
+                Kind.CLOSE, self._now, None, OWN_FACTS, self._random(32), own_body(closing)
+            )
+        section = open_chain(
+            self.place, chain_id, topic_id, self.read_topic_id, first, previous, why, self._now, self._random
+        )
+        self._linked.sections.append(section)
+        self.chain = section.chain
+        # A repeat is a duplicate only within its chain.
+        self._seen, self._seen_before = {}, {}
+        self._found = Found(self._found.recorded, {})
+
+    def _reopen(self, why: str, header: Header, first: int) -> None:
+        old = self.chain
+        if old is None:
+            raise AssertionError("only an open chain is closed")
+        said = alert.reopened(
+            self.place.topic, self.place.partition, why, old.topic_id, header.topic_id, header.offset
+        )
+        self._linked.alerts.append(said)
+        self.passed[old.topic_id] = max(old.next_source_offset, self.passed.get(old.topic_id, 0))
+        self._begin(header.topic_id, first, old, why)
+
+    def _skip_to(self, header: Header) -> None:
+        """A skip record for the offsets before this message that were never delivered."""
+        chain = self.chain
+        if chain is None or header.offset == chain.next_source_offset:
+            return
+        first, last = chain.next_source_offset, header.offset - 1
+        lost = bool(header.flags & FLAG_RESET)
+        if lost:
+            said = alert.expired(self.place.topic, self.place.partition, header.topic_id, first, last)
+            self._linked.alerts.append(said)
+        document = {"first": first, "last": last, "reason": "expired" if lost else "not-delivered"}
+        self._linked.sections[-1].append(
+            Kind.SKIP, self._now, first, OWN_FACTS, self._random(32), own_body(document)
+        )
+        chain.next_source_offset = header.offset
+
+    def _append(self, item: Item, header: Header) -> None:
+        section = self._linked.sections[-1]
+        identity = header.identity_hash if header.kind != Kind.POISON else None
+        enrichment = header.enrichment or None
+        if identity is not None:
+            if identity in self._seen or identity in self._seen_before or identity in self._found.candidates:
+                repeat = self._find_first(item, header)
+                if repeat is not None and repeat[1] != IDENTITY_CONFLICT:
+                    self._append_duplicate(item, header, *repeat)
+                    return
+                if repeat is not None and enrichment is not None:
+                    enrichment = add_writer_tags(enrichment, [IDENTITY_CONFLICT])
+            entries = self._seen.get(identity)
+            entry = _Entry(section.chain.next_seq, item)
+            if entries is None:
+                self._seen[identity] = [entry]
+            else:
+                entries.append(entry)
+        self._remember(item)
+        withheld = header.flags & FLAG_WITHHELD
+        seq = section.append(
+            header.kind,
+            self._now,
+            header.offset,
+            _facts(header),
+            header.payload_salt,
+            None if withheld else encode_body(item.message.key, item.message.value, item.headers),
+            header.enrichment_salt,
+            enrichment,
+            identity,
+            header.payload_commitment,
+        )
+        if item.target is not None:
+            section.annotations.append(AnnotationRow(item.target, seq, self._now))
+
+    def _find_first(self, item: Item, header: Header) -> tuple[int, str] | None:
+        """(sequence number, "") of the record that this repeats; or with a tag: IDENTITY_UNCHECKED where the first is
+        erased, IDENTITY_CONFLICT where it is another event; None if only the hashes agree."""
+        identity = header.identity_hash
+        entries = (*self._seen_before.get(identity, ()), *self._seen.get(identity, ()))
+        earlier = [*self._found.candidates.get(identity, ()), *map(_as_candidate, entries)]
+        if self._by_name:
+            return (earlier[0].seq, "") if earlier else None
+        name = named(header.enrichment)
+        outcome = None
+        for candidate in earlier:
+            if candidate.erased:
+                outcome = (candidate.seq, IDENTITY_UNCHECKED)
+            elif named(candidate.enrichment) == name:
+                if candidate.value() == item.message.value:
+                    return candidate.seq, ""
+                outcome = outcome or (candidate.seq, IDENTITY_CONFLICT)
+        return outcome
+
+    def _append_duplicate(self, item: Item, header: Header, first_seq: int, tag: str) -> None:
+        section = self._linked.sections[-1]
+        document: dict[str, object] = {
+            "first_chain_id": section.chain.chain_id.hex(),
+            "first_seq": first_seq,
+            "payload_commitment": payload_commitment(header.payload_salt, _body(item)).hex(),
+        }
+        if tag:
+            document["tags"] = [tag]
+        self._remember(item)
+        section.append(
+            Kind.DUPLICATE,
+            self._now,
+            header.offset,
+            _facts(header),
+            self._random(32),
+            own_body(document),
+            identity=header.identity_hash,
+            original_salt=header.payload_salt,
+        )
+
+
+def _facts(header: Header) -> Facts:
+    return Facts(
+        header.kafka_ts_ms,
+        header.kafka_ts_type,
+        header.event_time_us,
+        header.event_id,
+        header.producer_id,
+        header.producer_seq,
+    )
+
+
+def _body(item: Item) -> bytes:
+    return encode_body(item.message.key, item.message.value, item.headers)
+
+
+def _as_candidate(entry: _Entry) -> Candidate:
+    header = entry.item.header
+    return Candidate(entry.seq, _body(entry.item), None if header is None else header.enrichment)
+
+
+def _same_message(one: Item, header: Header, other: Item, other_header: Header) -> bool:
+    if header.kafka_ts_ms != other_header.kafka_ts_ms:
+        return False
+    if (header.flags | other_header.flags) & FLAG_WITHHELD:
+        return True
+    return _body(one) == _body(other)
+
+
+__all__ = ["IDENTITY_CONFLICT", "IDENTITY_UNCHECKED", "Linked", "Linker"]

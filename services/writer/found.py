@@ -1,0 +1,93 @@
+"""What the linking asks the database for before it starts, and what is the same as what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from schemas.commitment import decode_body, payload_commitment
+from schemas.enrichment import Header
+from services.writer.chain import Target
+
+
+class Message(NamedTuple):
+    """What is used of a Kafka message, as the base of what the linking handles (kafka-python's records fit)."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+class Item(NamedTuple):
+    """A message on its way into the chain. `headers` are those that came with the event; `fault` says what is wrong
+    with a message that cannot be placed at all (then `header` is None)."""
+
+    message: Message
+    header: Header | None
+    headers: Sequence[tuple[str, bytes | None]]
+    target: Target | None = None
+    fault: str = ""
+
+
+class Recorded(NamedTuple):
+    """A record of an offset that was passed. `salt` is None where nothing is left to compare with: the payload is
+    erased, or the value was withheld."""
+
+    kafka_ts_ms: int
+    commitment: bytes
+    salt: bytes | None
+
+    def is_same(self, kafka_ts_ms: int, body: bytes | None) -> bool:
+        """Whether a message is the one recorded: same Kafka time and, where its payload is kept, same body. `body` is
+        None where the message's own value is withheld."""
+        if self.kafka_ts_ms != kafka_ts_ms:
+            return False
+        return self.salt is None or body is None or payload_commitment(self.salt, body) == self.commitment
+
+
+class Candidate(NamedTuple):
+    """An earlier record of the chain with the same identity hash. `body` is None where the payload is erased."""
+
+    seq: int
+    body: bytes | None
+    enrichment: bytes | None
+
+    @property
+    def erased(self) -> bool:
+        return self.body is None
+
+    def value(self) -> bytes | None:
+        return decode_body(self.body).value if self.body is not None else None
+
+
+@dataclass(slots=True)
+class Found:
+    """The database's answers for one batch of one partition."""
+
+    recorded: dict[tuple[bytes, int], list[Recorded]] = field(default_factory=dict)
+    candidates: dict[int, list[Candidate]] = field(default_factory=dict)
+
+
+class _Named(msgspec.Struct):
+    source: str = ""
+    id: str = ""
+
+
+def named(enrichment: bytes | None) -> tuple[str, str] | None:
+    """(source, id) that an enrichment names, None where it cannot be read."""
+    if enrichment is None:
+        return None
+    try:
+        found = msgspec.json.decode(enrichment, type=_Named)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return found.source, found.id
+
+
+__all__ = ["Candidate", "Found", "Item", "Message", "Recorded", "named"]
