@@ -29,7 +29,7 @@ async def run(settings: IngestSettings, kafka: KafkaSettings, access: Access, re
     """Serves until SIGTERM or SIGINT; returns the exit status."""
     metrics = Metrics()
     publisher = Publisher(kafka, settings.delivery_timeout, metrics)
-    replies = Replies(kafka, settings.max_waiting)
+    replies = Replies(kafka, settings.max_waiting, broker_away=lambda: publisher.trouble is not None)
     routes = Routes(
         settings, kafka, access=access, reader=reader, publisher=publisher, replies=replies, metrics=metrics
     )

@@ -26,9 +26,9 @@ class Outcome(StrEnum):
     NOT_RECORDED = "not-recorded"
 
 
+TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
 REFUSED = (
-    kafka_errors.MessageSizeTooLargeError,
-    kafka_errors.RecordListTooLargeError,
+    *TOO_LARGE,
     kafka_errors.InvalidRecordError,
     kafka_errors.InvalidTopicError,
     kafka_errors.TopicAuthorizationFailedError,

@@ -65,19 +65,19 @@ def options(settings: KafkaSettings, delivery_timeout: float) -> dict[str, Any]:
 
 
 def connect(configuration: dict[str, Any], topic: str) -> KafkaProducer:
-    """A producer that knows the topic, so that sending does not block. Raises TransientError."""
-    servers = ",".join(configuration["bootstrap_servers"])
+    """A producer that knows the topic, so that sending does not block. Raises TransientError, whose text tells
+    strangers nothing of addresses: it is shown by /readyz."""
     try:
         producer = KafkaProducer(**configuration)
     except (KafkaError, OSError) as error:
-        raise TransientError(f"no broker answers at KAFKA_BOOTSTRAP_SERVERS={servers}: {error}") from error
+        log.warning("broker_not_reached", servers=configuration["bootstrap_servers"], reason=str(error))
+        raise TransientError("no broker answers at KAFKA_BOOTSTRAP_SERVERS; the log says why") from None
     try:
         producer.partitions_for(topic)
     except KafkaError as error:
+        log.warning("topic_not_found", topic=topic, reason=str(error))
         part(producer)
-        raise TransientError(
-            f"the broker at {servers} has no topic {topic} for us ({error}): `piperoll topics create` makes it"
-        ) from error
+        raise TransientError(f"there is no topic {topic} for us: `piperoll topics create` makes it") from None
     return producer
 
 

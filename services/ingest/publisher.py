@@ -9,6 +9,7 @@ the broker is silent, and later records would hang behind it.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
@@ -88,9 +89,8 @@ class Publisher:
             try:
                 producer = producers.connect(self._options, self._topic)
             except TransientError as error:
-                if self.trouble != str(error):
-                    log.warning("broker_not_reached", reason=str(error))
                 self.trouble = str(error)
+                gc.collect()  # a producer that failed in its making holds sockets in reference cycles
                 self._stopping.wait(_RETRY_SECONDS)
                 continue
             self._broken = self.trouble = None
@@ -118,7 +118,8 @@ class Publisher:
     def _report(self, error: BaseException) -> None:
         """Takes note of a record that failed; any thread."""
         if not isinstance(error, REFUSED) and self._broken is None:
-            self._broken = f"the broker did not take an event: {error}"
+            self._broken = f"the broker did not take an event: {type(error).__name__}"
+            log.warning("event_not_taken", reason=str(error))
 
     def _finish(self, delivery: Delivery) -> None:
         """Any thread: brings a delivery's end to the event loop."""

@@ -12,7 +12,7 @@ from services.common.settings import KafkaSettings
 from services.ingest.access import Access
 from services.ingest.answers import Answer, json_answer
 from services.ingest.body import Receive, read_body
-from services.ingest.delivery import Delivery, Outcome
+from services.ingest.delivery import TOO_LARGE, Delivery, Outcome
 from services.ingest.gate import Gate, Place
 from services.ingest.head import Head
 from services.ingest.media import Form, form_of, refuse_encoding
@@ -100,7 +100,7 @@ class Routes:
         content_type = head.content_type
         form = form_of(content_type, head.headers, many=many)
         if self.publisher.trouble is not None:
-            raise _broker_away(self.publisher.trouble)
+            raise _broker_away()
         body = await self._body(head, receive, place, form)
         return Request(form, head.headers, content_type, head.idempotency_key, key, body)
 
@@ -123,8 +123,8 @@ class Routes:
         """Returns once all records are durable. Raises ProblemError."""
         try:
             delivery = await self.publisher.publish(records)
-        except BrokerAwayError as error:
-            raise _broker_away(str(error)) from None
+        except BrokerAwayError:
+            raise _broker_away() from None
         outcomes = delivery.outcomes()
         if any(outcome is not Outcome.DURABLE for outcome in outcomes):
             raise self._not_durable(delivery, outcomes)
@@ -133,8 +133,7 @@ class Routes:
         ids: dict[Outcome, list[str]] = {outcome: [] for outcome in Outcome}
         for record, outcome in zip(delivery.records, outcomes, strict=True):
             ids[outcome].append(record.id)
-        why = delivery.error or f"no acknowledgement within {self._settings.delivery_timeout:g} s"
-        if type(why).__name__ in ("MessageSizeTooLargeError", "RecordListTooLargeError"):
+        if isinstance(delivery.error, TOO_LARGE):
             return too_large(
                 "The event, for the broker,", self._event_limit, "max.message.bytes of the topic"
             )
@@ -145,9 +144,7 @@ class Routes:
             )
         else:
             detail = "The broker did not take the events named in `not_recorded`: send them again."
-        members: dict[str, Any] = {"reason": str(why), "durable": ids[Outcome.DURABLE]}
-        members["unknown"] = ids[Outcome.UNKNOWN]
-        members["not_recorded"] = ids[Outcome.NOT_RECORDED]
+        members = {outcome.replace("-", "_"): identifiers for outcome, identifiers in ids.items()}
         return unavailable("not-durable", detail, _RETRY_AFTER, **members)
 
 
@@ -163,10 +160,10 @@ def _ok(identifier: str, reply: Reply) -> dict[str, Any]:
     return answer | {"pending": True} if reply.pending else answer
 
 
-def _broker_away(why: str) -> ProblemError:
+def _broker_away() -> ProblemError:
     return unavailable(
         "broker-away",
-        "Events cannot be recorded now, and nothing of this request was: send it again later.",
+        "Events cannot be recorded now, and nothing of this request was: send it again later. Whoever runs this "
+        "finds the reason at /readyz and in the log.",
         _RETRY_AFTER,
-        reason=why,
     )
