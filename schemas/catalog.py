@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from schemas.documents import DocumentError, fingerprint, read_entries, yaml_files
-from schemas.mapping import compile_getter, compile_who
+from schemas.mapping import compile_who
+from schemas.paths import compile_paths
 from schemas.template import sentence
 
 SHIPPED = Path(__file__).parent / "catalog"
@@ -59,7 +60,7 @@ class CatalogEntry:
         self.sensitive = frozenset(form.sensitive)
         self.summary = sentence(form.summary or _default_summary(form), self.sensitive)
         self.who = compile_who(form)
-        self.time = compile_getter(form.time)
+        self.time = compile_paths(form.time)
 
     def missing(self, data: Any) -> list[str]:
         """The required fields that are absent or null in an event's data."""

@@ -106,5 +106,12 @@ def identity_hash(source: str, identifier: str) -> int:
     return number
 
 
+def identities(salt: bytes, source: str, identifier: str) -> tuple[bytes, int]:
+    """`event_id` and `identity_hash` at once, cheaper than one after the other."""
+    identity = _identity(source, identifier)
+    number: int = _I64.unpack_from(sha256(identity).digest())[0]
+    return sha256(EVENT_ID_LABEL + salt + identity).digest(), number
+
+
 def _identity(source: str, identifier: str) -> bytes:
     return source.encode("utf-8", "surrogatepass") + b"\0" + identifier.encode("utf-8", "surrogatepass")

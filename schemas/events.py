@@ -28,6 +28,7 @@ TAG_TIME_INVALID = "time:invalid"
 TAG_TIME_NO_ZONE = "time:no-zone"
 TAG_RESERVED_SOURCE = "source:reserved"
 
+_OWN = OWN_SOURCE_PREFIX[:-1]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _decode_json = msgspec.json.decode
@@ -110,7 +111,7 @@ def parse_time(text: str) -> tuple[int, bool]:
 
 def is_reserved(source: str) -> bool:
     """Whether only Piperoll's own services may use this source."""
-    return source == OWN_SOURCE_PREFIX[:-1] or source.startswith(OWN_SOURCE_PREFIX)
+    return source.startswith(_OWN) and (source == _OWN or source.startswith(OWN_SOURCE_PREFIX))
 
 
 def _binary_attributes(headers: Sequence[tuple[str, bytes | None]]) -> dict[str, str] | None:

@@ -12,9 +12,12 @@ from typing import Any, Protocol
 
 import msgspec
 
+from schemas.codegen import Code
 from schemas.documents import DocumentError, fingerprint, read_entries, yaml_files
-from schemas.paths import Getter, compile_path, compile_paths
-from schemas.template import Facts, Template, sentence
+from schemas.enrichment import Who
+from schemas.events import Event
+from schemas.paths import compile_path, compile_paths
+from schemas.template import Name, sentence
 from schemas.text import plain
 
 SHIPPED = Path(__file__).parent / "mappings"
@@ -32,6 +35,8 @@ _FAILURE = frozenset(
     {"failure", "failed", "fail", "false", "error", "deny", "denied", "forbidden", "rejected"}
 )
 Test = Callable[[dict[str, Any]], bool]
+WhoReader = Callable[[dict[str, Any], Event], Who]
+"""Finds who did what to what in an event's data."""
 
 
 class LogSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,10 +91,10 @@ class Mapping:
         self.summary = sentence(form.summary)
         self.recognises = _recogniser(form.recognise)
         self.who = compile_who(form)
-        self._source = Template(form.source)
-        self._type = Template(form.type)
-        self._id = compile_getter(form.id)
-        self.time = compile_getter(form.time)
+        self._source = Name(form.source)
+        self._type = Name(form.type)
+        self._id = compile_paths(form.id)
+        self.time = compile_paths(form.time)
 
     def source(self, data: dict[str, Any]) -> str:
         """The source that a bare event has by its shape; empty if it does not tell."""
@@ -134,14 +139,6 @@ def load_mappings(directory: Path = SHIPPED) -> Mappings:
     return Mappings(made, fingerprint(files))
 
 
-class WhoReader(Protocol):
-    """Finds who did what to what. Where the data names no action, it is the event's type; no resource: its subject."""
-
-    def __call__(
-        self, data: dict[str, Any], event_type: str = "", source: str = "", subject: str | None = None
-    ) -> Facts: ...
-
-
 class WhoForm(Protocol):
     """What a mapping and an entry of the catalogue have in common."""
 
@@ -156,60 +153,54 @@ class WhoForm(Protocol):
 
 
 def compile_who(form: WhoForm) -> WhoReader:
-    """A function that finds actor, action, resource, origin and outcome, each neutral and bounded."""
-    actor, action, resource, origin = map(
-        compile_getter, (form.actor, form.action, form.resource, form.origin)
-    )
-    outcome = _outcome(form.outcome, form.error, form.status, form.default_outcome)
+    """Finds actor, action, resource, origin and outcome, each neutral and bounded. Where the data names no action, it is
+    the event's type; no resource: its subject."""
+    code = Code(plain=plain)
 
-    def who(
-        data: dict[str, Any], event_type: str = "", source: str = "", subject: str | None = None
-    ) -> Facts:
-        return Facts(
-            plain(actor(data), WHO_LIMIT),
-            plain(action(data), WHO_LIMIT) or plain(event_type, WHO_LIMIT),
-            plain(resource(data), WHO_LIMIT) or plain(subject, WHO_LIMIT),
-            plain(origin(data), WHO_LIMIT),
-            outcome(data),
-            event_type,
-            source,
-            subject,
-        )
+    def value(paths: list[str]) -> str:
+        single = len(paths) == 1 and "." not in paths[0]
+        found = f"d.get({code.constant(paths[0])})" if single else f"{code.constant(compile_paths(paths))}(d)"
+        return f"plain({found}, {limit})"
 
+    limit = code.constant(WHO_LIMIT)
+    nothing = code.constant(None)
+    outcome = _outcome(form)
+    parts = [
+        value(form.actor) if form.actor else nothing,
+        (f"{value(form.action)} or " if form.action else "") + f"plain(e.type, {limit})",
+        (f"{value(form.resource)} or " if form.resource else "") + f"plain(e.subject, {limit})",
+        value(form.origin) if form.origin else nothing,
+        f"{code.constant(outcome)}(d)",
+    ]
+    who: WhoReader = code.function("d, e", f"{code.constant(Who)}({', '.join(parts)})")
     return who
 
 
-def compile_getter(paths: list[str]) -> Getter:
-    """The accessor of the first of some paths that finds something; without paths it finds nothing."""
-    return compile_paths(paths) if paths else _nothing
-
-
-def _nothing(_data: dict[str, Any]) -> None:
-    return None
-
-
-def _outcome(
-    paths: list[str], error_paths: list[str], status_paths: list[str], default: str | None
-) -> Callable[[dict[str, Any]], str | None]:
+def _outcome(form: WhoForm) -> Callable[[dict[str, Any]], str | None]:
     """`success`, `failure`, `failure: CODE`, or the event's own word for what came of it."""
-    if not (paths or error_paths or status_paths):
-        return lambda _data: default
-    stated, error, status = map(compile_getter, (paths, error_paths, status_paths))
+    default = form.default_outcome
+    stated, error, status = map(compile_paths, (form.outcome, form.error, form.status))
 
-    def outcome(data: dict[str, Any]) -> str | None:
+    def by_word(data: dict[str, Any]) -> str | None:
+        value = stated(data)
+        if value is None:
+            return default
+        text = plain(value, WHO_LIMIT)
+        if text is None:
+            return default
+        lower = text.lower()
+        return "success" if lower in _SUCCESS else "failure" if lower in _FAILURE else text
+
+    def by_code(data: dict[str, Any]) -> str | None:
         code = plain(error(data), WHO_LIMIT)
         if code is not None:
             return f"failure: {code}"
         number = status(data)
         if type(number) is int and 100 <= number <= 599:
             return "success" if number < 400 else f"failure: {number}"
-        word = plain(stated(data), WHO_LIMIT)
-        if word is None:
-            return default
-        lower = word.lower()
-        return "success" if lower in _SUCCESS else "failure" if lower in _FAILURE else word
+        return by_word(data)
 
-    return outcome
+    return by_code if form.error or form.status else by_word
 
 
 def _recogniser(alternatives: list[dict[str, Any]]) -> Test:

@@ -38,8 +38,8 @@ def compile_path(path: str) -> Getter:
 
 
 def compile_paths(paths: Sequence[str]) -> Getter:
-    """The accessor of the first of several paths that finds something."""
-    getters = [compile_path(path) for path in paths]
+    """The accessor of the first of several paths that finds something; without paths it finds nothing."""
+    getters = [_run(run) for run in _runs(paths)]
     if len(getters) == 1:
         return getters[0]
 
@@ -67,6 +67,61 @@ def compile_presence(path: str) -> Callable[[dict[str, Any]], bool]:
 def _top_level(key: str) -> Getter:
     def get(data: dict[str, Any]) -> Any:
         return data.get(key)
+
+    return get
+
+
+def _runs(paths: Sequence[str]) -> list[list[str]]:
+    """Neighbouring paths that can be looked up together: keys at the top, or keys of one object at the top."""
+    runs: list[list[str]] = []
+    for path in paths:
+        if runs and _shelf(runs[-1][-1]) == _shelf(path) is not None:
+            runs[-1].append(path)
+        else:
+            runs.append([path])
+    return runs
+
+
+def _shelf(path: str) -> str | None:
+    steps = path.count(".")
+    return "" if steps == 0 else path.partition(".")[0] if steps == 1 else None
+
+
+def _run(paths: list[str]) -> Getter:
+    if len(paths) == 1:
+        return compile_path(paths[0])
+    shelf = _shelf(paths[0])
+    return _first_below(shelf, paths) if shelf else _first_key(tuple(paths))
+
+
+def _first_key(keys: tuple[str, ...]) -> Getter:
+    def get(data: dict[str, Any]) -> Any:
+        for key in keys:
+            value = data.get(key)
+            if value is not None and value != "":
+                return value
+        return None
+
+    return get
+
+
+def _first_below(parent: str, paths: list[str]) -> Getter:
+    """Goes through the keys that the object has, few as a rule, not through those that it might have."""
+    ranks = {path.partition(".")[2]: rank for rank, path in enumerate(paths)}
+    each = [compile_path(path) for path in paths]
+
+    def get(data: dict[str, Any]) -> Any:
+        below = data.get(parent)
+        if type(below) is dict:
+            best, found = len(each), None
+            for key, value in below.items():
+                rank = ranks.get(key)
+                if rank is not None and rank < best and value is not None and value != "":
+                    best, found = rank, value
+            return found
+        if below is None and parent in data:
+            return None
+        return next((value for getter in each if (value := getter(data)) is not None), None)
 
     return get
 

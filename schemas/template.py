@@ -10,137 +10,152 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from schemas.paths import compile_paths
-from schemas.text import is_secret, plain, quoted
+from schemas.codegen import Code
+from schemas.enrichment import Who
+from schemas.events import Event
+from schemas.paths import Getter, compile_paths
+from schemas.text import is_secret, phrase, plain, word
 
-FACTS = ("actor", "action", "resource", "origin", "outcome", "type", "source", "subject")
+FACTS = {
+    "actor": "w.actor",
+    "action": "w.action",
+    "resource": "w.resource",
+    "origin": "w.origin",
+    "outcome": "w.outcome",
+    "type": "e.type",
+    "source": "e.source",
+    "subject": "e.subject",
+}
 MASK = "***"
-UNKNOWN = "unknown"
+MISSING = "unknown"
 
-Values = Callable[[dict[str, Any], "Facts"], Any]
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _GROUP = re.compile(r"\[([^\[\]]*)\]")
 
 
-class Facts(NamedTuple):
-    """What mapping and attributes say of an event, as neutral text."""
-
-    actor: str | None = None
-    action: str | None = None
-    resource: str | None = None
-    origin: str | None = None
-    outcome: str | None = None
-    type: str = ""
-    source: str = ""
-    subject: str | None = None
-
-
 class _Place(NamedTuple):
+    """A value in a template: the text before it, its paths (or one `@fact`), and whether it stands in brackets."""
+
     before: str
-    value: Values
-    masked: bool
+    names: list[str]
     enclosed: bool
 
 
 class _Group(NamedTuple):
     optional: bool
-    places: tuple[_Place, ...]
+    places: list[_Place]
     after: str
 
 
-class Template:
-    """A compiled sentence. Raises ValueError, which says what is wrong with it."""
+class Sentence:
+    """A compiled template for people. `masked`: paths beside those of secrets that are never shown. Raises ValueError,
+    which says what is wrong with the template."""
 
-    def __init__(self, text: str, *, masked: frozenset[str] = frozenset()) -> None:
-        self.text = text
-        self._groups: list[_Group] = []
-        end = 0
-        for match in _GROUP.finditer(text):
-            self._add(text[end : match.start()], masked, optional=False)
-            self._add(match.group(1), masked, optional=True)
-            end = match.end()
-        self._add(text[end:], masked, optional=False)
+    def __init__(self, text: str, masked: frozenset[str] = frozenset()) -> None:
+        code = Code(word=word, phrase=phrase, capital=_capital)
+        groups = _parse(text)
+        body = "".join(f"{{{_source(code, group, masked)}}}" for group in groups)
+        self._fill: Callable[[dict[str, Any], Who, Event], str] = code.function(
+            "d, w, e", f'capital(f"{body}.")'
+        )
 
-    def _add(self, text: str, masked: frozenset[str], *, optional: bool) -> None:
-        if not text:
-            return
-        places, end = [], 0
-        for match in _PLACE.finditer(text):
-            places.append(_place(text, text[end : match.start()], match, masked))
-            end = match.end()
-        after = text[end:]
-        if any(bracket in after or any(bracket in place.before for place in places) for bracket in "{}[]"):
-            raise ValueError(f"brackets do not match in {self.text!r}")
-        if optional and not places:
-            raise ValueError(f"a part in [ ] needs a {{value}}: {self.text!r}")
-        self._groups.append(_Group(optional, tuple(places), after))
-
-    def fill(self, data: dict[str, Any], facts: Facts) -> str:
+    def fill(self, data: dict[str, Any], who: Who, event: Event) -> str:
         """The sentence for one event: values are neutral, bounded and, where they are not one word, quoted."""
-        parts: list[str] = []
-        for group in self._groups:
-            start = len(parts)
-            for place in group.places:
-                text = plain(place.value(data, facts))
-                if text is None:
-                    if group.optional:
-                        del parts[start:]
-                        break
-                    text = UNKNOWN
-                elif place.masked:
-                    text = MASK
-                parts.append(place.before)
-                parts.append(quoted(text, enclosed=place.enclosed))
-            else:
-                parts.append(group.after)
-        return "".join(parts)
+        return self._fill(data, who, event)
+
+
+class Name:
+    """A compiled template for a source or an event type: values as they are, made neutral. Raises ValueError."""
+
+    def __init__(self, text: str) -> None:
+        self._groups: list[tuple[bool, list[tuple[str, Getter]], str]] = []
+        for optional, places, after in _parse(text):
+            if any(name.startswith("@") for place in places for name in place.names):
+                raise ValueError(f"{{@…}} stands only in summaries: {text!r}")
+            getters = [(place.before, compile_paths(place.names)) for place in places]
+            self._groups.append((optional, getters, after))
 
     def compose(self, data: dict[str, Any], limit: int) -> str:
-        """As `fill`, for names (source, type): nothing is quoted; empty where a value outside of [ ] is missing."""
+        """The name for one event; empty where a value outside of [ ] is missing."""
         parts: list[str] = []
-        for group in self._groups:
-            found = [plain(place.value(data, _NO_FACTS), limit) for place in group.places]
+        for optional, places, after in self._groups:
+            found = [plain(getter(data), limit) for _, getter in places]
             if None in found:
-                if group.optional:
+                if optional:
                     continue
                 return ""
-            for place, text in zip(group.places, found, strict=True):
-                parts += (place.before, text or "")
-            parts.append(group.after)
+            for (before, _), text in zip(places, found, strict=True):
+                parts += (before, text or "")
+            parts.append(after)
         return "".join(parts)
 
 
-_NO_FACTS = Facts()
-
-
-def sentence(text: str, masked: frozenset[str] = frozenset()) -> Template:
+def sentence(text: str, masked: frozenset[str] = frozenset()) -> Sentence:
     """The template of a summary: where it says neither origin nor outcome itself, they follow at the end."""
     origin = "" if "{@origin}" in text else "[ from {@origin}]"
     outcome = "" if "{@outcome}" in text else "[ ({@outcome})]"
-    return Template(text + origin + outcome, masked=masked)
+    return Sentence(text + origin + outcome, masked)
 
 
-def _place(text: str, before: str, match: re.Match[str], masked: frozenset[str]) -> _Place:
-    names = match.group(1).split("|")
-    if not all(names):
-        raise ValueError(f"an empty {{}} in {text!r}")
-    enclosed = text.rfind("(", 0, match.start()) > text.rfind(")", 0, match.start())
-    if names[0].startswith("@"):
-        return _Place(before, _fact(names[0][1:]), masked=False, enclosed=enclosed)
-    getter = compile_paths(names)
-
-    def value(data: dict[str, Any], _facts: Facts) -> Any:
-        return getter(data)
-
-    return _Place(before, value, any(is_secret(name) or name in masked for name in names), enclosed)
+def _capital(text: str) -> str:
+    return text if text[0] < "a" else text[0].upper() + text[1:]
 
 
-def _fact(name: str) -> Values:
-    if name not in FACTS:
-        raise ValueError(f"{{@{name}}} is not one of {', '.join('@' + fact for fact in FACTS)}")
-    position = Facts._fields.index(name)
+def _parse(text: str) -> list[_Group]:
+    groups, end = [], 0
+    for match in _GROUP.finditer(text):
+        groups += [
+            _group(text, text[end : match.start()], optional=False),
+            _group(text, match[1], optional=True),
+        ]
+        end = match.end()
+    groups.append(_group(text, text[end:], optional=False))
+    return [group for group in groups if group.places or group.after]
 
-    def value(_data: dict[str, Any], facts: Facts) -> Any:
-        return facts[position]
 
-    return value
+def _group(whole: str, text: str, *, optional: bool) -> _Group:
+    places, end = [], 0
+    for match in _PLACE.finditer(text):
+        names = match[1].split("|")
+        if not all(names):
+            raise ValueError(f"an empty value in {whole!r}")
+        enclosed = text.rfind("(", 0, match.start()) > text.rfind(")", 0, match.start())
+        places.append(_Place(text[end : match.start()], names, enclosed))
+        end = match.end()
+    after = text[end:]
+    if any(bracket in piece for piece in (after, *(place.before for place in places)) for bracket in "{}[]"):
+        raise ValueError(f"brackets do not match in {whole!r}")
+    if optional and not places:
+        raise ValueError(f"a part in [ ] needs a {{value}}: {whole!r}")
+    return _Group(optional, places, after)
+
+
+def _source(code: Code, group: _Group, masked: frozenset[str]) -> str:
+    """The expression for one part of a sentence: an f-string of names, empty where a value of a part in [ ] is
+    missing."""
+    pieces, absent = "", []
+    for number, place in enumerate(group.places):
+        shown = f"{'phrase' if place.enclosed else 'word'}({_value(code, place)})"
+        if any(is_secret(name) or name in masked for name in place.names):
+            shown = f"(None if {shown} is None else {code.constant(MASK)})"
+        if group.optional:
+            absent.append(f"(v{number} := {shown}) is None")
+            shown = f"v{number}"
+        else:
+            shown = f"{shown} or {code.constant(MISSING)}"
+        pieces += (f"{{{code.constant(place.before)}}}" if place.before else "") + f"{{{shown}}}"
+    whole = f"f'{pieces}" + (f"{{{code.constant(group.after)}}}'" if group.after else "'")
+    return f"({code.constant('')} if {' or '.join(absent)} else {whole})" if group.optional else f"({whole})"
+
+
+def _value(code: Code, place: _Place) -> str:
+    first = place.names[0]
+    if first.startswith("@"):
+        if first[1:] not in FACTS or len(place.names) > 1:
+            raise ValueError(
+                f"{{{'|'.join(place.names)}}} is not one of {', '.join('@' + fact for fact in FACTS)}"
+            )
+        return FACTS[first[1:]]
+    if len(place.names) == 1 and "." not in first:
+        return f"d.get({code.constant(first)})"
+    return f"{code.constant(compile_paths(place.names))}(d)"

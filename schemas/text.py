@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 VALUE_LIMIT = 200
 """Characters of one value in a summary."""
 _LISTED = 3
-_ODD = re.compile(r'[\s"()<>\[\];]').search
-_ODD_ENCLOSED = re.compile(r'["()<>\[\];]').search
+_PLAIN = r"\w!#$%&'*+,./:=?@\\^`{|}~-"
+_WORD = re.compile(f"[{_PLAIN}]{{1,{VALUE_LIMIT}}}").fullmatch
+_PHRASE = re.compile(f"[ {_PLAIN}]{{1,{VALUE_LIMIT}}}").fullmatch
 _SECRET = re.compile(
     r"password|passwd|passphrase|secret|token|authorization|credential|private_?key|cookie|api_?key|session_?key",
     re.IGNORECASE,
@@ -46,11 +48,35 @@ def plain(value: Any, limit: int = VALUE_LIMIT) -> str | None:
     return None
 
 
-def quoted(text: str, *, enclosed: bool = False) -> str:
-    """`text` in quotes unless it is plainly one word (where the template encloses it in brackets: one phrase), so
-    that no value can pass for a part of the sentence around it."""
-    odd = _ODD_ENCLOSED(text) if enclosed else _ODD(text)
-    return text if odd is None else '"' + text.replace('"', "'") + '"'
+def word(value: Any) -> str | None:
+    """A value for a sentence: bare if it is plainly one word, else neutral and in quotes, so that no value can pass for
+    a part of the sentence around it; None where there is nothing to show."""
+    if type(value) is str and len(value) <= VALUE_LIMIT:
+        return _word(value)
+    text = plain(value)
+    return None if text is None else _word(text)
+
+
+def phrase(value: Any) -> str | None:
+    """As `word`, for places in brackets: several plain words may stand there without quotes."""
+    if type(value) is str and len(value) <= VALUE_LIMIT:
+        return _phrase(value)
+    text = plain(value)
+    return None if text is None else _phrase(text)
+
+
+@lru_cache(maxsize=8192)  # the same users, files and addresses come again and again
+def _word(text: str) -> str | None:
+    return text if _WORD(text) is not None else _quoted(text)
+
+
+@lru_cache(maxsize=8192)
+def _phrase(text: str) -> str | None:
+    return text if _PHRASE(text) is not None else _quoted(text)
+
+
+def _quoted(text: str) -> str | None:
+    return '"' + neutral(text, VALUE_LIMIT).replace('"', "'") + '"' if text else None
 
 
 def is_secret(path: str) -> bool:

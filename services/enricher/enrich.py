@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from schemas.catalog import TAG_INCOMPLETE, TAG_UNKNOWN, Catalog, CatalogEntry, load_catalog
-from schemas.commitment import ABSENT_HASH, event_id, identity_hash
+from schemas.commitment import ABSENT_HASH, identities
 from schemas.documents import DocumentError
 from schemas.enrichment import Enrichment, Risk, Who, clean, highest
 from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError, is_reserved, read_message
 from schemas.mapping import GENERIC, UNKNOWN, Mapping, Mappings, load_mappings
 from schemas.record import Kind
-from schemas.template import Facts
 from schemas.text import neutral
 from schemas.topics import EVENT_LIMIT
 from services.common.errors import ConfigurationError
@@ -80,14 +79,6 @@ class Enriched(NamedTuple):
     withheld: bool
 
 
-class _Reading(NamedTuple):
-    """What mapping, catalogue and rules say of an event."""
-
-    facts: Facts
-    summary: str
-    hits: list[Armed]
-
-
 class Enricher:
     """Catalogue, mappings and rules, ready to enrich. `ai`: an AI reading of each event is still to come."""
 
@@ -123,13 +114,14 @@ class Enricher:
             _complete(event, kind if type(kind) is Mapping else GENERIC, data, at)
         time_us, time_from = event_time(event.time, kind.time, data, at.timestamp_ms, event.tags)
         document = self._document(event, kind, data, time_from)
+        salted_id, identity = identities(payload_salt, event.source, event.id)
         return Enriched(
             Kind.EVENT,
             time_us,
             sequence_number(event.sequence) if event.sequence is not None else 0,
             self._producers[event.source],
-            event_id(payload_salt, event.source, event.id),
-            identity_hash(event.source, event.id),
+            salted_id,
+            identity,
             document,
             False,
         )
@@ -150,7 +142,7 @@ class Enricher:
     def _document(
         self, event: Event, kind: CatalogEntry | Mapping, data: dict[str, Any], time_from: TimeFrom
     ) -> Enrichment:
-        facts, summary, hits = self._reading(event, kind, data)
+        who, summary, hits = self._reading(event, kind, data)
         risk = _risk(event, hits)
         return Enrichment(
             event.form,
@@ -164,7 +156,7 @@ class Enricher:
             time_from,
             kind.log_source,
             None if event.content_type is None else neutral(event.content_type, CONTENT_TYPE_LIMIT),
-            Who(facts[0], facts[1], facts[2], facts[3], facts[4]),
+            who,
             [rule.hit for rule in hits[:HIT_LIMIT]],
             "rules",
             self._ai,
@@ -173,17 +165,21 @@ class Enricher:
             self._versions,
         )
 
-    def _reading(self, event: Event, kind: CatalogEntry | Mapping, data: dict[str, Any]) -> _Reading:
+    def _reading(
+        self, event: Event, kind: CatalogEntry | Mapping, data: dict[str, Any]
+    ) -> tuple[Who, str, list[Armed]]:
         try:
-            facts = kind.who(data, event.type, event.source, event.subject)
+            who = kind.who(data, event)
             hits = self.rules.match(kind.log_source, data, event)
-            return _Reading(
-                facts, summarise(kind.summary, data, facts), by_risk(hits) if len(hits) > 1 else hits
+            return (
+                who,
+                summarise(kind.summary, data, who, event),
+                by_risk(hits) if len(hits) > 1 else hits,
             )
         except Exception:  # a fault of ours must neither hide this event nor stop those behind it
             log.exception("enrichment_failed", log_source=kind.log_source, form=event.form)
             event.tags.append(TAG_FAILED)
-            return _Reading(Facts(), "This event could not be judged: see the enricher's log.", [])
+            return (Who(), "This event could not be judged: see the enricher's log.", [])
 
     def _poison(self, reason: str, tag: str, length: int, at: Coordinates, *, withheld: bool) -> Enriched:
         """What cannot be read may be an accident or a hiding place: medium risk."""

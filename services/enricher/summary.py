@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.template import Facts, Template
+from schemas.enrichment import Who
+from schemas.events import Event
+from schemas.template import Sentence
 
 SUMMARY_LIMIT = 1000
 """Characters of a summary."""
 
 
-def summarise(template: Template, data: dict[str, Any], facts: Facts) -> str:
+def summarise(template: Sentence, data: dict[str, Any], who: Who, event: Event) -> str:
     """The sentence for one event, with a capital at its beginning and a full stop at its end."""
-    text = template.fill(data, facts)
-    if len(text) >= SUMMARY_LIMIT:
-        text = text[: SUMMARY_LIMIT - 2] + "…"
-    return text[:1].upper() + text[1:] + "."
+    text = template.fill(data, who, event)
+    return text if len(text) <= SUMMARY_LIMIT else text[: SUMMARY_LIMIT - 2] + "…."

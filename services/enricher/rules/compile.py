@@ -25,6 +25,7 @@ from sigma.types import (
     SigmaType,
 )
 
+from schemas.codegen import Code
 from schemas.events import Event
 from services.enricher.rules.fields import Fields
 from services.enricher.rules.texts import RuleError, TextCheck, text_check
@@ -51,7 +52,7 @@ def compile_conditions(conditions: Iterable[Any], fields: Fields) -> Compiled:
     if not pieces:
         raise RuleError("no condition")
     joined = _either(pieces)
-    return Compiled(compiler.function(f"bool({joined.source})", "d, e"), joined.needed)
+    return Compiled(compiler.function("d, e", f"bool({joined.source})"), joined.needed)
 
 
 class _Piece(NamedTuple):
@@ -62,14 +63,14 @@ class _Piece(NamedTuple):
 class _Compiler:
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
-        self._names: dict[str, Any] = {"loose": loose, "type": type, "str": str, "bool": bool, "any": any}
+        self._code = Code(loose=loose, bool=bool)
+        self._constant = self._code.constant
 
-    def function(self, expression: str, arguments: str) -> Any:
-        source = f"lambda {arguments}: {expression}"
+    def function(self, arguments: str, expression: str) -> Any:
         try:
-            return eval(source, {"__builtins__": {}} | self._names)  # noqa: S307 - fixed pieces and constants' names
-        except (SyntaxError, RecursionError, MemoryError) as error:
-            raise RuleError(f"too deeply nested to compile: {error}") from None
+            return self._code.function(arguments, expression)
+        except ValueError as error:
+            raise RuleError(str(error)) from None
 
     def condition(self, node: Any) -> _Piece:
         if isinstance(node, ConditionAND):
@@ -122,7 +123,7 @@ class _Compiler:
         if any(check.kind == "any" for check in checks):
             return _Piece(f"({self._access(field)} is not None)", {})
         expression = self._text_expression("v", checks)
-        other = self._constant(self.function(expression, "v"))
+        other = self._constant(self.function("v", expression))
         source = f"({expression} if type(v := {self._access(field)}) is str else loose(v, {other}))"
         plain = all(check.kind == "equals" for check in checks)
         return _Piece(source, {field: frozenset(check.text.lower() for check in checks)} if plain else {})
@@ -167,11 +168,6 @@ class _Compiler:
         if access.constant is None:
             return access.expression
         return access.expression.format(self._constant(access.constant))
-
-    def _constant(self, value: Any) -> str:
-        name = f"c{len(self._names)}"
-        self._names[name] = value
-        return name
 
 
 def _contains_any(texts: tuple[str, ...]) -> Callable[[str], bool]:
