@@ -132,6 +132,8 @@ class Watch(Service):
     def __init__(self, app: BatchApp, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.app = app
+        self._progress = app.batch_consumer.progress()
+        self._moved = time.monotonic()
 
     @Service.task
     async def _look(self) -> None:
@@ -144,6 +146,7 @@ class Watch(Service):
                     await asyncio.to_thread(check_topics, self.app.kafka)
                     checked = time.monotonic()
                 self._look_at_ledger()
+                self._look_at_fetching()
             except TransientError as error:
                 log.warning("broker_not_reached", error=str(error))
             except FatalError as error:
@@ -153,6 +156,17 @@ class Watch(Service):
         stuck = self.app.batch_consumer.ledger.stuck(time.monotonic(), self.app.ack_timeout_s)
         if stuck:
             raise FatalError(f"the oldest batch of {stuck} is not done after {self.app.ack_timeout_s:g} s")
+
+    def _look_at_fetching(self) -> None:
+        """A consumer that fetches nothing any more (a lost rebalance, say) must not go unseen."""
+        progress, limit_s = self.app.batch_consumer.progress(), self.app.ack_timeout_s
+        if progress != self._progress:
+            self._progress, self._moved = progress, time.monotonic()
+        elif time.monotonic() - self._moved > limit_s:
+            if self.app.rebalancing:
+                raise FatalError(f"the consumer group has been rebalancing for {limit_s:g} s")
+            if silent := self.app.batch_consumer.unpolled(limit_s):
+                raise FatalError(f"nothing was fetched from {silent} for {limit_s:g} s")
 
 
 def _read_ids(kafka: KafkaSettings, names: list[str]) -> dict[str, bytes]:
@@ -171,6 +185,7 @@ def new_app(kafka: KafkaSettings, settings: EnricherSettings, *, service: str, b
         broker_credentials=_credentials(kafka),
         broker_session_timeout=kafka.session_timeout_ms / 1000,
         broker_heartbeat_interval=max(kafka.session_timeout_ms / 1000 / 10, 0.3),
+        broker_rebalance_timeout=max(kafka.session_timeout_ms / 1000, 10.0),
         broker_request_timeout=max(90.0, kafka.session_timeout_ms / 1000),
         broker_max_poll_records=20_000,
         broker_commit_interval=settings.commit_interval_s,

@@ -170,6 +170,21 @@ class BatchConsumer(driver.Consumer):
     def _new_offset(self, tp: TP) -> int | None:
         return self.ledger.position(tp) if self._batched(tp) else super()._new_offset(tp)
 
+    # -- progress, for the watch
+
+    def progress(self) -> tuple[int, int]:
+        """Changes whenever something is fetched, assigned, revoked or sought."""
+        return sum(self._cursor.values()), sum(self._epoch.values())
+
+    def unpolled(self, limit_s: float) -> list[TP]:
+        """Assigned partitions of which the broker has told nothing for `limit_s` seconds, not even that all is read."""
+        before_ms = (time.time() - limit_s) * 1000
+        return [
+            tp
+            for tp in self.assignment()
+            if self._batched(tp) and (self._thread.polled_ms(tp) or 0) < before_ms
+        ]
+
     # -- every revocation and every seek starts anew
 
     def _start_anew(self, partitions: Iterable[TP]) -> None:
@@ -231,6 +246,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
+
+    def polled_ms(self, tp: TP) -> int | None:
+        """When the broker last answered a fetch of the partition, in milliseconds since 1970."""
+        return cast("int | None", self._ensure_consumer().last_poll_timestamp(driver.ensure_aiokafka_TP(tp)))
 
     async def committed(self, tp: TP) -> tuple[int | None, str]:
         """The group's committed offset, None if there is none, and the topic id (hex) that was committed with it."""
