@@ -38,9 +38,11 @@ _GROW_SECONDS = 30.0
 class MigrateSettings(SettingsGroup):
     """Passwords that `piperoll migrate` gives to the login roles; a role without one keeps its own."""
 
-    writer: SecretStr | None = Field(None, alias="PIPEROLL_WRITER_PASSWORD")
-    sealer: SecretStr | None = Field(None, alias="PIPEROLL_SEALER_PASSWORD")
-    reporter: SecretStr | None = Field(None, alias="PIPEROLL_REPORTER_PASSWORD")
+    writer: SecretStr | None = Field(None, alias="PIPEROLL_WRITER_PASSWORD", description="of piperoll_writer")
+    sealer: SecretStr | None = Field(None, alias="PIPEROLL_SEALER_PASSWORD", description="of piperoll_sealer")
+    reporter: SecretStr | None = Field(
+        None, alias="PIPEROLL_REPORTER_PASSWORD", description="of piperoll_reporter"
+    )
 
     def passwords(self) -> dict[str, str]:
         """By role."""

@@ -31,7 +31,9 @@ Group = TypeVar("Group", bound=SettingsGroup)
 class LogSettings(SettingsGroup):
     """How to log."""
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="LOG_LEVEL")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", alias="LOG_LEVEL", description="the least that is logged"
+    )
     format: Literal["auto", "json", "columns"] = Field(
         "auto", alias="LOG_FORMAT", description="auto: columns on a terminal, JSON elsewhere"
     )
@@ -40,7 +42,7 @@ class LogSettings(SettingsGroup):
 class HealthSettings(SettingsGroup):
     """Where /healthz, /readyz and /metrics are served (ingest serves them beside its API)."""
 
-    host: str = Field("127.0.0.1", alias="HEALTH_HOST")
+    host: str = Field("127.0.0.1", alias="HEALTH_HOST", description="address to listen on")
     port: int = Field(0, alias="HEALTH_PORT", description="0: any free port, logged at start")
 
 
@@ -51,18 +53,18 @@ class KafkaSettings(SettingsGroup):
         "127.0.0.1:9092", alias="KAFKA_BOOTSTRAP_SERVERS", description="host:port, several with commas"
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", alias="KAFKA_SECURITY_PROTOCOL"
+        "PLAINTEXT", alias="KAFKA_SECURITY_PROTOCOL", description="TLS (SSL) and sign-in (SASL) or neither"
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", alias="KAFKA_SASL_MECHANISM"
+        "SCRAM-SHA-512", alias="KAFKA_SASL_MECHANISM", description="how to sign in"
     )
-    sasl_username: str | None = Field(None, alias="KAFKA_SASL_USERNAME")
-    sasl_password: SecretStr | None = Field(None, alias="KAFKA_SASL_PASSWORD")
+    sasl_username: str | None = Field(None, alias="KAFKA_SASL_USERNAME", description="who signs in")
+    sasl_password: SecretStr | None = Field(None, alias="KAFKA_SASL_PASSWORD", description="a secret")
     ssl_cafile: Path | None = Field(None, alias="KAFKA_SSL_CAFILE", description="PEM; default: the system's")
     ssl_certfile: Path | None = Field(
         None, alias="KAFKA_SSL_CERTFILE", description="PEM, for client certificates"
     )
-    ssl_keyfile: Path | None = Field(None, alias="KAFKA_SSL_KEYFILE")
+    ssl_keyfile: Path | None = Field(None, alias="KAFKA_SSL_KEYFILE", description="PEM, its key")
     topic_prefix: str = Field(
         "audit",
         alias="TOPIC_PREFIX",
@@ -98,11 +100,11 @@ class PostgresSettings(SettingsGroup):
     url: SecretStr | None = Field(
         None, alias="DATABASE_URL", description="postgresql://user:password@host:port/db"
     )
-    host: str = Field("127.0.0.1", alias="PG_HOST")
-    port: int = Field(5432, alias="PG_PORT")
-    user: str = Field("piperoll", alias="PG_USER")
-    password: SecretStr | None = Field(None, alias="PG_PASSWORD")
-    database: str = Field("piperoll", alias="PG_DB")
+    host: str = Field("127.0.0.1", alias="PG_HOST", description="name or address of the server")
+    port: int = Field(5432, alias="PG_PORT", description="its port")
+    user: str = Field("piperoll", alias="PG_USER", description="the role that signs in")
+    password: SecretStr | None = Field(None, alias="PG_PASSWORD", description="a secret")
+    database: str = Field("piperoll", alias="PG_DB", description="name of the database")
 
     @property
     def dsn(self) -> str:

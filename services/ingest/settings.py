@@ -17,7 +17,7 @@ class IngestSettings(SettingsGroup):
     """Where ingest listens, who may send, and how much it holds at once."""
 
     host: str = Field("127.0.0.1", alias="INGEST_HOST", description="beyond loopback an API key is required")
-    port: int = Field(8080, alias="INGEST_PORT", ge=1, le=65535)
+    port: int = Field(8080, alias="INGEST_PORT", ge=1, le=65535, description="of the HTTP API")
     require_key: bool | None = Field(
         None,
         alias="INGEST_REQUIRE_KEY",
@@ -59,7 +59,9 @@ class IngestSettings(SettingsGroup):
         ge=0,
         description="requests that wait for a reply; beyond it 202 at once",
     )
-    max_connections: int = Field(4096, alias="INGEST_MAX_CONNECTIONS", ge=1)
+    max_connections: int = Field(
+        4096, alias="INGEST_MAX_CONNECTIONS", ge=1, description="open at the same time; more wait"
+    )
     stop_timeout: float = Field(
         20.0, alias="INGEST_STOP_TIMEOUT", gt=0, description="seconds that requests in flight have at SIGTERM"
     )
