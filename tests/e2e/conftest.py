@@ -1,0 +1,56 @@
+"""The whole pipeline as processes: ingest, enricher, writer, on a real broker and a real database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from services.common.settings import KafkaSettings
+from tests import query
+from tests.fault import feeder
+from tests.service_process import ServiceProcess
+
+
+@dataclass
+class Pipeline:
+    """The running services, and what the tests ask of them."""
+
+    kafka: KafkaSettings
+    database: Any
+    ingest: ServiceProcess
+    enricher: ServiceProcess
+    writer: ServiceProcess
+
+    @property
+    def url(self) -> str:
+        return self.ingest.url
+
+    def rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        """A query as the reporter's role, as a user would ask."""
+        return query.rows(self.database.reporter_dsn, sql, *arguments)
+
+    def recorded(self) -> int:
+        """How many offsets of audit.events are recorded, in all chains."""
+        return int(
+            self.rows(
+                "SELECT count(*) FROM audit.record JOIN audit.chain USING (chain_no)"
+                " WHERE topic = $1 AND kind IN (1, 2, 3)",
+                self.kafka.topics.events,
+            )[0][0]
+        )
+
+    def wait_recorded(self, count: int | None = None, *, timeout: float = 90.0) -> None:
+        """Until `count` events are recorded; without it, until all that stand in audit.events now are."""
+        goal = feeder.total(self.kafka, self.kafka.topics.events) if count is None else count
+        feeder.wait_until(lambda: self.recorded() >= goal, timeout=timeout, what=f"{goal} records")
+
+
+@pytest.fixture
+def pipeline(kafka, database, start_service) -> Pipeline:
+    """All three services, ready."""
+    services = [start_service(name) for name in ("ingest", "enricher", "writer")]
+    for service in services:
+        service.wait_ready()
+    return Pipeline(kafka, database, *services)
