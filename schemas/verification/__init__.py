@@ -1,0 +1,1 @@
+"""The parts of the verification of a chain; `schemas.chain` is the whole. Pure functions, no I/O."""
