@@ -256,7 +256,7 @@ GENERIC = Mapping(
         outcome=["outcome", "result", "success"],
         error=["error_code", "error"],
         time=["timestamp", "event_time", "time", "@timestamp"],
-        summary="[{@actor}: ]event {@type}[ on {@resource}] of {@source}",
+        summary="Event {@type}[ by {@actor}][ on {@resource}] of {@source}",
     )
 )
 """For events that neither catalogue nor mappings know: the names that applications commonly use."""

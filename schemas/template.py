@@ -52,12 +52,10 @@ class Sentence:
     which says what is wrong with the template."""
 
     def __init__(self, text: str, masked: frozenset[str] = frozenset()) -> None:
-        code = Code(word=word, phrase=phrase, capital=_capital)
+        code = Code(word=word, phrase=phrase)
         groups = _parse(text)
         body = "".join(f"{{{_source(code, group, masked)}}}" for group in groups)
-        self._fill: Callable[[dict[str, Any], Who, Event], str] = code.function(
-            "d, w, e", f'capital(f"{body}.")'
-        )
+        self._fill: Callable[[dict[str, Any], Who, Event], str] = code.function("d, w, e", f'f"{body}."')
 
     def fill(self, data: dict[str, Any], who: Who, event: Event) -> str:
         """The sentence for one event: values are neutral, bounded and, where they are not one word, quoted."""
@@ -95,10 +93,6 @@ def sentence(text: str, masked: frozenset[str] = frozenset()) -> Sentence:
     origin = "" if "{@origin}" in text else "[ from {@origin}]"
     outcome = "" if "{@outcome}" in text else "[ ({@outcome})]"
     return Sentence(text + origin + outcome, masked)
-
-
-def _capital(text: str) -> str:
-    return text if text[0] < "a" else text[0].upper() + text[1:]
 
 
 def _parse(text: str) -> list[_Group]:

@@ -7,6 +7,7 @@ source; values of rules never become source text.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sigma.conditions import (
@@ -27,7 +28,7 @@ from sigma.types import (
 
 from schemas.codegen import Code
 from schemas.events import Event
-from services.enricher.rules.fields import Fields
+from services.enricher.rules.fields import Access, Fields
 from services.enricher.rules.texts import RuleError, TextCheck, text_check
 from services.enricher.rules.values import HAYSTACK, compares, loose, same
 
@@ -35,6 +36,8 @@ Predicate = Callable[[dict[str, Any], Event], bool]
 Needed = dict[str, frozenset[str]]
 """By field, the texts (in lower case) of which an event must have one; without an entry, anything may match."""
 
+_MANY, _SHORT = 6, 200
+"""From so many texts on, what a short value holds is remembered: reasons and names come again and again."""
 _OPERATORS = {"LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}
 
 
@@ -45,9 +48,10 @@ class Compiled(NamedTuple):
     needed: Needed
 
 
-def compile_conditions(conditions: Iterable[Any], fields: Fields) -> Compiled:
-    """The predicate of a rule: true where one of its conditions is. Raises RuleError."""
-    compiler = _Compiler(fields)
+def compile_conditions(conditions: Iterable[Any], fields: Fields, known: Needed | None = None) -> Compiled:
+    """The predicate of a rule: true where one of its conditions is. `known` is what the index has already made sure
+    of, and so is not looked at again. Raises RuleError."""
+    compiler = _Compiler(fields, known or {})
     pieces = [compiler.condition(condition) for condition in conditions]
     if not pieces:
         raise RuleError("no condition")
@@ -61,8 +65,9 @@ class _Piece(NamedTuple):
 
 
 class _Compiler:
-    def __init__(self, fields: Fields) -> None:
+    def __init__(self, fields: Fields, known: Needed) -> None:
         self._fields = fields
+        self._known = known
         self._code = Code(loose=loose, bool=bool)
         self._constant = self._code.constant
 
@@ -105,7 +110,7 @@ class _Compiler:
             if isinstance(value, SigmaNull):
                 pieces.append(_Piece(f"({self._access(field)} is None)", {}))
             elif isinstance(value, SigmaExists):
-                found = f"{self._constant(self._fields.presence(field))}(d, e)"
+                found = self._expression(self._fields.presence(field))
                 pieces.append(_Piece(found if value.exists else f"(not {found})", {}))
             elif isinstance(value, SigmaCompareExpression):
                 test = compares(_OPERATORS[value.op.name], value.number.number)
@@ -122,11 +127,19 @@ class _Compiler:
     def _text_checks(self, field: str, checks: list[TextCheck]) -> _Piece:
         if any(check.kind == "any" for check in checks):
             return _Piece(f"({self._access(field)} is not None)", {})
+        plain = all(check.kind == "equals" for check in checks)
+        texts = frozenset(check.text.lower() for check in checks)
+        if (
+            plain
+            and field in self._known
+            and self._known[field] <= texts
+            and not any(check.cased for check in checks)
+        ):
+            return _Piece(self._constant(True), {field: texts})
         expression = self._text_expression("v", checks)
         other = self._constant(self.function("v", expression))
         source = f"({expression} if type(v := {self._access(field)}) is str else loose(v, {other}))"
-        plain = all(check.kind == "equals" for check in checks)
-        return _Piece(source, {field: frozenset(check.text.lower() for check in checks)} if plain else {})
+        return _Piece(source, {field: texts} if plain else {})
 
     def _text_expression(self, variable: str, checks: list[TextCheck]) -> str:
         """An expression over a string variable: true where one of the checks is."""
@@ -164,7 +177,9 @@ class _Compiler:
         return _Piece(f"({self._constant(check.text)} in {self._constant(where)}(e))", {})
 
     def _access(self, field: str) -> str:
-        access = self._fields.access(field)
+        return self._expression(self._fields.access(field))
+
+    def _expression(self, access: Access) -> str:
         if access.constant is None:
             return access.expression
         return access.expression.format(self._constant(access.constant))
@@ -177,7 +192,10 @@ def _contains_any(texts: tuple[str, ...]) -> Callable[[str], bool]:
                 return True
         return False
 
-    return test
+    if len(texts) < _MANY:
+        return test
+    remembered = lru_cache(maxsize=1024)(test)
+    return lambda text: remembered(text) if len(text) <= _SHORT else test(text)
 
 
 def _expanded(values: Iterable[SigmaType]) -> Iterable[SigmaType]:

@@ -49,10 +49,13 @@ class Fields:
         reader: Reader = code.function("d, e", access.expression.format(code.constant(access.constant)))
         return reader
 
-    def presence(self, field: str) -> Reader:
-        """A function that says whether a field is there, with whatever value."""
+    def presence(self, field: str) -> Access:
+        """The expression for whether a field is there, with whatever value."""
         if field.startswith(ATTRIBUTE_PREFIX):
             reader = self.reader(field)
-            return lambda data, event: reader(data, event) not in (None, "")
-        there = [compile_presence(path) for path in self._aliases.get(field, [field])]
-        return lambda data, _event: any(test(data) for test in there)
+            return Access("{}(d, e)", lambda data, event: reader(data, event) not in (None, ""))
+        paths = self._aliases.get(field, [field])
+        if len(paths) == 1 and "." not in paths[0]:
+            return Access("({} in d)", paths[0])
+        there = [compile_presence(path) for path in paths]
+        return Access("{}(d)", lambda data: any(test(data) for test in there))

@@ -12,7 +12,7 @@ from schemas.catalog import CATALOG
 from schemas.enrichment import RISKS, RuleHit
 from schemas.events import Event
 from schemas.mapping import UNKNOWN, LogSource, Mapping
-from services.enricher.rules.compile import Compiled, Predicate, compile_conditions
+from services.enricher.rules.compile import Needed, Predicate, compile_conditions
 from services.enricher.rules.fields import Fields, Reader
 from services.enricher.rules.load import PACK, LoadReport, Refused, Rule, read_rules
 from services.enricher.rules.texts import RuleError
@@ -23,6 +23,10 @@ OWN_SOURCES = {
     UNKNOWN: LogSource(product="piperoll", service="unknown", category="application"),
 }
 """The log sources of events whose type the catalogue knows, and of those that neither it nor a mapping knows."""
+
+
+Source = tuple[list[LogSource], Fields]
+"""What rules call the events of a mapping, and how they name their fields."""
 
 
 class Armed(NamedTuple):
@@ -47,11 +51,9 @@ class RuleSet:
         self, rules: list[Rule], refused: list[Refused], version: str, mappings: Iterable[Mapping]
     ) -> None:
         self.version = version
-        sources: dict[str, tuple[list[LogSource], Fields]] = {
-            name: ([source], Fields({})) for name, source in OWN_SOURCES.items()
-        }
+        sources: dict[str, Source] = {name: ([source], Fields({})) for name, source in OWN_SOURCES.items()}
         sources |= {mapping.log_source: (mapping.logsources, Fields(mapping.fields)) for mapping in mappings}
-        armed: dict[str, list[tuple[Armed, Compiled]]] = {name: [] for name in sources}
+        armed: dict[str, list[tuple[Rule, Needed]]] = {name: [] for name in sources}
         report = LoadReport([], list(refused), [], version)
         for rule in rules:
             _arm(rule, sources, armed, report)
@@ -64,7 +66,7 @@ class RuleSet:
         hits: list[Armed] = []
         for reader, table in index.by_field:
             value = reader(data, event)
-            if value is None:
+            if not value and (value is None or value == []):
                 continue
             found = table.get(value.lower()) if type(value) is str else _lookup(table, value)
             if found is not None:
@@ -88,44 +90,43 @@ def by_risk(hits: list[Armed]) -> list[Armed]:
 
 
 def _arm(
-    rule: Rule,
-    sources: dict[str, tuple[list[LogSource], Fields]],
-    armed: dict[str, list[tuple[Armed, Compiled]]],
-    report: LoadReport,
+    rule: Rule, sources: dict[str, Source], armed: dict[str, list[tuple[Rule, Needed]]], report: LoadReport
 ) -> None:
     """Compiles a rule for every log source that it covers, or once for nothing, to know that it can be."""
     covered = [
         name for name, (own, _) in sources.items() if any(rule.logsource.covers(source) for source in own)
     ]
     try:
-        compiled = {name: compile_conditions(rule.conditions, sources[name][1]) for name in covered}
+        needed = {name: compile_conditions(rule.conditions, sources[name][1]).needed for name in covered}
         if not covered:
             compile_conditions(rule.conditions, Fields({}))
     except RuleError as error:
         report.refused.append(Refused(rule.file, rule.hit.title, str(error)))
         return
-    for name, made in compiled.items():
-        armed[name].append((Armed(made.predicate, rule.hit, rule.tags), made))
+    for name in covered:
+        armed[name].append((rule, needed[name]))
     report.loaded.append(rule)
     if not covered:
         report.dormant.append(rule)
 
 
-def _index(pairs: list[tuple[Armed, Compiled]], fields: Fields) -> _Index:
+def _index(pairs: list[tuple[Rule, Needed]], fields: Fields) -> _Index:
     """Each rule stands under the one field that, over all rules, has the most different values."""
     values: dict[str, set[str]] = defaultdict(set)
-    for _, compiled in pairs:
-        for field, texts in compiled.needed.items():
+    for _, needed in pairs:
+        for field, texts in needed.items():
             values[field] |= texts
     tables: dict[str, dict[str, list[Armed]]] = defaultdict(lambda: defaultdict(list))
     always = []
-    for rule, compiled in pairs:
-        if not compiled.needed:
-            always.append(rule)
-            continue
-        best = max(compiled.needed, key=lambda field: (len(values[field]), field))
-        for text in compiled.needed[best]:
-            tables[best][text].append(rule)
+    for rule, needed in pairs:
+        best = max(needed, key=lambda field: (len(values[field]), field), default=None)
+        known = {} if best is None else {best: needed[best]}
+        predicate = compile_conditions(rule.conditions, fields, known).predicate
+        made = Armed(predicate, rule.hit, rule.tags)
+        if best is None:
+            always.append(made)
+        for text in known.get(best or "", ()):
+            tables[best or ""][text].append(made)
     by_field = tuple(
         (fields.reader(field), {text: tuple(rules) for text, rules in table.items()})
         for field, table in tables.items()
