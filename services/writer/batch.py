@@ -28,7 +28,7 @@ from services.writer.chain import (
     own_body,
 )
 from services.writer.drop_rule import Verdict, first_offset, judge
-from services.writer.found import Candidate, Found, Item, named
+from services.writer.found import MOST_CANDIDATES, Candidate, Found, Item, named, value_hash
 
 IDENTITY_CONFLICT = "identity:conflict"
 IDENTITY_UNCHECKED = "identity:unchecked"
@@ -99,20 +99,29 @@ class Linker:
         return passed, identities
 
     def link(self, items: list[Item], found: Found) -> Linked:
-        """Appends what is to be appended. Messages with a fault must be announced before the result is stored."""
+        """Appends what is to be appended of a batch."""
+        linked = self.begin(found)
+        self.take(items)
+        return linked
+
+    def begin(self, found: Found) -> Linked:
+        """Begins a batch, of which `take` takes the messages. Its alerts are to be said before it is stored."""
         self._found = found
         self._seen_before, self._seen = self._seen, {}
         self._items_before, self._items = self._items, []
         self._memory: dict[tuple[bytes, int], list[Item]] | None = None
         now = self._clock()
         self._now = now if self.chain is None else max(now, self.chain.last_appended_us)
-        next_read_offset = items[-1].message.offset + 1
-        self._linked = linked = Linked([], self.read_topic_id, next_read_offset)
+        self._linked = Linked([], self.read_topic_id, 0)
         if self.chain is not None:
-            linked.sections.append(Section(self.chain))
+            self._linked.sections.append(Section(self.chain))
+        return self._linked
+
+    def take(self, items: list[Item]) -> None:
+        """Appends what is to be appended of some messages of the batch that was begun."""
         for item in items:
             self._take(item)
-        return linked
+        self._linked.next_read_offset = items[-1].message.offset + 1
 
     def _take(self, item: Item) -> None:
         header = item.header
@@ -257,7 +266,7 @@ class Linker:
             entry = _Entry(section.chain.next_seq, item)
             if entries is None:
                 self._seen[identity] = [entry]
-            else:
+            elif len(entries) < MOST_CANDIDATES:
                 entries.append(entry)
         self._remember(item)
         withheld = header.flags & FLAG_WITHHELD
@@ -284,13 +293,13 @@ class Linker:
         earlier = [*self._found.candidates.get(identity, ()), *map(_as_candidate, entries)]
         if self._by_name:
             return (earlier[0].seq, "") if earlier else None
-        name = named(header.enrichment)
+        name, value = named(header.enrichment), value_hash(item.message.value)
         outcome = None
         for candidate in earlier:
             if candidate.erased:
                 outcome = (candidate.seq, IDENTITY_UNCHECKED)
-            elif named(candidate.enrichment) == name:
-                if candidate.value() == item.message.value:
+            elif candidate.name == name:
+                if candidate.value_hash == value:
                     return candidate.seq, ""
                 outcome = outcome or (candidate.seq, IDENTITY_CONFLICT)
         return outcome
@@ -334,7 +343,8 @@ def _body(item: Item) -> bytes:
 
 def _as_candidate(entry: _Entry) -> Candidate:
     header = entry.item.header
-    return Candidate(entry.seq, _body(entry.item), None if header is None else header.enrichment)
+    name = None if header is None else named(header.enrichment)
+    return Candidate(entry.seq, False, name, value_hash(entry.item.message.value))
 
 
 def _same_message(one: Item, header: Header, other: Item, other_header: Header) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
 
-from schemas.commitment import decode_body, payload_commitment
+from schemas.commitment import payload_commitment
 from schemas.enrichment import Header
 from services.writer.chain import Target
 
@@ -52,18 +53,22 @@ class Recorded(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """An earlier record of the chain with the same identity hash. `body` is None where the payload is erased."""
+    """An earlier record of the chain with the same identity hash. `name` is its (source, id); `value_hash` the SHA-256
+    of its Kafka value, None for a null; both are None where the payload is erased."""
 
     seq: int
-    body: bytes | None
-    enrichment: bytes | None
+    erased: bool
+    name: tuple[str, str] | None
+    value_hash: bytes | None
 
-    @property
-    def erased(self) -> bool:
-        return self.body is None
 
-    def value(self) -> bytes | None:
-        return decode_body(self.body).value if self.body is not None else None
+MOST_CANDIDATES = 16
+"""Earlier events of one identity that a repeat is compared with, at most."""
+
+
+def value_hash(value: bytes | None) -> bytes | None:
+    """SHA-256 of a Kafka value, None for a null."""
+    return None if value is None else sha256(value).digest()
 
 
 @dataclass(slots=True)
@@ -88,6 +93,3 @@ def named(enrichment: bytes | None) -> tuple[str, str] | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return found.source, found.id
-
-
-__all__ = ["Candidate", "Found", "Item", "Message", "Recorded", "named"]

@@ -1,0 +1,90 @@
+"""Says the writer's alerts: to audit.alerts, as events of our own to audit.system, and in the log.
+
+Durable when `say` returns. The ids follow from what the alerts are about: said again, they are the same alerts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from services.common.clock import Clock, system_clock
+from services.common.errors import TransientError
+from services.common.kafka import client_options
+from services.common.logging import get_logger
+from services.common.settings import KafkaSettings
+from services.writer.alert import Alert
+from services.writer.metrics import Metrics
+
+log = get_logger(__name__)
+SOURCE = "piperoll/writer"
+_TIMEOUT_S = 30
+
+
+class Announcer:
+    """A small producer for what is rare and must not be lost. Its methods block."""
+
+    def __init__(self, settings: KafkaSettings, metrics: Metrics, clock: Clock = system_clock) -> None:
+        self._topics = settings.topics
+        self._metrics = metrics
+        self._clock = clock
+        try:
+            self._producer = KafkaProducer(
+                **client_options(settings, "piperoll-writer-alerts"), acks="all", enable_idempotence=True
+            )
+        except KafkaError as error:
+            raise TransientError(f"Kafka cannot now: {error!r}") from error
+
+    def say(self, alerts: Sequence[Alert]) -> None:
+        """Sends all of them and waits for the acknowledgements. Raises TransientError."""
+        now_us = self._clock()
+        try:
+            sent = []
+            for alert in alerts:
+                report = log.critical if alert.severity == "critical" else log.error
+                report(alert.name, alert=alert.id, text=alert.text, **alert.facts)
+                sent.append(self._producer.send(self._topics.alerts, value=_as_alert(alert, now_us)))
+                sent.append(self._producer.send(self._topics.system, value=_as_own_event(alert, now_us)))
+            self._producer.flush(timeout=_TIMEOUT_S)
+            for future in sent:
+                future.get(timeout=_TIMEOUT_S)
+        except KafkaError as error:
+            raise TransientError(f"alerts could not be sent: {error!r}") from error
+        for alert in alerts:
+            self._metrics.alerts.labels(alert.name).inc()
+
+    def close(self) -> None:
+        """Closes the producer; everything said is acknowledged already."""
+        self._producer.close(timeout=5)
+
+
+def _as_alert(alert: Alert, now_us: int) -> bytes:
+    facts = {name: fact for name, fact in alert.facts.items() if name not in alert._fields}
+    return msgspec.json.encode(
+        {
+            "id": alert.id,
+            "severity": alert.severity,
+            "name": alert.name,
+            "text": alert.text,
+            "at_us": now_us,
+            "facts": facts,
+        }
+    )
+
+
+def _as_own_event(alert: Alert, now_us: int) -> bytes:
+    return msgspec.json.encode(
+        {
+            "specversion": "1.0",
+            "id": alert.id,
+            "source": SOURCE,
+            "type": "alert",
+            "time": datetime.fromtimestamp(now_us / 1_000_000, UTC).isoformat(),
+            "datacontenttype": "application/json",
+            "data": {"severity": alert.severity, "name": alert.name, "text": alert.text, **alert.facts},
+        }
+    )

@@ -1,0 +1,44 @@
+-- lineage: all chains of a topic's partition, oldest first, with their heads
+SELECT c.chain_no, c.chain_id, c.topic_id, h.next_source_offset, h.read_topic_id, h.next_read_offset, h.closed
+FROM audit.chain c JOIN audit.chain_head h USING (chain_no)
+WHERE c.topic = $1 AND c.partition = $2
+ORDER BY c.chain_no;
+
+-- claim: takes a chain over with a new epoch
+SELECT chain_no, next_seq, last_hash, next_source_offset, epoch FROM audit.claim($1);
+
+-- last_appended: when a record was appended, in microseconds
+SELECT appended_us FROM audit.record WHERE chain_no = $1 AND seq = $2;
+
+-- advance: moves the read positions of some chains in one call
+SELECT audit.advance($1, $2, $3, $4);
+
+-- open_chain: opens a chain and its partition
+SELECT audit.open_chain($1, $2, $3, $4, $5, $6, $7, $8, $9);
+
+-- open_months: makes the payload partitions of this month and the two after it
+SELECT audit.open_months(2);
+
+-- recorded: what is recorded of source offsets that come again; a skip record's Kafka time is the smallest number
+SELECT r.source_offset, r.leaf,
+    CASE WHEN r.kind = 2 THEN audit.json_of(audit.value_of(p.body)) ->> 'payload_commitment' END AS original_commitment,
+    CASE WHEN r.kind = 2 THEN p.original_salt WHEN p.body IS NOT NULL THEN p.salt END AS salt
+FROM audit.record r
+LEFT JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+WHERE r.chain_no = ANY ($1::smallint[]) AND r.source_offset = ANY ($2::bigint[]);
+
+-- candidates: earlier records with the same identity hash, since a time; 16 of each hash at most, so that a flood of
+-- conflicting repeats costs no more
+SELECT wanted.hash AS identity_hash, r.seq, p.seq IS NULL AS erased, sha256(audit.value_of(p.body)) AS value_hash,
+    audit.json_of(p.enrich) ->> 'source' AS source, audit.json_of(p.enrich) ->> 'id' AS id
+FROM unnest($2::bigint[]) AS wanted (hash)
+CROSS JOIN LATERAL (
+    SELECT seq, appended_us FROM audit.record
+    WHERE chain_no = $1 AND identity_hash = wanted.hash AND kind IN (1, 7, 8) AND appended_us >= $3
+    LIMIT 16
+) r
+LEFT JOIN audit.payload p ON p.chain_no = $1 AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us);
+
+-- annotation: notes which event an annotation is about
+INSERT INTO audit.annotation (topic_id, partition, source_offset, chain_no, seq, appended_at)
+VALUES ($1, $2, $3, $4, $5, audit.moment($6));

@@ -1,0 +1,41 @@
+"""Settings of the writer beside Kafka's and PostgreSQL's."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from services.common.settings import SettingsGroup
+
+
+class WriterSettings(SettingsGroup):
+    """How records are batched, and how long PostgreSQL may take."""
+
+    batch_records: int = Field(
+        8000, alias="WRITER_BATCH_RECORDS", ge=1, le=50_000, description="records of one transaction, about"
+    )
+    batch_bytes: int = Field(
+        8 * 1024 * 1024,
+        alias="WRITER_BATCH_BYTES",
+        ge=65_536,
+        le=256 * 1024 * 1024,
+        description="bytes of one transaction, about; the writer holds two such batches in memory",
+    )
+    batch_age_ms: int = Field(
+        50,
+        alias="WRITER_BATCH_AGE_MS",
+        ge=0,
+        le=10_000,
+        description="a batch is not held longer, milliseconds",
+    )
+    duplicate_window_hours: int = Field(
+        168,
+        alias="WRITER_DUPLICATE_WINDOW_HOURS",
+        ge=1,
+        description="how far back a repeat of source and id is recognised as a duplicate",
+    )
+    statement_timeout_s: float = Field(
+        60,
+        alias="WRITER_STATEMENT_TIMEOUT_S",
+        gt=0,
+        description="a transaction that takes longer is given up and tried again, seconds",
+    )
