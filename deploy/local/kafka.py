@@ -8,8 +8,8 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from uuid import uuid4
@@ -49,7 +49,7 @@ _PROFILES = {
     },
 }
 _HEAP = {
-    "local": ["-Xms256m", "-Xmx512m", "-XX:+UseG1GC"],
+    "local": ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC"],
     "fast": ["-Xms96m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"],
 }
 _METADATA = 3  # Kafka's number for the request
@@ -58,7 +58,7 @@ Profile = Literal["local", "fast"]
 
 @dataclass(frozen=True)
 class Broker:
-    """Where a broker keeps its data, and the two ports that it listens on."""
+    """Where a broker keeps its data, and the two ports that it listens on. `extra`: properties over ours."""
 
     folder: Path
     port: int
@@ -66,6 +66,7 @@ class Broker:
     java: Path
     jars: Sequence[Path]
     profile: Profile = "local"
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -81,7 +82,8 @@ class Broker:
         self.folder.mkdir(parents=True, exist_ok=True)
         properties = self.folder / "server.properties"
         lines = self._properties(data)
-        properties.write_text("".join(f"{name}={lines[name]}\n" for name in lines), encoding="utf-8")
+        text = "".join(f"{name}={_escaped(lines[name])}\n" for name in lines)
+        properties.write_text(text, encoding="utf-8")
         if not (data / "meta.properties").is_file() or not (data / "bootstrap.checkpoint").is_file():
             self._format(properties)
         command = self._command("kafka.Kafka", str(properties))
@@ -129,6 +131,7 @@ class Broker:
                 "advertised.listeners": f"PLAINTEXT://{self.address}",
                 "log.dirs": str(data),
             }
+            | dict(self.extra)
         )
 
     def _format(self, properties: Path) -> None:
@@ -155,6 +158,11 @@ class Broker:
             main,
             *arguments,
         ]
+
+
+def _escaped(text: str) -> str:
+    """As a value in a file of Java properties: PEM has several lines."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def _environment() -> dict[str, str]:
