@@ -192,10 +192,35 @@ class ChainRows:
         document = {"why": why, "next_chain_id": next_chain_id.hex(), "new_topic_id": bytes(16).hex()}
         return self.own(Kind.CLOSE, document)
 
-    def message(self, kind: int, document: Any, **fields: Any) -> Row:
-        """An annotation or an event of our own, as it came."""
-        offset, self.next_offset = self.next_offset, self.next_offset + 1
-        return self.own(kind, document, source_offset=offset, **fields)
+    def annotation(
+        self, topic_id: bytes = bytes(16), partition: int = 0, offset: int = 0, **said: Any
+    ) -> Row:
+        name = [topic_id.hex(), partition, offset, "small-model", "1", ""]
+        keys = ("topic_id", "partition", "offset", "model", "prompt_version", "run")
+        rest = {"summary": "said later", "tags": ["ai:read"], "risk": "high", "by": "small-model"}
+        at, self.next_offset = self.next_offset, self.next_offset + 1
+        identity = commitment.identity_hash("annotation", json.dumps(name, separators=(",", ":")))
+        document = dict(zip(keys, name, strict=True)) | rest | said
+        return self.own(Kind.ANNOTATION, document, source_offset=at, identity=identity)
+
+    def own_event(self, **said: Any) -> Row:
+        at, self.next_offset = self.next_offset, self.next_offset + 1
+        document = {
+            "specversion": "1.0",
+            "id": f"own-{at}",
+            "source": "piperoll/writer",
+            "type": "alert",
+        } | said
+        salt = self.random.randbytes(32)
+        return self.own(
+            Kind.OWN_EVENT,
+            document,
+            salt=salt,
+            source_offset=at,
+            identity=commitment.identity_hash("own-event", document["id"]),
+            event_id=commitment.event_id(salt, document["source"], document["id"]),
+            producer_id=commitment.producer_id(document["source"]),
+        )
 
     def own(self, kind: int, document: Any, **fields: Any) -> Row:
         value = json.dumps(document, separators=(",", ":")).encode()

@@ -97,7 +97,9 @@ def check_content(record: Record, identity: int | None, content: Content | None)
     ):
         problems += _enrichment_problems(record, content)
     elif record.kind == Kind.EVENT:
-        problems += _identity_problems(record, identity, content, salt)
+        problems += _event_identity(record, identity, content, salt)
+    if salt is not None and record.kind in (Kind.ANNOTATION, Kind.OWN_EVENT):
+        problems += _own_identity(record, identity, content, salt)
     if appended_us != record.appended_us:
         text = f"the payload row says {appended_us} µs, the leaf {record.appended_us}"
         problems.append(Problem(Change.EDITED, Part.COLUMN, ("payload.appended_at",), text))
@@ -156,7 +158,7 @@ def _enrichment_problems(record: Record, content: Content) -> list[Problem]:
     return [Problem(Change.EDITED, Part.ENRICHMENT, ("enrich",), text)]
 
 
-def _identity_problems(
+def _event_identity(
     record: Record, identity: int | None, content: Content, salt: bytes | None
 ) -> list[Problem]:
     """event_id, producer_id and identity_hash are made from source and id: made again and compared."""
@@ -170,10 +172,43 @@ def _identity_problems(
     if wrong and _is_cut(named):
         whole = _whole_identity(named, content.body)
         wrong = () if whole is None else _wrong_identity(record, identity, salt, *whole)
+    return _wrong_problems(wrong)
+
+
+class _Message(msgspec.Struct):
+    """What names an event of our own (source, id) or an annotation (the rest)."""
+
+    source: str = ""
+    id: str = ""
+    topic_id: str = ""
+    partition: int = 0
+    offset: int = 0
+    model: str = ""
+    prompt_version: str = ""
+    run: str = ""
+
+
+def _own_identity(record: Record, identity: int | None, content: Content, salt: bytes) -> list[Problem]:
+    """The same for what came on our own topics, where the message itself tells."""
+    try:
+        said = msgspec.json.decode(decode_body(content.body or b"").value or b"", type=_Message)
+    except (ValueError, msgspec.MsgspecError) as error:
+        return [Problem(Change.EDITED, Part.PAYLOAD, ("body",), f"committed to as it is, and yet {error}")]
+    if record.kind == Kind.ANNOTATION:
+        name = [said.topic_id.lower(), said.partition, said.offset, said.model, said.prompt_version, said.run]
+        expected = identity_hash("annotation", msgspec.json.encode(name).decode())
+        return _wrong_problems(() if identity == expected else ("identity_hash",))
+    wrong = _wrong_identity(record, identity_hash(said.source, said.id), salt, said.source, said.id)
+    return _wrong_problems(
+        wrong if identity == identity_hash("own-event", said.id) else (*wrong, "identity_hash")
+    )
+
+
+def _wrong_problems(fields: tuple[str, ...]) -> list[Problem]:
     text = "does not follow from the event's source and id"
     return [
         Problem(Change.EDITED, Part.COLUMN if field == "identity_hash" else Part.RECORD, (field,), text)
-        for field in wrong
+        for field in fields
     ]
 
 

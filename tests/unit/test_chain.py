@@ -355,6 +355,17 @@ def test_an_identity_that_the_enrichment_holds_only_in_part_is_taken_from_the_ev
     assert verify(made).findings == []
 
 
+@pytest.mark.parametrize("kind", [Kind.ANNOTATION, Kind.OWN_EVENT])
+def test_an_edited_identity_on_our_own_topics_is_found(kind):
+    made = ChainRows(topic="audit.system")
+    made.annotation() if kind == Kind.ANNOTATION else made.own_event()
+    assert verify(made).findings == []
+    made.rows[1] = made.rows[1]._replace(identity_hash=5)
+    result = verify(made)
+    assert said(result) == [(Change.EDITED, Part.COLUMN, 1)]
+    assert result.findings[0].fields == ("identity_hash",)
+
+
 def test_chains_that_follow_each_other_name_each_other():
     old = ChainRows(chain_no=1, seed=1).events(5)
     new_id = ChainRows(chain_no=2, seed=2).chain_id
