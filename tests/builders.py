@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import uuid4
 
 import msgspec
 
 from schemas.commitment import ABSENT_HASH, event_id, identity_hash, producer_id
-from schemas.enrichment import FLAG_RESET, PREV_NONE, Enrichment, Header, Risk, encode_header
+from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, PREV_NONE, Enrichment, Header, Risk, encode_header
 from schemas.record import ABSENT, Kind
 from schemas.topics import PIPEROLL_HEADER
 
 TIME_MS = 1_790_000_000_000
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """One Kafka message as a consumer would hand it over; the fields that it has in common with kafka-python's."""
 
     key: bytes | None
@@ -54,6 +54,7 @@ class Log:
         enrichment: bytes | None = None,
         event_time_us: int | None = None,
         kafka_ts_ms: int | None = None,
+        commitment: bytes | None = None,
     ) -> Message:
         """The event of `offset`, fetched after `prev` (default: the offset before)."""
         identifier = f"id-{offset}" if identifier is None else identifier
@@ -67,7 +68,7 @@ class Log:
                 )
             )
         header = Header(
-            flags=FLAG_RESET if reset else 0,
+            flags=(FLAG_RESET if reset else 0) | (FLAG_WITHHELD if commitment is not None else 0),
             kind=kind,
             topic_id=self.topic_id,
             partition=self.partition,
@@ -82,10 +83,12 @@ class Log:
             identity_hash=identity_hash(source, identifier) if kind == Kind.EVENT else 0,
             payload_salt=salt,
             enrichment_salt=enrichment_salt,
-            payload_commitment=ABSENT_HASH,
+            payload_commitment=ABSENT_HASH if commitment is None else commitment,
             enrichment=enrichment,
         )
-        return Message(key, value, [*headers, (PIPEROLL_HEADER, encode_header(header))])
+        return Message(
+            key, value if commitment is None else None, [*headers, (PIPEROLL_HEADER, encode_header(header))]
+        )
 
     def poison(
         self, offset: int, prev: int | None = None, *, value: bytes = b"\xff\0", reason: str = "not JSON"
@@ -96,6 +99,20 @@ class Log:
         )
         return self.event(
             offset, prev, value=value, kind=Kind.POISON, enrichment=enrichment, event_time_us=ABSENT
+        )
+
+    def withheld(self, offset: int, prev: int | None = None, *, commitment: bytes) -> Message:
+        """A message over the size limit."""
+        enrichment = msgspec.json.encode(
+            Enrichment("poison", "", "", "", "too large", "high", ["poison:size"], reason="too large")
+        )
+        return self.event(
+            offset,
+            prev,
+            kind=Kind.POISON,
+            enrichment=enrichment,
+            event_time_us=ABSENT,
+            commitment=commitment,
         )
 
 
