@@ -1,0 +1,90 @@
+"""`piperoll ai`: whether the model can be asked, and what to fix if not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Annotated, Any
+
+import typer
+
+from services.cli.target import errors_told
+from services.common.ai.client import Client
+from services.common.ai.outcome import Answer, Failure
+from services.common.ai.settings import AiSettings, read_ai_settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
+
+_MESSAGES = [
+    {"role": "system", "content": 'Answer with the JSON object {"ok": true} and nothing else.'},
+    {"role": "user", "content": "Are you there?"},
+]
+_SCHEMA = {
+    "type": "object",
+    "properties": {"ok": {"type": "boolean"}},
+    "required": ["ok"],
+    "additionalProperties": False,
+}
+_DIALECTS = 4
+
+
+@app.callback()
+def ai() -> None:
+    """What the AI does and costs."""
+
+
+@app.command()
+def check(as_json: AsJson = False) -> None:
+    """Ask the model one small question and say what to fix.
+
+    Where the server takes no structured output, it is asked again in a plainer way, as the annotator does. Exit status:
+    0 the model answers as it should; 1 it does not (key, model or quota refused, no JSON); 2 it could not be asked
+    (no key set, not reached, no answer in time, too many requests).
+    """
+    with errors_told():
+        settings = read_ai_settings()
+        result, form = asyncio.run(_ask(settings))
+    status, said = _verdict(result, form)
+    where = re.sub(r"//[^/@]*@", "//", settings.azure_endpoint or settings.base_url or "OpenAI")
+    told = {"model": settings.model_name, "server": where, "form": form, "status": status, "message": said}
+    print(json.dumps(told) if as_json else f"{settings.model_name} at {where}: {said}")
+    raise typer.Exit(status)
+
+
+async def _ask(settings: AiSettings) -> tuple[Answer | Failure, str]:
+    """The outcome, and the form of JSON in which it was asked for in the end."""
+    client = Client(settings)
+    try:
+        for _ in range(_DIALECTS):
+            form = client.form
+            result = await client.ask(_MESSAGES, "check", _SCHEMA)
+            if isinstance(result, Answer) or result.kind != "dialect":
+                break
+        return result, form
+    finally:
+        await client.close()
+
+
+def _verdict(result: Answer | Failure, form: str) -> tuple[int, str]:
+    if isinstance(result, Failure):
+        return (2 if result.kind in ("away", "slow", "rate") else 1), result.advice
+    if not _is_ok(result.text):
+        return (
+            1,
+            "answers, but not with the JSON that was asked for: its readings would be left out; set OPENAI_MODEL",
+        )
+    took = f"{result.tokens_in} tokens in, {result.tokens_out} out"
+    if form == "json_schema":
+        return 0, f"answers as {result.model} ({took})"
+    advice = "no structured output (json_schema): readings may be invalid more often than with a newer model"
+    return 0, f"answers as {result.model} ({took}); {advice}"
+
+
+def _is_ok(text: str) -> bool:
+    try:
+        said: Any = json.loads(text[text.find("{") : text.rfind("}") + 1])
+    except ValueError:
+        return False
+    return isinstance(said, dict) and said.get("ok") is True

@@ -1,0 +1,1 @@
+"""Asking a language model: settings, client, redactor, budget, prompts. Nothing here reads or writes Kafka."""

@@ -1,0 +1,105 @@
+"""Settings of everything that asks a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field, SecretStr
+
+from services.common.errors import ConfigurationError
+from services.common.settings import SettingsGroup, read_settings
+
+
+class AiSettings(SettingsGroup):
+    """Which model is asked, how much, and how long it may take. Without a key nothing is asked."""
+
+    openai_key: SecretStr | None = Field(
+        None, alias="OPENAI_API_KEY", description="any text where a compatible server wants none"
+    )
+    base_url: str | None = Field(
+        None, alias="OPENAI_BASE_URL", description="of a compatible server; default: OpenAI"
+    )
+    model: str = Field(
+        "gpt-4o-mini", alias="OPENAI_MODEL", min_length=1, max_length=200, description="which model is asked"
+    )
+    azure_endpoint: str | None = Field(
+        None, alias="AZURE_OPENAI_ENDPOINT", description="https://NAME.openai.azure.com; goes before OpenAI"
+    )
+    azure_key: SecretStr | None = Field(
+        None, alias="AZURE_OPENAI_API_KEY", description="default: OPENAI_API_KEY"
+    )
+    azure_deployment: str | None = Field(
+        None, alias="AZURE_OPENAI_DEPLOYMENT", description="default: OPENAI_MODEL"
+    )
+    api_version: str = Field("2024-10-21", alias="OPENAI_API_VERSION", description="of Azure OpenAI")
+    language: str = Field(
+        "English",
+        alias="AI_LANGUAGE",
+        pattern=r"^[^\W\d_][\w -]{0,40}$",
+        description="of summaries; tags stay English",
+    )
+    timeout_s: float = Field(60.0, alias="AI_TIMEOUT", gt=0, description="seconds for one answer")
+    output_tokens: int = Field(
+        4096, alias="AI_MAX_OUTPUT_TOKENS", ge=256, description="of one answer, reasoning included"
+    )
+    events_per_request: int = Field(
+        10, alias="AI_EVENTS_PER_REQUEST", ge=1, le=50, description="events read at once by the model"
+    )
+    concurrency: int = Field(4, alias="AI_CONCURRENCY", ge=1, le=64, description="requests at the same time")
+    window_events: int = Field(
+        100,
+        alias="AI_WINDOW_EVENTS",
+        ge=1,
+        le=10_000,
+        description="events among which the highest risk goes first; a crash asks about at most two windows again",
+    )
+    requests_a_minute: int = Field(
+        60, alias="AI_MAX_REQUESTS_PER_MINUTE", ge=1, description="of each annotator; more wait"
+    )
+    requests: int = Field(
+        5000,
+        alias="AI_MAX_REQUESTS",
+        ge=0,
+        description="of each annotator from its start; events beyond are passed by and named on audit.system",
+    )
+    give_up_after_s: float = Field(
+        7200.0,
+        alias="AI_GIVE_UP_AFTER",
+        ge=0,
+        description="seconds for which a request that fails is tried again, before its events are passed by",
+    )
+    max_age_hours: float = Field(
+        360.0,
+        alias="AI_MAX_AGE_HOURS",
+        gt=0,
+        description="older events are passed by; half of their retention",
+    )
+
+    @property
+    def key(self) -> SecretStr | None:
+        """The key in use."""
+        return (self.azure_key or self.openai_key) if self.azure_endpoint else self.openai_key
+
+    @property
+    def model_name(self) -> str:
+        """What readings are labelled with: the deployment on Azure, else the model."""
+        return (self.azure_deployment or self.model) if self.azure_endpoint else self.model
+
+
+def ai_configured(variables: Mapping[str, str] | None = None) -> bool:
+    """Whether a model is to be asked: there is a key for OpenAI, for Azure or for a compatible server. Raises
+    ConfigurationError where there is an Azure endpoint without a key."""
+    settings = read_settings(AiSettings, variables)
+    if settings.azure_endpoint and settings.key is None:
+        raise ConfigurationError("AZURE_OPENAI_ENDPOINT is set: set AZURE_OPENAI_API_KEY too")
+    return settings.key is not None
+
+
+def read_ai_settings(variables: Mapping[str, str] | None = None) -> AiSettings:
+    """The settings, for a process that cannot do without a model. Raises ConfigurationError without a key."""
+    if not ai_configured(variables):
+        raise ConfigurationError(
+            "no AI key: set OPENAI_API_KEY (with OPENAI_BASE_URL for a compatible server), or AZURE_OPENAI_ENDPOINT and "
+            "AZURE_OPENAI_API_KEY. Without one, all summaries are by rules and no annotator is needed"
+        )
+    return read_settings(AiSettings, variables)
