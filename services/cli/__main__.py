@@ -32,7 +32,7 @@ COMMANDS = {
     "env": Command("stack", HERE, "Print the addresses in use as KEY=VALUE."),
     "run": Command("stack", HERE, "Run one service in the foreground."),
     "demo": Command("demo", EVENTS, "A month of one company's events: recorded, verified, reported."),
-    "emit": Command("demo", EVENTS, "Send events."),
+    "emit": Command("emit", EVENTS, "Send events."),
     "verify": Command("evidence", EVIDENCE, "Recompute every chain; say which record is wrong and how."),
     "report": Command("evidence", EVIDENCE, "Build reports."),
     "export": Command("evidence", EVIDENCE, "Write events as JSON lines."),

@@ -12,6 +12,7 @@ import pytest
 
 from schemas.catalog import load_catalog
 from schemas.events import PoisonError, read_message
+from schemas.mapping import load_mappings
 from services.cli.demo_month.days import Month, month_before, parse_month
 from services.cli.demo_month.incident import ATTACKER, STEPS
 from services.cli.demo_month.month import declare, generate
@@ -114,6 +115,7 @@ def test_sequence_numbers_have_no_gap_within_a_source(october):
 
 
 def test_piperoll_reads_every_message_as_the_generator_says(october):
+    mappings = load_mappings()
     for message in october.messages:
         if message.fate == "poison":
             continue
@@ -121,6 +123,9 @@ def test_piperoll_reads_every_message_as_the_generator_says(october):
         assert event.form == message.form
         if message.form in ("structured", "binary"):
             assert (event.source, event.id) == (message.source, message.id)
+        if message.form == "bare":
+            mapping = mappings.recognise(event.data)
+            assert (mapping.source(event.data), mapping.id(event.data)) == (message.source, message.id)
         assert not event.tags
 
 

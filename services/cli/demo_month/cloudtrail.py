@@ -17,6 +17,10 @@ _CONSOLE = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:143.0) Gecko/201001
 BUCKETS = ("larkfield-vitals", "larkfield-exports", "larkfield-models", "larkfield-artifacts")
 
 
+SOURCE = f"cloudtrail/{ACCOUNT}"
+"""What Piperoll finds as the source of these events, by their shape."""
+
+
 class Call(NamedTuple):
     """One API call: who (`identity`), what, from where, and how it went (`error` empty: it was done)."""
 
@@ -59,7 +63,7 @@ def trail(rng: Random, at: int, call: Call, story: str = "") -> Draft:
         data["errorMessage"] = (
             f"User: {call.identity.get('arn', '')} is not authorized to perform this action"
         )
-    return Draft(at, "", "", "", data, data["eventSource"], form="bare", story=story)
+    return Draft(at, SOURCE, "", "", data, data["eventSource"], form="bare", story=story)
 
 
 def user(name: str, *, mfa: bool = True) -> dict[str, Any]:

@@ -18,8 +18,7 @@ Fate = Literal["event", "duplicate", "poison"]
 class Message(NamedTuple):
     """One message as a client sends it. `arrives`: when, in milliseconds since 1970 UTC; the order of sending.
 
-    `source` and `id` are its identity: `source` is empty where Piperoll finds it by the shape of bare JSON or knows it
-    by the sender, both are empty in poison. `story`: the step of the incident. `flaw`: what is wrong on purpose.
+    `source` and `id` are its identity, both empty in poison. The id of a short form goes beside it (Idempotency-Key). `story`: the step of the incident. `flaw`: what is wrong on purpose.
     """
 
     arrives: int
@@ -49,8 +48,8 @@ class Scribe:
             return self._bare(draft)
         identifier = str(UUID(int=self._rng.getrandbits(128), version=4))
         if draft.form == "short":
-            body = {"event_type": draft.type, "event_data": draft.data}
-            return self._message(draft, draft.at, compact(body), [], identifier)._replace(key=None, source="")
+            body = {"event_type": draft.type, "event_data": draft.data, "source": draft.source}
+            return self._message(draft, draft.at, compact(body), [], identifier)._replace(key=None)
         attributes = self._attributes(draft, identifier)
         if draft.form == "binary":
             headers = [(f"ce_{name}", text.encode()) for name, text in attributes.items()]
