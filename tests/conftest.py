@@ -5,7 +5,6 @@ REQUIRE_INFRA=1 turns every skip into a failure, but for "not run: no data", whi
 
 from __future__ import annotations
 
-import inspect
 import os
 import shutil
 import tempfile
@@ -22,7 +21,7 @@ from deploy.local.java import java
 from deploy.local.kafka import Broker
 from deploy.local.ports import free_port
 from deploy.local.postgres import Database, execute, run_async, stop_database
-from deploy.local.postgres_programs import find_programs
+from deploy.local.postgres_programs import find_programs, system_programs
 from services.common.kafka import admin_client, create_topics
 from services.common.settings import KafkaSettings
 from tests.service_process import ROOT, ServiceProcess
@@ -75,9 +74,12 @@ def kafka(broker: str, request: pytest.FixtureRequest) -> Iterator[KafkaSettings
 
 
 @pytest.fixture(scope="session")
-def postgres_server(open_folder: Path) -> Iterator[str]:
-    """The superuser's address of a real PostgreSQL."""
-    server = Database(open_folder / "postgres", free_port(), find_programs(), "super-secret", fast=True)
+def postgres_server(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The superuser's address of a real PostgreSQL. Mark a test `every_postgres` to have it run on
+    the machine's own too, where there is one."""
+    choice = getattr(request, "param", os.environ.get("PIPEROLL_POSTGRES", "wheel"))
+    programs = find_programs({**os.environ, "PIPEROLL_POSTGRES": choice})
+    server = Database(open_folder / f"postgres-{choice}", free_port(), programs, "super-secret", fast=True)
     handle = server.start()
     try:
         server.wait_ready(handle)
@@ -100,15 +102,9 @@ class TestDatabase:
 
 
 def _migrate(dsn: str) -> None:
-    from services.writer.migrate import migrate  # noqa: PLC0415 - tests without a database need none of it
+    from services.writer.migrate import migrate_async  # noqa: PLC0415 - tests without a database need none of it
 
-    outcome = migrate(dsn, PASSWORDS)
-    if inspect.isawaitable(outcome):
-
-        async def finish() -> None:
-            await outcome
-
-        run_async(finish())
+    run_async(migrate_async(dsn, PASSWORDS))
 
 
 @pytest.fixture(scope="session")
@@ -177,6 +173,18 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(NO_DATA)
     return folder
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "every_postgres: also on the machine's own PostgreSQL, where there is one (14 or newer)"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("every_postgres"):
+        choices = ["wheel"] if system_programs() is None else ["wheel", "system"]
+        metafunc.parametrize("postgres_server", choices, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

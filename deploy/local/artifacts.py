@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -35,10 +36,16 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "piperoll"
 
 
-def kafka_jars(say: Say, cache: Path | None = None) -> list[Path]:
+def kafka_jars(say: Say, environ: Mapping[str, str] = os.environ) -> list[Path]:
     """All jars of Kafka's class path, fetched where they are missing. Raises StackError."""
     pins: dict[str, str] = json.loads(LOCK_FILE.read_text(encoding="utf-8"))
-    folder = (cache or cache_folder()) / f"kafka-{KAFKA_VERSION}"
+    folder = cache_folder(environ) / f"kafka-{KAFKA_VERSION}"
+    return fetch_jars(pins, folder, say, environ.get("PIPEROLL_MAVEN_REPOSITORY"))
+
+
+def fetch_jars(pins: Mapping[str, str], folder: Path, say: Say, repository: str | None = None) -> list[Path]:
+    """The jars of `pins` (`group:artifact:version` → SHA-256) in `folder`; missing ones come from `repository`, by
+    default Maven Central. Raises StackError."""
     jars = {coordinate: folder / _file_name(coordinate) for coordinate in pins}
     if all(jar.is_file() for jar in jars.values()):
         return list(jars.values())
@@ -47,7 +54,7 @@ def kafka_jars(say: Say, cache: Path | None = None) -> list[Path]:
         with _alone(folder / ".lock", say):
             missing = {c: pins[c] for c, jar in jars.items() if not jar.is_file()}
             if missing:
-                _fetch_all(missing, folder, say)
+                _fetch_all(missing, folder, say, repository)
     except OSError as error:
         raise StackError(_disk_trouble(error, folder)) from error
     return list(jars.values())
@@ -70,12 +77,16 @@ def _alone(lock: Path, say: Say) -> Iterator[None]:
         yield
 
 
-def _fetch_all(pins: Mapping[str, str], folder: Path, say: Say) -> None:
-    say(f"fetching Apache Kafka {KAFKA_VERSION}: {len(pins)} files, 55 MB in all, once")
+def _fetch_all(pins: Mapping[str, str], folder: Path, say: Say, repository: str | None) -> None:
+    for leftover in folder.glob(".fetch-*"):  # of a fetch that was killed; we hold the lock
+        shutil.rmtree(leftover)
+    say(f"fetching Apache Kafka {KAFKA_VERSION}: {len(pins)} files of 55 MB in all, once")
     spoken = time.monotonic()
     pool = ThreadPoolExecutor(max_workers=6)
     try:
-        waiting = [pool.submit(_fetch, coordinate, sha256, folder) for coordinate, sha256 in pins.items()]
+        waiting = [
+            pool.submit(_fetch, coordinate, sha256, folder, repository) for coordinate, sha256 in pins.items()
+        ]
         for done, future in enumerate(as_completed(waiting), start=1):
             future.result()
             if time.monotonic() - spoken > _REPORT_SECONDS or done == len(waiting):
@@ -85,13 +96,18 @@ def _fetch_all(pins: Mapping[str, str], folder: Path, say: Say) -> None:
         pool.shutdown(cancel_futures=True)
 
 
-def _fetch(coordinate: str, sha256: str, folder: Path) -> None:
+def _fetch(coordinate: str, sha256: str, folder: Path, repository: str | None) -> None:
     # imported here: jgo takes a third of a second, and mostly there is nothing to fetch
     from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415
     from requests import RequestException  # noqa: PLC0415
 
     with TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
-        context = MavenContext(repo_cache=Path(scratch), resolver=PythonResolver(), timeout=60)
+        context = MavenContext(
+            repo_cache=Path(scratch),
+            resolver=PythonResolver(),
+            remote_repos=None if repository is None else {"given": repository.rstrip("/")},
+            timeout=60,
+        )
         try:
             fetched = Path(context.create_dependency(coordinate).artifact.resolve())
         except (RequestException, RuntimeError) as error:
@@ -108,9 +124,9 @@ def _fetch(coordinate: str, sha256: str, folder: Path) -> None:
 def _network_trouble(coordinate: str, error: Exception) -> str:
     return (
         f"cannot fetch {coordinate}: {error}\n"
-        "Is this machine online? Behind a proxy set HTTPS_PROXY (and REQUESTS_CA_BUNDLE for its certificate), then "
-        "start again: what is fetched already is kept. To use a broker that runs elsewhere set "
-        "KAFKA_BOOTSTRAP_SERVERS."
+        "Is this machine online? Behind a proxy set HTTPS_PROXY (and REQUESTS_CA_BUNDLE for its certificate), or name "
+        "a mirror of Maven Central in PIPEROLL_MAVEN_REPOSITORY; then start again: what is fetched already is kept. "
+        "To use a broker that runs elsewhere set KAFKA_BOOTSTRAP_SERVERS."
     )
 
 

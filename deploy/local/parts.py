@@ -8,7 +8,7 @@ from contextlib import suppress
 import asyncpg
 
 from deploy.local import processes
-from deploy.local.artifacts import cache_folder, kafka_jars
+from deploy.local.artifacts import kafka_jars
 from deploy.local.errors import StackError
 from deploy.local.home import Home, fresh_log
 from deploy.local.interrupts import shielded
@@ -50,7 +50,7 @@ def start_broker(
     home: Home, ports: Ports, variables: Mapping[str, str], say: Say
 ) -> tuple[Broker, processes.Handle]:
     """Starts Kafka; it is not ready yet."""
-    program, jars = java(variables), kafka_jars(say, cache_folder(variables))
+    program, jars = java(variables), kafka_jars(say, variables)
     broker = Broker(
         home.kafka,
         ports.take(KAFKA_PORT, "Kafka"),

@@ -42,11 +42,12 @@ class Handle:
         """The process, if it is alive and still the same."""
         try:
             process = psutil.Process(self.pid)
-            if process.status() == psutil.STATUS_ZOMBIE or _identity(process) != self.identity:
-                return None
+            same = process.status() != psutil.STATUS_ZOMBIE and _identity(process) == self.identity
         except psutil.NoSuchProcess:
-            return None
-        return process
+            same = False
+        if not same and self.pid in _children:
+            _children[self.pid].poll()  # takes note of its end
+        return process if same else None
 
     @property
     def alive(self) -> bool:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,10 +35,16 @@ Say = Callable[[str], None]
 """Takes one line of progress."""
 
 
-def up(home: Home, say: Say, environ: Mapping[str, str] = os.environ) -> State:
+def up(
+    home: Home,
+    say: Say,
+    environ: Mapping[str, str] = os.environ,
+    services: Sequence[Service] | None = None,
+) -> State:
     """Starts everything and returns when all are ready; leaves nothing behind when it fails or is interrupted.
 
-    Where everything runs already, says so. Raises StackError, ConfigurationError or TransientError.
+    Where everything runs already, says so. `services`: others than those that the environment asks for. Raises
+    StackError, ConfigurationError or TransientError.
     """
     with alone(home, say), interruptible():
         state = load_state(home)
@@ -48,7 +54,8 @@ def up(home: Home, say: Say, environ: Mapping[str, str] = os.environ) -> State:
         if _stop_everything(home, say):
             say("ended what an earlier run had left")
         try:
-            return _start(home, environment(environ=environ), say)
+            variables = environment(environ=environ)
+            return _start(home, variables, wanted_services(variables) if services is None else services, say)
         except BaseException:
             with shielded():
                 say("ending what was started")
@@ -62,9 +69,8 @@ def down(home: Home, say: Say) -> list[str]:
         return _stop_everything(home, say)
 
 
-def _start(home: Home, variables: dict[str, str], say: Say) -> State:
+def _start(home: Home, variables: dict[str, str], services: Sequence[Service], say: Say) -> State:
     settings = read_settings(KafkaSettings, variables)
-    services = wanted_services(variables)
     ports = Ports(say)
     own_broker = not given(variables, "KAFKA_BOOTSTRAP_SERVERS")
     own_database = not given(variables, "DATABASE_URL", "PG_HOST")
@@ -94,7 +100,7 @@ def _start(home: Home, variables: dict[str, str], say: Say) -> State:
     return state
 
 
-def _start_services(home: Home, state: State, services: list[Service]) -> processes.Handle:
+def _start_services(home: Home, state: State, services: Sequence[Service]) -> processes.Handle:
     plan = {}
     for service in services:
         fresh_log(home.log(service.name))
