@@ -42,14 +42,14 @@ async def run(settings: IngestSettings, kafka: KafkaSettings, access: Access, re
     replies.start()
     serving = asyncio.create_task(server.serve())
     log.info("ingest_started", host=settings.host, port=settings.port, key_required=settings.key_required)
-    while not stop.is_set() and not serving.done():
+    stopping = asyncio.create_task(stop.wait())
+    while not stopping.done() and not serving.done():
         await asyncio.wait(
-            {serving, asyncio.create_task(stop.wait())},
-            timeout=_KEYS_LOOK_SECONDS,
-            return_when=asyncio.FIRST_COMPLETED,
+            {serving, stopping}, timeout=_KEYS_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
         access.reload()
     if serving.done():
+        stopping.cancel()
         serving.result()
         raise FatalError("the HTTP server ended by itself")
     await ingest.drain(settings.stop_timeout)

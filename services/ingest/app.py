@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 from services.common.logging import get_logger
@@ -22,6 +23,12 @@ log = get_logger(__name__)
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[[Head, Receive], Awaitable[Answer]]
+_OUR_MISTAKE = ProblemError(
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "internal-error",
+    "Something is wrong here, not with the request, and it is not known whether the event was recorded: send it again "
+    "with the same id. Whoever runs this finds more in the log.",
+)
 
 
 class Ingest:
@@ -77,6 +84,9 @@ class Ingest:
         except ClientGoneError:
             metrics.clients_gone.inc()
             return
+        except Exception:  # a mistake of ours: logged, and the client hears of it instead of waiting
+            log.exception("request_failed", path=path)
+            answer = _OUR_MISTAKE.answer()
         metrics.requests.labels(path, answer.status).inc()
         metrics.seconds.labels(path).observe(time.perf_counter() - begun)
         await _send(send, answer)

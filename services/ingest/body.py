@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +12,10 @@ from services.ingest.gate import Place
 from services.ingest.problems import ProblemError, too_large
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+_DISCARDED_BYTES = 64 * 1024 * 1024
+_DISCARD_SECONDS = 1.0
 
 
 class ClientGoneError(Exception):
@@ -26,6 +31,7 @@ async def read_body(
     """
     if declared is not None:
         if declared > limit:
+            await _discard(receive)
             raise too_large("The body", limit, setting)
         place.hold(declared)
     try:
@@ -40,6 +46,18 @@ async def read_body(
         ) from None
 
 
+async def _discard(receive: Receive) -> None:
+    """Throws away what is still coming, within reason: many clients read no answer before they have sent all."""
+    left = _DISCARDED_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+                left -= len(message["body"])
+
+
 async def _read(receive: Receive, place: Place, declared: int | None, limit: int, setting: str) -> bytes:
     chunks: list[bytes] = []
     size = 0
@@ -50,6 +68,8 @@ async def _read(receive: Receive, place: Place, declared: int | None, limit: int
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > limit:
+            chunks.clear()
+            await _discard(receive)
             raise too_large("The body", limit, setting)
         chunks.append(chunk)
         # With a Content-Length the last byte is known: the message that says so would cost another turn of the loop.

@@ -15,6 +15,7 @@ _PROBLEMS = {
     413: "Too large (EVENT_MAX_BYTES, INGEST_BATCH_MAX_BYTES, INGEST_BATCH_MAX_EVENTS).",
     415: "The Content-Type is not taken, or the body is compressed.",
     422: "Fields are missing (`missing` names them), or unknown ones stand in the short form (`unknown`).",
+    500: "A mistake of ours; whether the event was recorded is not known.",
     503: "Not recorded, or not known to be: the broker is away, or too much is in flight. See Retry-After; `durable`, "
     "`unknown` and `not_recorded` name ids.",
 }

@@ -56,7 +56,7 @@ def options(settings: KafkaSettings, delivery_timeout: float) -> dict[str, Any]:
         "delivery_timeout_ms": delivery_ms,
         "request_timeout_ms": delivery_ms // 2,
         "max_block_ms": min(3000, delivery_ms // 2),
-        "bootstrap_timeout_ms": 5000,
+        "bootstrap_timeout_ms": 2000,
         "reconnect_backoff_max_ms": 1000,
         "allow_auto_create_topics": False,
         "metrics_enabled": False,
