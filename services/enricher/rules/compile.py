@@ -29,7 +29,7 @@ from sigma.types import (
 from schemas.codegen import Code
 from schemas.events import Event
 from services.enricher.rules.fields import Access, Fields
-from services.enricher.rules.texts import RuleError, TextCheck, text_check
+from services.enricher.rules.texts import RuleError, TextCheck, keyword_check, search_any, text_check
 from services.enricher.rules.values import HAYSTACK, compares, loose, same
 
 Predicate = Callable[[dict[str, Any], Event], bool]
@@ -146,12 +146,17 @@ class _Compiler:
         pieces = []
         for cased in (False, True):
             subject = variable if cased else f"{variable}.lower()"
-            chosen = [check for check in checks if check.cased is cased and check.kind != "call"]
+            chosen = [
+                check for check in checks if check.cased is cased and check.kind not in ("call", "pattern")
+            ]
             for kind in ("equals", "starts", "ends", "contains"):
                 texts = tuple(dict.fromkeys(check.text for check in chosen if check.kind == kind))
                 if texts:
                     pieces.append(self._compare(kind, subject, texts))
         pieces += [f"{self._constant(check.test)}({variable})" for check in checks if check.kind == "call"]
+        patterns = [check.text for check in checks if check.kind == "pattern"]
+        if patterns:
+            pieces.append(f"{self._constant(search_any(patterns))}({variable})")
         return pieces[0] if len(pieces) == 1 else f"({' or '.join(pieces)})"
 
     def _compare(self, kind: str, subject: str, texts: tuple[str, ...]) -> str:
@@ -168,11 +173,10 @@ class _Compiler:
         """A value without a field is looked for anywhere in the event."""
         if isinstance(value, SigmaExpansion):
             return _either([self._keyword(item) for item in value.values])
-        check = text_check(value)
-        if check.kind == "any":
-            return _Piece("True", {})
-        if check.kind == "call":
-            return _Piece(f"{self._constant(check.test)}({self._constant(HAYSTACK.raw)}(e))", {})
+        check = keyword_check(value)
+        if check.kind in ("call", "pattern"):
+            test = check.test if check.kind == "call" else search_any([check.text])
+            return _Piece(f"{self._constant(test)}({self._constant(HAYSTACK.raw)}(e))", {})
         where = HAYSTACK.raw if check.cased else HAYSTACK.lower
         return _Piece(f"({self._constant(check.text)} in {self._constant(where)}(e))", {})
 

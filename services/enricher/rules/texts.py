@@ -29,7 +29,8 @@ class RuleError(ValueError):
 
 class TextCheck(NamedTuple):
     """One test of text. `kind`: `equals`, `contains`, `starts`, `ends` compare with `text` (in lower case unless
-    `cased`), `call` calls `test` with the text as it is, `any` is true for every text."""
+    `cased`); `pattern` searches for the regular expression `text`, `call` calls `test`, both with the text as it is; `any`
+    is true for every text."""
 
     kind: str
     text: str = ""
@@ -48,10 +49,11 @@ def text_check(value: SigmaType) -> TextCheck:
     if isinstance(value, SigmaNumber):
         return TextCheck("equals", text_of(value.number) or "")
     if isinstance(value, SigmaRegularExpression):
+        if value.contains_placeholder():
+            raise RuleError(f"a placeholder in {value.regexp} has no values here")
         flags = "".join(sorted(SigmaRegularExpression.sigma_to_re_flag[flag] for flag in value.flags))
-        return TextCheck(
-            "call", test=_search((f"(?{flags})" if flags else "") + value.regexp.to_plain(regex=True))
-        )
+        plain = value.regexp.to_plain(regex=True)
+        return _pattern_check(f"(?{flags}:{plain})" if flags else plain)
     if isinstance(value, SigmaCIDRExpression):
         return TextCheck("call", test=within(value.network))
     raise RuleError(f"a value of type {type(value).__name__} cannot be tested on one event")
@@ -75,7 +77,19 @@ def _string_check(value: SigmaString) -> TextCheck:
             (True, True): "contains",
         }
         return TextCheck(kinds[value.s[0] is many, value.s[-1] is many], text, cased)
-    return TextCheck("call", test=_search(_pattern(value, cased=cased)))
+    return _pattern_check(f"(?s{'' if cased else 'i'}:\\A(?:{_pattern(value)})\\z)")
+
+
+def keyword_check(value: SigmaType) -> TextCheck:
+    """As `text_check`, for a value that may stand anywhere in a line of an event's text. Raises RuleError."""
+    if not isinstance(value, SigmaString):
+        check = text_check(value)
+        return check._replace(kind="contains") if check.kind == "equals" else check
+    cased = isinstance(value, SigmaCasedString)
+    fixed = [part for part in _collapsed(value, cased=cased) if part is not None]
+    if len(fixed) <= 1 and SpecialChars.WILDCARD_SINGLE not in value.s:
+        return TextCheck("contains", "".join(fixed), cased)
+    return _pattern_check(_pattern(value) if cased else f"(?i:{_pattern(value)})")
 
 
 def _collapsed(value: SigmaString, *, cased: bool) -> list[str | None]:
@@ -94,12 +108,11 @@ def _collapsed(value: SigmaString, *, cased: bool) -> list[str | None]:
     return parts
 
 
-def _pattern(value: SigmaString, *, cased: bool) -> str:
-    body = "".join(
+def _pattern(value: SigmaString) -> str:
+    return "".join(
         _escape(part) if isinstance(part, str) else "." if part is SpecialChars.WILDCARD_SINGLE else ".*"
         for part in value.s
     )
-    return f"(?s{'' if cased else 'i'})\\A(?:{body})\\z"
 
 
 def _escape(text: str) -> str:
@@ -114,8 +127,15 @@ def _escape(text: str) -> str:
     )
 
 
-def _search(pattern: str) -> Any:
+def _pattern_check(pattern: str) -> TextCheck:
+    search_any([pattern])  # refuses here what the engine cannot do
+    return TextCheck("pattern", pattern, cased=True)
+
+
+def search_any(patterns: list[str]) -> Any:
+    """A test by several regular expressions at once. Raises RuleError."""
+    whole = patterns[0] if len(patterns) == 1 else "|".join(f"(?:{pattern})" for pattern in patterns)
     try:
-        return search(pattern)
+        return search(whole)
     except ValueError as error:
         raise RuleError(str(error)) from None
