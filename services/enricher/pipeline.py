@@ -84,7 +84,11 @@ class Pipeline:
             await asyncio.wait(set(self._waiting))
 
     async def _finish(
-        self, batch: Batch, sent: list[asyncio.Future[Any]], replies: list[bytes], done: Callable[[], Any]
+        self,
+        batch: Batch,
+        sent: list[asyncio.Future[Any]],
+        replies: list[tuple[bytes, bytes]],
+        done: Callable[[], Any],
     ) -> None:
         try:
             await asyncio.wait_for(asyncio.gather(*sent), self._ack_timeout_s)
@@ -105,11 +109,11 @@ class Pipeline:
         self._failed = True
         self._fail(error)
 
-    async def _send(self, batch: Batch) -> tuple[list[asyncio.Future[Any]], list[bytes]]:
+    async def _send(self, batch: Batch) -> tuple[list[asyncio.Future[Any]], list[tuple[bytes, bytes]]]:
         """Enriches and hands to the producer, in order; the futures resolve with the broker's acks."""
         enriched = _Outgoing(self._producer, self._topics.enriched, batch.partition)
         dead = _Outgoing(self._producer, self._topics.dead_letters, batch.partition)
-        replies: list[bytes] = []
+        replies: list[tuple[bytes, bytes]] = []
         salts = os.urandom(2 * SALT_BYTES * len(batch.records))
         prev, flags, poisoned = batch.prev, FLAG_RESET if batch.reset else 0, 0
         for at, record in enumerate(batch.records):
@@ -131,18 +135,18 @@ class Pipeline:
                 await dead.add(*_dead_letter(result, coordinates, record))
             token = _reply_token(record.headers)
             if token is not None:
-                replies.append(_reply(token, result))
+                replies.append((token, _reply(token, result)))
             prev, flags = record.offset, 0
             poisoned += result.kind == Kind.POISON
         self._metrics.events.labels("poison").inc(poisoned)
         self._metrics.events.labels("event").inc(len(batch.records) - poisoned)
         return [*await enriched.flush(), *await dead.flush()], replies
 
-    async def _reply(self, replies: list[bytes]) -> None:
+    async def _reply(self, replies: list[tuple[bytes, bytes]]) -> None:
         """A lost reply costs a caller its 200 (it gets a 202 instead), never an event: so it is only counted."""
-        for reply in replies:
+        for token, reply in replies:
             try:
-                await self._producer.send(self._topics.replies, reply)
+                await self._producer.send(self._topics.replies, reply, key=token)
             except KafkaError as error:
                 self._metrics.replies_failed.inc()
                 log.warning("reply_failed", error=str(error))

@@ -32,6 +32,7 @@ class FakeProducer:
     def __init__(self):
         self.sent = []
         self.acks = []
+        self.keys = []
 
     def create_batch(self):
         return FakeBuilder()
@@ -41,8 +42,9 @@ class FakeProducer:
         self.acks.append(asyncio.get_running_loop().create_future())
         return self.acks[-1]
 
-    async def send(self, topic, value):
+    async def send(self, topic, value, *, key=None):
         self.sent.append((topic, None, [value]))
+        self.keys.append(key)
 
     def messages(self, topic):
         return [message for name, _, batch in self.sent if name == topic for message in batch]
@@ -181,3 +183,4 @@ async def test_a_waiting_ingest_gets_its_reply_after_the_ack(parts):
     parts.producer.acks[0].set_result(None)
     await settle()
     assert b'"token":"tok"' in parts.producer.messages("audit.replies")[0]
+    assert parts.producer.keys == [b"tok"]  # by which ingest knows its own
