@@ -35,6 +35,8 @@ class ChainRows:
     rows: list[Row] = field(default_factory=list)
     contents: list[Content] = field(default_factory=list)
     original_salts: dict[int, bytes] = field(default_factory=dict)
+    targets: list[tuple[tuple[bytes, int, int], int, int]] = field(default_factory=list)
+    """(topic id, partition, source offset) that an annotation is about, its seq and append time."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -80,7 +82,7 @@ class ChainRows:
         salt = fields.pop("salt", None) or self.random.randbytes(32)
         enrich_salt = None if enrich is None else self.random.randbytes(32)
         identity = fields.pop("identity", None)
-        seq = len(self.rows)
+        seq = self.count
         made = Record(kind, self.chain_id, seq, self.last_hash, self.epoch, START_US + seq * self.step_us)
         if body is not None:
             made = made._replace(payload_commitment=commitment.payload_commitment(salt, body))
@@ -201,6 +203,7 @@ class ChainRows:
         at, self.next_offset = self.next_offset, self.next_offset + 1
         identity = commitment.identity_hash("annotation", json.dumps(name, separators=(",", ":")))
         document = dict(zip(keys, name, strict=True)) | rest | said
+        self.targets.append(((topic_id, partition, offset), self.count, START_US + self.count * self.step_us))
         return self.own(Kind.ANNOTATION, document, source_offset=at, identity=identity)
 
     def own_event(self, **said: Any) -> Row:

@@ -1,0 +1,91 @@
+"""A verification told: as lines for a terminal, and as an object for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.record import Kind
+from schemas.verification.findings import utc
+from schemas.verification.result import ChainResult
+from services.reporter.escape import terminal
+from services.reporter.integrity import assurance, counted, verdict
+from services.reporter.verify import Verification
+
+_MOST_LINES = 50
+
+
+def as_lines(verification: Verification) -> list[str]:
+    """The verdict, what it proves, the findings and a line for each chain."""
+    lines = [verdict(verification), *assurance(verification), ""]
+    findings = verification.findings
+    lines += [terminal(finding.sentence()) for finding in findings[:_MOST_LINES]]
+    if verification.found > _MOST_LINES:
+        lines.append(
+            f"… and {counted(verification.found - _MOST_LINES, 'finding')} more (--json has the first 1,000 of each chain)"
+        )
+    if findings:
+        lines.append("")
+    lines += [_chain_line(result) for result in verification.chains]
+    rate = verification.records / verification.seconds if verification.seconds else 0
+    lines.append(f"{verification.seconds:,.1f} s, {rate:,.0f} records/s, as of {utc(verification.taken_us)}")
+    return lines
+
+
+def _chain_line(result: ChainResult) -> str:
+    chain, kinds = result.chain, result.kinds
+    facts = [counted(result.records, "record")]
+    if result.first_offset is not None and result.next_offset is not None:
+        facts.append(f"source offsets {result.first_offset:,} to {result.next_offset - 1:,}")
+    named = ((Kind.DUPLICATE, "duplicate"), (Kind.POISON, "poison message"), (Kind.SKIP, "skip"))
+    facts += [counted(kinds[kind], word) for kind, word in named if kinds[kind]]
+    if result.expired_offsets:
+        facts.append(f"{counted(result.expired_offsets, 'event')} expired before they were read")
+    mark = "ok  " if result.good else "BAD "
+    return terminal(
+        f"{mark} chain {chain.chain_no}, {chain.topic} partition {chain.partition}: {', '.join(facts)}"
+    )
+
+
+def as_json(verification: Verification) -> dict[str, Any]:
+    """For --json. Stable: fields are only added."""
+    return {
+        "good": verification.good,
+        "verdict": verdict(verification),
+        "assurance": assurance(verification),
+        "partial": verification.partial,
+        "payloads": verification.with_contents,
+        "taken": utc(verification.taken_us),
+        "seconds": round(verification.seconds, 3),
+        "records": verification.records,
+        "found": verification.found,
+        "findings": [finding.as_json() for finding in verification.findings],
+        "chains": [chain_as_json(result) for result in verification.chains],
+    }
+
+
+def chain_as_json(result: ChainResult) -> dict[str, Any]:
+    """One chain's numbers; `last_offset` is inclusive."""
+    chain, kinds = result.chain, result.kinds
+    return {
+        "chain_no": chain.chain_no,
+        "chain_id": chain.chain_id.hex(),
+        "topic": chain.topic,
+        "topic_id": chain.topic_id.hex(),
+        "partition": chain.partition,
+        "good": result.good,
+        "found": result.found,
+        "records": result.records,
+        "events": kinds[Kind.EVENT],
+        "duplicates": kinds[Kind.DUPLICATE],
+        "poison": kinds[Kind.POISON],
+        "skips": kinds[Kind.SKIP],
+        "annotations": kinds[Kind.ANNOTATION],
+        "own_events": kinds[Kind.OWN_EVENT],
+        "first_offset": result.first_offset,
+        "last_offset": None if result.next_offset is None else result.next_offset - 1,
+        "skipped_offsets": result.skipped_offsets,
+        "expired_offsets": result.expired_offsets,
+        "first_appended": None if result.first_appended_us is None else utc(result.first_appended_us),
+        "last_appended": None if result.last_appended_us is None else utc(result.last_appended_us),
+        "last_hash": None if result.last_hash is None else result.last_hash.hex(),
+    }

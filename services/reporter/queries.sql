@@ -1,0 +1,133 @@
+-- chains: all chains with their heads
+SELECT c.chain_no, c.chain_id, c.topic, c.topic_id, c.partition, c.cluster_id, c.previous,
+    h.next_seq, h.last_hash, h.next_source_offset, h.epoch, h.closed
+FROM audit.chain c LEFT JOIN audit.chain_head h USING (chain_no)
+ORDER BY c.chain_no;
+
+-- chain_numbers: every chain number under which rows stand, whether or not a chain has it
+WITH RECURSIVE records AS (
+    SELECT min(chain_no) AS chain_no FROM audit.record
+    UNION ALL
+    SELECT (SELECT min(r.chain_no) FROM audit.record r WHERE r.chain_no > n.chain_no) FROM records n WHERE n.chain_no IS NOT NULL
+), payloads AS (
+    SELECT min(chain_no) AS chain_no FROM audit.payload
+    UNION ALL
+    SELECT (SELECT min(p.chain_no) FROM audit.payload p WHERE p.chain_no > n.chain_no) FROM payloads n WHERE n.chain_no IS NOT NULL
+)
+SELECT chain_no FROM records WHERE chain_no IS NOT NULL UNION SELECT chain_no FROM payloads WHERE chain_no IS NOT NULL
+ORDER BY chain_no;
+
+-- next_range: the next numbers of a chain from $2 on, at most $3 rows and about $4 bytes of payload; nulls at the end
+WITH records AS (
+    SELECT seq FROM audit.record WHERE chain_no = $1 AND seq >= $2 ORDER BY seq LIMIT $3
+), payloads AS (
+    SELECT seq, sum(coalesce(octet_length(body), 0) + coalesce(octet_length(enrich), 0)) OVER (ORDER BY seq) AS bytes,
+        row_number() OVER (ORDER BY seq) AS number
+    FROM (
+        SELECT seq, body, enrich FROM audit.payload WHERE chain_no = $1 AND seq >= $2 ORDER BY seq LIMIT $3
+    ) AS next
+), ends AS (
+    SELECT (SELECT CASE WHEN count(*) = $3 THEN max(seq) END FROM records) AS last_record,
+        (SELECT CASE WHEN count(*) = $3 OR max(bytes) > $4 THEN max(seq) FILTER (WHERE bytes <= $4 OR number = 1) END
+         FROM payloads) AS last_payload,
+        least((SELECT min(seq) FROM records), (SELECT min(seq) FROM payloads)) AS first
+)
+SELECT first, coalesce(least(last_record, last_payload), 9223372036854775807) AS last FROM ends WHERE first IS NOT NULL;
+
+-- next_records: the same where payloads are not wanted
+SELECT min(seq) AS first, max(seq) AS last FROM (
+    SELECT seq FROM audit.record WHERE chain_no = $1 AND seq >= $2 ORDER BY seq LIMIT $3
+) AS next HAVING count(*) > 0;
+
+-- records: the records of a chain from $2 to $3
+SELECT seq, kind, source_offset, appended_us, event_time_us, identity_hash, record_hash, leaf
+FROM audit.record WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq;
+
+-- payloads: the payload rows of a chain from $2 to $3
+SELECT seq, appended_at, salt, body, enrich_salt, enrich
+FROM audit.payload WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq, appended_at;
+
+-- figures: all counts of the events selected by a rule ($1 'event': event time, 'append': append time) from $2 to
+-- before $3, by figure and key: events, those of high or critical risk, the share of all in percent, the first record
+WITH selected AS MATERIALIZED (
+    SELECT id, event_type, event_time, source, actor, risk, kind, summary_by, ai_pending, ai_tags, rules,
+        risk IN ('high', 'critical') AS high
+    FROM audit_events
+    WHERE CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END >= $2::timestamptz
+        AND CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END < $3::timestamptz
+), counted AS (
+    SELECT 'all' AS figure, '' AS key, count(*) AS events, count(*) FILTER (WHERE high) AS high, min(id) AS first_id FROM selected
+    UNION ALL SELECT 'readable', '', count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE kind = 'event'
+    UNION ALL SELECT 'poison', '', count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE kind = 'poison'
+    UNION ALL SELECT 'pending', '', count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE ai_pending
+    UNION ALL SELECT 'day', to_char(event_time AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*), count(*) FILTER (WHERE high), min(id)
+        FROM selected GROUP BY 2
+    UNION ALL SELECT 'type', event_type, count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE kind = 'event' GROUP BY 2
+    UNION ALL SELECT 'source', source, count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE kind = 'event' GROUP BY 2
+    UNION ALL SELECT 'actor', actor, count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE actor IS NOT NULL GROUP BY 2
+    UNION ALL SELECT 'risk', risk, count(*), count(*) FILTER (WHERE high), min(id) FROM selected GROUP BY 2
+    UNION ALL SELECT 'by', summary_by, count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE summary_by IS NOT NULL GROUP BY 2
+    UNION ALL SELECT 'tag', tag, count(*), count(*) FILTER (WHERE high), min(id) FROM selected, unnest(ai_tags) AS tag GROUP BY 2
+    UNION ALL SELECT 'rule', jsonb_build_array(hit ->> 'id', hit ->> 'title', hit ->> 'level')::text, count(*),
+            count(*) FILTER (WHERE high), min(id)
+        FROM selected, jsonb_path_query(rules, 'lax $[*] ? (@.type() == "object")') AS hit GROUP BY 2
+    UNION ALL SELECT 'catalogue', jsonb_build_array(event_type, tag)::text, count(*), count(*) FILTER (WHERE high), min(id)
+        FROM selected, unnest(ai_tags) AS tag WHERE tag LIKE 'catalog:%' GROUP BY 2
+), ranked AS (
+    SELECT figure, key, events, high, first_id,
+        round(100.0 * events / nullif((SELECT count(*) FROM selected), 0), 1) AS share,
+        count(*) OVER (PARTITION BY figure) AS keys,
+        row_number() OVER (PARTITION BY figure ORDER BY events DESC, key) AS rank
+    FROM counted
+)
+SELECT figure, key, events, high, share, keys, rank, first_id FROM ranked
+WHERE figure = 'day' OR rank <= $4 ORDER BY figure, rank;
+
+-- own_kinds: records that are no events (duplicates, skips, …) by kind, selected as above, with the first of each
+SELECT kind, count(*) AS records, min((chain_no::bigint << 48) | seq) AS first_id FROM audit.record
+WHERE kind NOT IN (1, 3)
+    AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END >= $2::timestamptz
+    AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END < $3::timestamptz
+GROUP BY kind ORDER BY kind;
+
+-- high_risk: events of high and critical risk, selected as above, the worst and earliest first, $4 at most
+SELECT id, chain_no, seq, record_hash, event_time, appended_at, event_type, source, ai_summary, summary_by, ai_tags,
+    risk, risk_floor, risk_ai, actor, action, resource, origin, outcome, rules, kind
+FROM audit_events
+WHERE risk IN ('high', 'critical')
+    AND CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END >= $2::timestamptz
+    AND CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END < $3::timestamptz
+ORDER BY audit.risk_level(risk) DESC, event_time, id LIMIT $4;
+
+-- unreadable: messages that could not be taken as events, selected as above, $4 at most
+SELECT id, chain_no, seq, record_hash, appended_at, ai_summary, kafka_topic, kafka_partition, kafka_offset
+FROM audit_events
+WHERE kind = 'poison'
+    AND CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END >= $2::timestamptz
+    AND CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END < $3::timestamptz
+ORDER BY id LIMIT $4;
+
+-- citations: number, hash, append time and kind of the records with these ids
+SELECT (r.chain_no::bigint << 48) | r.seq AS id, r.chain_no, r.seq, r.record_hash, audit.moment(r.appended_us) AS appended_at, r.kind
+FROM unnest($1::bigint[]) AS wanted (id)
+JOIN audit.record r ON r.chain_no = (wanted.id >> 48)::smallint AND r.seq = wanted.id & 281474976710655
+ORDER BY 1;
+
+-- log: all events selected as above, in the order of their times
+SELECT id, chain_no, seq, record_hash, kind, event_time, appended_at, event_type, source, event_id, subject, risk, risk_floor,
+    risk_ai, ai_summary, summary_by, ai_pending, ai_tags, actor, action, resource, origin, outcome, rules, log_source,
+    kafka_topic, kafka_partition, kafka_offset, event_data
+FROM audit_events
+WHERE CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END >= $2::timestamptz
+    AND CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END < $3::timestamptz
+ORDER BY event_time, id;
+
+-- export: records with all that is needed to verify them anew, by append time from $1 to before $2, of event type $3
+SELECT r.chain_no, c.chain_id, c.topic, c.topic_id, c.partition, r.seq, r.kind, r.source_offset, r.appended_us, r.event_time_us,
+    r.identity_hash, r.record_hash, r.leaf, p.salt, p.body, p.enrich_salt, p.enrich, p.original_salt
+FROM audit.record r
+JOIN audit.chain c USING (chain_no)
+LEFT JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+WHERE ($1::bigint IS NULL OR r.appended_us >= $1) AND ($2::bigint IS NULL OR r.appended_us < $2)
+    AND ($3::text IS NULL OR audit.json_of(p.enrich) ->> 'type' = $3)
+ORDER BY r.chain_no, r.seq;

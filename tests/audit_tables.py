@@ -1,0 +1,77 @@
+"""Puts chains of rows into a migrated database, and changes what is there as only a superuser can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import asyncpg
+
+from tests.chain_rows import ChainRows
+
+_EPOCH_US = 946_684_800_000_000
+
+
+async def fill(dsn: str, chains: Iterable[ChainRows]) -> None:
+    """Inserts the chains; `dsn` is the superuser's."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.set_type_codec(
+            "timestamptz",
+            schema="pg_catalog",
+            format="tuple",
+            encoder=lambda us: (us - _EPOCH_US,),
+            decoder=lambda said: said[0] + _EPOCH_US,
+        )
+        for chain in chains:
+            await _insert(connection, chain)
+        await connection.execute("ANALYZE audit.record; ANALYZE audit.payload")
+    finally:
+        await connection.close()
+
+
+async def _insert(connection: asyncpg.Connection, chain: ChainRows) -> None:
+    """Through the database's own opening and link check, so that a builder's chain is one that a writer could make."""
+    async with connection.transaction():
+        number = await connection.fetchval(
+            "SELECT audit.open_chain($1, $2, $3, $4, $5, $6, $7, $8, 0)",
+            *chain.info[1:],
+            chain.first_offset,
+            bytes(16),
+        )
+        chain.chain_no = number
+        await connection.copy_records_to_table(
+            "record", schema_name="audit", records=[(number, *row) for row in chain.rows]
+        )
+        await connection.copy_records_to_table(
+            "payload",
+            schema_name="audit",
+            records=[(number, *item, chain.original_salts.get(item.seq)) for item in chain.contents],
+        )
+        await connection.executemany(
+            "INSERT INTO audit.annotation VALUES ($1, $2, $3, $4, $5, $6)",
+            [(*target, number, seq, at) for target, seq, at in chain.targets],
+        )
+
+
+async def tamper(dsn: str, statements: str) -> None:
+    """Runs statements as a superuser who has switched off triggers and dropped the checks that stand in the way."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        rows = await connection.fetch(
+            "SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = 'audit' AND c.relkind IN ('r', 'p')"
+        )
+        for row in rows:
+            await connection.execute(f"ALTER TABLE {row['name']} DISABLE TRIGGER ALL")
+        checks = await connection.fetch(
+            "SELECT conrelid::regclass::text AS name, conname FROM pg_constraint"
+            " WHERE conrelid IN ('audit.record'::regclass, 'audit.chain'::regclass) AND contype IN ('c', 'f')"
+        )
+        for check in checks:
+            await connection.execute(
+                f"ALTER TABLE {check['name']} DROP CONSTRAINT {check['conname']} CASCADE"
+            )
+        async with connection.transaction():
+            await connection.execute(statements)
+    finally:
+        await connection.close()
