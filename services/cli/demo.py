@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from calendar import month_name
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Annotated
@@ -61,7 +62,9 @@ def _month(text: str) -> Month:
 
 def run(screen: Screen, month: Month, seed: int, events: int, *, ai: bool, stay: bool) -> bool:
     """The whole demo; returns whether everything was as it should be. Nothing is left running."""
-    screen.title(f"{month} at Larkfield Health", f"invented, seed {seed}")
+    screen.title(
+        f"{month_name[month.number]} {month.year} at Larkfield Health", f"an invented company, seed {seed}"
+    )
     ignored = keep_apart(ai=ai)
     if ignored:
         screen.note(f"not used here: {', '.join(ignored)}")

@@ -22,14 +22,14 @@ ATTACKER = "203.0.113.66"
 COUNTRY = "SC"
 CONTRACTOR = "x-0417"
 STEPS = {
-    "break-in": "failed sign-ins from a country never seen before, then one that succeeds",
-    "mfa-off": "second factor removed from an administrator",
-    "role": "highest role granted to a dormant contractor",
+    "break-in": "sign-ins from a new country, until one succeeds",
+    "mfa-off": "second factor of the administrator removed",
+    "role": "highest role given to a dormant contractor",
     "key": "keys made to come back with",
-    "log": "attempts to stop the logs, and a forged event of the audit system",
+    "log": "logs stopped, an audit event forged",
     "export": "mass export at night",
-    "clean-up": "traces removed: role revoked, key and account deleted",
-    "response": "found in the morning: sessions ended, password reset, incident opened",
+    "clean-up": "role, keys and account removed again",
+    "response": "found in the morning, sessions ended",
 }
 _MINUTE = 60_000
 

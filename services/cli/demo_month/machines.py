@@ -109,7 +109,7 @@ def old_ledger(month: Month, rng: Random) -> Iterator[Draft]:
             "user_id": 42,
             "dataset_id": "billing-ledger",
             "export_time": iso(at),
-            "export_reason": "end of day balance",
+            "export_reason": "end of day",
             "row_count": rng.randrange(100, 900),
         }
         yield Draft(

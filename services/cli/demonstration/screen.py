@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -30,19 +31,18 @@ class Screen:
         self.console.print(Text.assemble(("  Piperoll demo", "bold"), "   ", left, (f"   {right}", "dim")))
         self.console.print()
 
-    def note(self, text: str) -> None:
-        self.console.print(Text.assemble("    ", (text, "dim")), soft_wrap=True)
+    def note(self, text: str, *, wrap: bool = True) -> None:
+        line = Text.assemble("    ", (text, "dim"))
+        self.console.print(line, soft_wrap=wrap, no_wrap=not wrap, overflow="ellipsis")
 
     def answer(self, single: Single) -> None:
-        """A request and its answer, as a client sees them."""
-        said = ", ".join(
-            f"{name} {single.answer[name]}" for name in ("risk", "tags", "by") if name in single.answer
-        )
-        self.note(
-            f"POST /audit → {single.status} {single.answer.get('summary', single.answer.get('status', ''))}"
-        )
-        if said:
-            self.note(f"              {said}")
+        """The answer to a request, as its client sees it."""
+        said = single.answer
+        self.note(f"POST /audit → {single.status}  {said.get('summary', said.get('status', ''))}", wrap=False)
+        if "risk" in said:
+            self.note(
+                f"{' ' * 19}risk {said['risk']}, {', '.join(said['tags'])}, by {said['by']}", wrap=False
+            )
 
     @contextmanager
     def step(self, doing: str) -> Iterator[Step]:
@@ -70,11 +70,11 @@ class Screen:
         self.console.print(line)
 
     def table(self, table: Table) -> None:
-        line = Table.grid(padding=(0, 1))
-        line.add_column(width=_WIDTH + 2)
-        line.add_column()
-        line.add_row("", table)
-        self.console.print(line)
+        self.console.print(Padding(table, (0, 0, 0, 4)))
+
+    def command(self, text: str) -> None:
+        """A line to copy: never wrapped."""
+        self.console.print(Text.assemble("    ", (text, "cyan")), soft_wrap=True)
 
     def gap(self) -> None:
         self.console.print()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +24,14 @@ from services.cli.demonstration.screen import Screen
 
 _STYLES = {"critical": "bold red", "high": "red", "medium": "yellow"}
 _SHOWN = 5
+_QUERY = "SELECT event_time, risk, ai_summary FROM audit_events WHERE risk IN ('high', 'critical') ORDER BY 1"
+_EVENT = (
+    '{"event_type":"data_export","event_data":{"user_id":42,"dataset_id":"ds-99",'
+    '"export_time":"2026-05-01T12:00:00Z","export_reason":"regulator request"}}'
+)
 ALARMING = ("high", "critical")
+MUST_ALARM = ("role", "key", "log", "export")
+"""Steps that no one may overlook. The others look like everyday changes, one by one."""
 
 
 class Shown(NamedTuple):
@@ -46,10 +55,7 @@ class Shown(NamedTuple):
             *verdict.mistaken,
             *(f"refused by ingest: {reason}" for reason in self.recorded.refused),
             *self.verified.wrong,
-            *(
-                f"the incident's step {step!r} was rated below high"
-                for step in unnoticed(self.findings.incident)
-            ),
+            *(f"the incident: {STEPS[step]}: not rated high" for step in unnoticed(self.findings.incident)),
         ]
 
     @property
@@ -58,9 +64,10 @@ class Shown(NamedTuple):
 
 
 def unnoticed(incident: dict[str, list[Event]]) -> list[str]:
-    """Steps of the attacker of which no event was rated high."""
-    steps = [step for step in STEPS if step != "response"]
-    return [step for step in steps if not any(event.risk in ALARMING for event in incident.get(step, []))]
+    """Steps that must alarm and of which no event was rated high."""
+    return [
+        step for step in MUST_ALARM if not any(event.risk in ALARMING for event in incident.get(step, []))
+    ]
 
 
 def show_summary(screen: Screen, shown: Shown) -> None:
@@ -124,17 +131,19 @@ def _when(events: list[Event]) -> Text:
 
 
 def _look_further(screen: Screen, shown: Shown) -> None:
-    here = f"PIPEROLL_HOME={_short(shown.home.folder)}"
     screen.fact("report", str(_short(shown.report)))
-    query = (
-        "SELECT event_time, event_type, risk, ai_summary FROM audit_events WHERE risk = 'critical' ORDER BY 1"
-    )
-    screen.fact("SQL", f'psql "$({here} piperoll env | sed -n s/^DATABASE_URL=//p)" \\\n  -c "{query}"')
-    body = '{"event_type":"data_export","event_data":{"user_id":42,"dataset_id":"ds-99",'
-    more = '"export_time":"2026-05-01T12:00:00Z","export_reason":"regulator request"}}'
-    url = shown.state.url("ingest")
-    screen.fact("HTTP", f"curl {url}/audit -H 'Content-Type: application/json' \\\n  -d '{body}{more}'")
     screen.fact("logs", f"{_short(shown.home.folder)}/logs")
+    screen.gap()
+    screen.note("look further, in another terminal here:")
+    screen.gap()
+    screen.command(f"export $(PIPEROLL_HOME={_short(shown.home.folder)} {_program()} env)")
+    screen.command(f'psql "$DATABASE_URL" -c "{_QUERY}"')
+    screen.command(f"curl \"$INGEST_URL/audit\" -H 'Content-Type: application/json' -d '{_EVENT}'")
+
+
+def _program() -> str:
+    """How the user calls `piperoll`."""
+    return "piperoll" if shutil.which("piperoll") else str(_short(Path(sys.argv[0]).resolve()))
 
 
 def _short(path: Path) -> Path:
