@@ -1,9 +1,7 @@
-"""Kafka by kafka-python: client options from the settings, topics created and checked."""
+"""Kafka by kafka-python: topics created, checked and named by their ids."""
 
 from __future__ import annotations
 
-import ssl
-from typing import Any
 from uuid import UUID
 
 from kafka import KafkaAdminClient
@@ -11,58 +9,31 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from schemas.topics import Topic, Topics
+from services.common.broker_access import check_access, why_refused
 from services.common.errors import ConfigurationError, TransientError
+from services.common.kafka_client import client_options, sasl_password, ssl_context
 from services.common.settings import KafkaSettings
 
-
-def client_options(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
-    """What every kafka-python client is made with: addresses, TLS and SASL."""
-    options: dict[str, Any] = {
-        "bootstrap_servers": settings.bootstrap_servers.split(","),
-        "client_id": client_id,
-        "security_protocol": settings.security_protocol,
-    }
-    if settings.security_protocol.endswith("SSL"):
-        options["ssl_context"] = ssl_context(settings)
-    if settings.security_protocol.startswith("SASL"):
-        options |= {
-            "sasl_mechanism": settings.sasl_mechanism,
-            "sasl_plain_username": settings.sasl_username,
-            "sasl_plain_password": sasl_password(settings),
-        }
-    return options
-
-
-def ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
-    """TLS with the given authority and client certificate. Raises ConfigurationError."""
-    try:
-        context = ssl.create_default_context(cafile=settings.ssl_cafile)
-        if settings.ssl_certfile is not None:
-            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
-    except OSError as error:
-        raise ConfigurationError(
-            f"KAFKA_SSL_CAFILE, KAFKA_SSL_CERTFILE or KAFKA_SSL_KEYFILE cannot be read: {error}"
-        ) from error
-    return context
-
-
-def sasl_password(settings: KafkaSettings) -> str:
-    """The SASL password. Raises ConfigurationError where it or the user name is missing."""
-    if settings.sasl_username is None or settings.sasl_password is None:
-        raise ConfigurationError(
-            f"KAFKA_SECURITY_PROTOCOL={settings.security_protocol} needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
-        )
-    return settings.sasl_password.get_secret_value()
+__all__ = [
+    "admin_client",
+    "check_topics",
+    "client_options",
+    "create_topics",
+    "sasl_password",
+    "ssl_context",
+    "topic_ids",
+]
 
 
 def admin_client(settings: KafkaSettings, client_id: str) -> KafkaAdminClient:
-    """An admin client; close it after use. Raises TransientError where no broker answers."""
+    """An admin client; close it after use. Raises TransientError where no broker answers, ConfigurationError where
+    one does not let us in."""
+    options = client_options(settings, client_id)
+    check_access(settings)
     try:
-        return KafkaAdminClient(**client_options(settings, client_id))
+        return KafkaAdminClient(**options)
     except KafkaError as error:
-        raise TransientError(
-            f"no broker at KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers}: {error}"
-        ) from error
+        raise why_refused(settings, error) from error
 
 
 def create_topics(settings: KafkaSettings) -> list[str]:

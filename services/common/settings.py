@@ -65,6 +65,9 @@ class KafkaSettings(SettingsGroup):
         None, alias="KAFKA_SSL_CERTFILE", description="PEM, for client certificates"
     )
     ssl_keyfile: Path | None = Field(None, alias="KAFKA_SSL_KEYFILE", description="PEM, its key")
+    ssl_key_password: SecretStr | None = Field(
+        None, alias="KAFKA_SSL_KEY_PASSWORD", description="a secret, where the key is encrypted"
+    )
     topic_prefix: str = Field(
         "audit",
         alias="TOPIC_PREFIX",

@@ -10,7 +10,8 @@ from kafka.errors import KafkaError
 from kafka.partitioner.abc import Partitioner
 from kafka.partitioner.default import murmur2
 
-from services.common.errors import TransientError
+from services.common.broker_access import check_access
+from services.common.errors import ConfigurationError, TransientError
 from services.common.kafka import client_options
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
@@ -64,12 +65,18 @@ def options(settings: KafkaSettings, delivery_timeout: float) -> dict[str, Any]:
     }
 
 
-def connect(configuration: dict[str, Any], topic: str) -> KafkaProducer:
+def connect(settings: KafkaSettings, configuration: dict[str, Any], topic: str) -> KafkaProducer:
     """A producer that knows the topic, so that sending does not block. Raises TransientError, whose text tells
     strangers nothing of addresses: it is shown by /readyz."""
     try:
+        check_access(settings)
         producer = KafkaProducer(**configuration)
-    except (KafkaError, OSError) as error:
+    except ConfigurationError as error:
+        log.error("broker_refuses_us", reason=str(error))  # noqa: TRY400 - the text says all
+        raise TransientError(
+            "the broker does not let ingest in; the log says which settings to change"
+        ) from None
+    except (TransientError, KafkaError, OSError) as error:
         log.warning("broker_not_reached", servers=configuration["bootstrap_servers"], reason=str(error))
         raise TransientError("no broker answers at KAFKA_BOOTSTRAP_SERVERS; the log says why") from None
     try:

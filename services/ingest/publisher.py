@@ -42,6 +42,7 @@ class Publisher:
 
     def __init__(self, kafka: KafkaSettings, delivery_timeout: float, metrics: Metrics) -> None:
         self.trouble: str | None = STARTING
+        self._kafka = kafka
         self._topic = kafka.topics.events
         self._options = producers.options(kafka, delivery_timeout)
         self._timeout = delivery_timeout
@@ -87,7 +88,7 @@ class Publisher:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                producer = producers.connect(self._options, self._topic)
+                producer = producers.connect(self._kafka, self._options, self._topic)
             except TransientError as error:
                 self.trouble = str(error)
                 gc.collect()  # a producer that failed in its making holds sockets in reference cycles
