@@ -7,6 +7,15 @@ CREATE FUNCTION audit.moment(us bigint) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN to_timestamp(least(greatest(us, -62135596800000000), 253402300799000000)::float8 / 1000000::float8);
 
+-- Kafka's time in a leaf, in microseconds; null where there is none.
+CREATE FUNCTION audit.kafka_us(leaf bytea) RETURNS bigint
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    ms bigint := ('x' || encode(substr(leaf, 91, 8), 'hex'))::bit(64)::bigint;
+BEGIN
+    RETURN CASE WHEN ms BETWEEN -62135596800000 AND 253402300799000 THEN ms * 1000 END;
+END $$;
+
 -- JSON bytes as jsonb, null where they are none that jsonb takes (U+0000, lone surrogates, NaN, huge numbers, …).
 CREATE FUNCTION audit.json_of(raw bytea) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -51,6 +60,14 @@ RETURN content_type IS NULL
     OR lower(btrim(split_part(content_type, ';', 1), E' \t')) IN ('application/json', 'text/json')
     OR lower(btrim(split_part(content_type, ';', 1), E' \t')) LIKE '%+json';
 
+-- Whether a JSON text has a number with an exponent of 400 or more, or of 400 digits: jsonb would write it out digit by
+-- digit, a few bytes becoming many megabytes, and few clients can read it. Strings are cut out only after a first look.
+CREATE FUNCTION audit.has_huge_number(document text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN document ~ '[0-9][eE][+-]?0*([4-9][0-9]{2}|[1-9][0-9]{3})|([0-9.]{100}){4}'
+    AND regexp_replace(document, '"([^"\\]|\\.)*"', '""', 'g')
+        ~ '[0-9][eE][+-]?0*([4-9][0-9]{2}|[1-9][0-9]{3})|([0-9.]{100}){4}';
+
 -- The data of an event, by the form in which it stands in its Kafka value.
 CREATE FUNCTION audit.event_data(body bytea, form text, content_type text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -62,7 +79,7 @@ BEGIN
         RETURN audit.text_of(raw);
     END IF;
     whole := audit.json_of(raw);
-    IF whole IS NULL THEN
+    IF whole IS NULL OR audit.has_huge_number(convert_from(raw, 'UTF8')) THEN
         RETURN audit.text_of(raw);
     END IF;
     RETURN CASE form
@@ -120,7 +137,7 @@ SELECT
     audit.event_data(p.body, x.e ->> 'form', x.e ->> 'content_type') AS event_data,
     coalesce(nullif(a.readings #>> '{0,summary}', ''), CASE WHEN r.kind = 3 THEN x.e ->> 'reason' END, x.e ->> 'summary') AS ai_summary,
     audit.tags_of(x.e, a.readings) AS ai_tags,
-    audit.moment(coalesce(r.event_time_us, r.appended_us)) AS event_time,
+    audit.moment(coalesce(r.event_time_us, audit.kafka_us(r.leaf), r.appended_us)) AS event_time,
     x.e ->> 'source' AS source,
     x.e ->> 'id' AS event_id,
     x.e ->> 'subject' AS subject,
@@ -163,10 +180,10 @@ WHERE r.kind IN (1, 3);
 
 GRANT SELECT ON public.audit_events TO piperoll_reporter, piperoll_sealer;
 REVOKE ALL ON FUNCTION audit.moment(bigint), audit.json_of(bytea), audit.text_of(bytea), audit.value_of(bytea),
-    audit.is_json(text), audit.event_data(bytea, text, text), audit.risk_level(text), audit.risk_name(integer),
+    audit.is_json(text), audit.has_huge_number(text), audit.kafka_us(bytea), audit.event_data(bytea, text, text), audit.risk_level(text), audit.risk_name(integer),
     audit.risk_floor(jsonb), audit.risk_ai(jsonb, integer), audit.tags_of(jsonb, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION audit.moment(bigint), audit.json_of(bytea), audit.text_of(bytea), audit.value_of(bytea),
-    audit.is_json(text), audit.event_data(bytea, text, text), audit.risk_level(text), audit.risk_name(integer),
+    audit.is_json(text), audit.has_huge_number(text), audit.kafka_us(bytea), audit.event_data(bytea, text, text), audit.risk_level(text), audit.risk_name(integer),
     audit.risk_floor(jsonb), audit.risk_ai(jsonb, integer), audit.tags_of(jsonb, jsonb)
     TO piperoll_reporter, piperoll_sealer, piperoll_writer;
 RESET ROLE;

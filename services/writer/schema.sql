@@ -1,0 +1,532 @@
+-- The schema as all migrations together leave it; tests/integration/test_migrations.py holds the two to each other.
+
+-- The tables of the chains and who may do what with them.
+-- Run by migrate.py as the database's creator, after the roles exist; everything is owned by piperoll_owner.
+CREATE SCHEMA audit AUTHORIZATION piperoll_owner;
+GRANT USAGE, CREATE ON SCHEMA public TO piperoll_owner;
+SET LOCAL ROLE piperoll_owner;
+
+-- Which migrations this database has; the checksum is SHA-256 over the file.
+CREATE TABLE audit.migration (
+    number integer PRIMARY KEY,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- One chain of records: a partition of audit.enriched, audit.annotations or audit.system.
+-- For enriched events topic and topic_id are those of audit.events, whose offsets are the source offsets.
+-- A lineage is a line: one first chain a topic and partition, and each chain is followed by one other at most.
+CREATE TABLE audit.chain (
+    chain_no smallint PRIMARY KEY CHECK (chain_no > 0),
+    chain_id bytea NOT NULL UNIQUE CHECK (octet_length(chain_id) = 16),
+    topic text NOT NULL,
+    topic_id bytea NOT NULL CHECK (octet_length(topic_id) = 16),
+    partition integer NOT NULL CHECK (partition >= 0),
+    cluster_id text NOT NULL,
+    previous smallint UNIQUE REFERENCES audit.chain,
+    opened_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE UNIQUE INDEX chain_first ON audit.chain (topic, partition) WHERE previous IS NULL;
+CREATE SEQUENCE audit.chain_number AS smallint OWNED BY audit.chain.chain_no;
+
+-- Where a chain ends and where its writer reads on: the one kind of row that is ever changed, and only by functions.
+CREATE TABLE audit.chain_head (
+    chain_no smallint PRIMARY KEY REFERENCES audit.chain,
+    next_seq bigint NOT NULL DEFAULT 0 CHECK (next_seq >= 0),
+    last_hash bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex') CHECK (octet_length(last_hash) = 32),
+    next_source_offset bigint NOT NULL,
+    read_topic_id bytea NOT NULL CHECK (octet_length(read_topic_id) = 16),
+    next_read_offset bigint NOT NULL,
+    epoch integer NOT NULL DEFAULT 1 CHECK (epoch > 0),
+    closed boolean NOT NULL DEFAULT false
+) WITH (fillfactor = 50);
+
+-- The records. `leaf` is the truth; the other columns are bytes of it, held to it by the checks.
+-- One partition a chain, made by audit.open_chain.
+CREATE TABLE audit.record (
+    chain_no smallint NOT NULL,
+    seq bigint NOT NULL,
+    kind smallint NOT NULL,
+    source_offset bigint,
+    appended_us bigint NOT NULL,
+    event_time_us bigint,
+    identity_hash bigint,
+    record_hash bytea NOT NULL,
+    leaf bytea NOT NULL,
+    PRIMARY KEY (chain_no, seq),
+    UNIQUE (chain_no, source_offset),
+    CONSTRAINT record_leaf_is_audit_rec_v1 CHECK (
+        octet_length(leaf) = 227 AND substr(leaf, 1, 14) = '\x61756469742d7265632f76310a'::bytea || substr(int2send(kind), 2)
+    ),
+    CONSTRAINT record_hash_is_of_leaf CHECK (record_hash = sha256('\x00'::bytea || leaf)),
+    CONSTRAINT record_seq_is_in_leaf CHECK (substr(leaf, 31, 8) = int8send(seq)),
+    CONSTRAINT record_times_are_in_leaf CHECK (
+        substr(leaf, 75, 8) = int8send(appended_us)
+        AND substr(leaf, 100, 8) = int8send(coalesce(event_time_us, -9223372036854775808))
+    ),
+    CONSTRAINT record_source_offset_is_in_leaf CHECK (
+        substr(leaf, 83, 8) = int8send(coalesce(source_offset, -9223372036854775808))
+    )
+) PARTITION BY LIST (chain_no);
+CREATE INDEX record_identity ON audit.record (identity_hash);
+CREATE INDEX record_appended ON audit.record USING brin (appended_us);
+
+-- What the records commit to, erasable. No row for a record: its payload was erased. `body` is null where the value
+-- was withheld (over the size limit). `original_salt` is a duplicate's: the salt of the commitment in its JSON.
+-- Partitions by month, made ahead by audit.open_months; payload_default catches what no month takes.
+CREATE TABLE audit.payload (
+    chain_no smallint NOT NULL,
+    seq bigint NOT NULL,
+    appended_at timestamptz NOT NULL,
+    salt bytea NOT NULL CHECK (octet_length(salt) = 32),
+    body bytea,
+    enrich_salt bytea CHECK (octet_length(enrich_salt) = 32),
+    enrich bytea CHECK ((enrich IS NULL) = (enrich_salt IS NULL)),
+    original_salt bytea CHECK (octet_length(original_salt) = 32),
+    PRIMARY KEY (chain_no, seq, appended_at)
+) PARTITION BY RANGE (appended_at);
+CREATE TABLE audit.payload_default PARTITION OF audit.payload DEFAULT;
+
+-- Which event each annotation (kind 7 record chain_no, seq) is about. An index only: the texts stand in payload.
+CREATE TABLE audit.annotation (
+    topic_id bytea NOT NULL CHECK (octet_length(topic_id) = 16),
+    partition integer NOT NULL,
+    source_offset bigint NOT NULL,
+    chain_no smallint NOT NULL,
+    seq bigint NOT NULL,
+    appended_at timestamptz NOT NULL,
+    PRIMARY KEY (topic_id, partition, source_offset, chain_no, seq)
+);
+
+-- Append-only, first lock: grants. The writer has no right on partitions and none to change anything.
+REVOKE ALL ON SCHEMA audit FROM PUBLIC;
+GRANT USAGE ON SCHEMA audit TO piperoll_writer, piperoll_sealer, piperoll_reporter, piperoll_eraser;
+GRANT SELECT ON audit.migration, audit.chain, audit.chain_head, audit.record, audit.payload, audit.annotation
+    TO piperoll_writer, piperoll_sealer, piperoll_reporter;
+GRANT INSERT ON audit.record, audit.payload, audit.annotation TO piperoll_writer;
+GRANT SELECT, DELETE ON audit.payload TO piperoll_eraser;
+RESET ROLE;
+
+-- Append-only, second lock: triggers that hold for the owner too, and code that alone may move a chain's head.
+-- SQLSTATE PR001: another writer has the chain (a zombie's transaction). PR002: the records do not continue the chain.
+SET LOCAL ROLE piperoll_owner;
+
+CREATE FUNCTION audit.refuse_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION '% on %.% refused: audit data is only added to', tg_op, tg_table_schema, tg_table_name
+        USING ERRCODE = 'insufficient_privilege';
+END $$;
+
+-- Payloads go only by the eraser's functions, which run as piperoll_eraser and leave a record behind.
+CREATE FUNCTION audit.refuse_payload_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF tg_op = 'DELETE' AND current_user = 'piperoll_eraser' THEN
+        RETURN old;
+    END IF;
+    RAISE EXCEPTION '% on %.% refused: payloads are erased only by a recorded erasure', tg_op, tg_table_schema, tg_table_name
+        USING ERRCODE = 'insufficient_privilege';
+END $$;
+
+CREATE FUNCTION audit.guard_head() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF new.chain_no <> old.chain_no OR new.next_seq < old.next_seq OR new.epoch < old.epoch
+        OR new.next_source_offset < old.next_source_offset OR (old.closed AND NOT new.closed) THEN
+        RAISE EXCEPTION 'the head of chain % goes only forwards', old.chain_no USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN new;
+END $$;
+
+-- A chain is committed only with its genesis, and a successor only of a closed chain.
+CREATE FUNCTION audit.guard_opening() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM audit.chain_head WHERE chain_no = new.chain_no AND next_seq = 0) THEN
+        RAISE EXCEPTION 'chain % has no genesis record', new.chain_no USING ERRCODE = 'PR002';
+    END IF;
+    IF EXISTS (SELECT FROM audit.chain_head WHERE chain_no = new.previous AND NOT closed) THEN
+        RAISE EXCEPTION 'chain % follows chain %, which is not closed', new.chain_no, new.previous USING ERRCODE = 'PR002';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- The link check: runs once a statement, over all rows that it added. Each chain's rows must continue its head
+-- (seq, prev, epoch, time, every source offset once or in a skip record), and the head moves by compare-and-set.
+CREATE FUNCTION audit.link_records() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    chains smallint[];
+    moved bigint;
+BEGIN
+    SELECT array_agg(DISTINCT chain_no) INTO chains FROM added;
+    PERFORM FROM audit.chain_head WHERE chain_no = ANY (chains) ORDER BY chain_no FOR UPDATE;
+    WITH placed AS (
+        SELECT chain_no, seq, kind, source_offset, appended_us, record_hash,
+            substr(leaf, 39, 36) AS prev_and_epoch, substr(leaf, 15, 16) AS chain_id,
+            lag(seq) OVER line AS seq_before, lag(record_hash) OVER line AS hash_before,
+            lag(kind) OVER line AS kind_before, lag(appended_us) OVER line AS appended_before,
+            max(source_offset) OVER (line ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS offset_before,
+            lead(seq) OVER line IS NULL AS is_last
+        FROM added WINDOW line AS (PARTITION BY chain_no ORDER BY seq)
+    ), compared AS (
+        SELECT p.chain_no, p.seq, p.kind, p.source_offset, p.record_hash, p.is_last,
+            p.seq = coalesce(p.seq_before + 1, h.next_seq)
+            AND p.prev_and_epoch = coalesce(p.hash_before, h.last_hash) || int4send(h.epoch)
+            AND p.chain_id = c.chain_id
+            AND p.appended_us >= coalesce(p.appended_before, audit.last_appended(p.chain_no, h.next_seq))
+            AND CASE
+                WHEN p.source_offset IS NULL THEN p.kind IN (5, 6, 9) AND p.kind_before IS DISTINCT FROM 4
+                WHEN p.kind_before = 4 THEN p.kind <> 4 AND p.source_offset > p.offset_before
+                ELSE p.kind NOT IN (5, 6, 9) AND p.source_offset = coalesce(p.offset_before + 1, h.next_source_offset)
+            END
+            AND (p.kind = 5) = (p.seq = 0)
+            AND (p.is_last OR p.kind <> 6) AND NOT (p.is_last AND p.kind = 4) AS fits
+        FROM placed p JOIN audit.chain_head h USING (chain_no) JOIN audit.chain c USING (chain_no)
+    ), ends AS (
+        SELECT chain_no, bool_and(fits) AS fits, max(seq) AS last_seq, max(source_offset) AS last_offset,
+            (array_agg(record_hash) FILTER (WHERE is_last))[1] AS last_hash, bool_or(kind = 6) AS closing
+        FROM compared GROUP BY chain_no
+    )
+    UPDATE audit.chain_head h
+    SET next_seq = e.last_seq + 1, last_hash = e.last_hash,
+        next_source_offset = coalesce(e.last_offset + 1, h.next_source_offset), closed = e.closing
+    FROM ends e WHERE h.chain_no = e.chain_no AND e.fits AND NOT h.closed;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF moved <> coalesce(cardinality(chains), 0) THEN
+        IF EXISTS (
+            SELECT FROM added a JOIN audit.chain_head h USING (chain_no) WHERE substr(a.leaf, 71, 4) <> int4send(h.epoch)
+        ) THEN
+            RAISE EXCEPTION 'another writer has claimed a chain of %', chains USING ERRCODE = 'PR001';
+        END IF;
+        RAISE EXCEPTION 'records do not continue their chains %', chains USING ERRCODE = 'PR002';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- When the record before `next_seq` was appended, in microseconds; the smallest number for a chain without records.
+CREATE FUNCTION audit.last_appended(chain smallint, next_seq bigint) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(max(appended_us), -9223372036854775808) FROM audit.record r WHERE r.chain_no = chain AND r.seq = next_seq - 1
+$$;
+
+-- Takes a chain over: the new epoch makes every later transaction of the writer before fail.
+CREATE FUNCTION audit.claim(chain smallint) RETURNS SETOF audit.chain_head
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY UPDATE audit.chain_head SET epoch = epoch + 1 WHERE chain_no = chain AND NOT closed RETURNING *;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'chain % is closed or does not exist', chain USING ERRCODE = 'PR001';
+    END IF;
+END $$;
+
+-- Moves where the chains' writer reads on, in the transaction of the records; locks the heads in chain order.
+CREATE FUNCTION audit.advance(chains smallint[], epochs integer[], topic_ids bytea[], read_offsets bigint[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    moved bigint;
+BEGIN
+    PERFORM FROM audit.chain_head WHERE chain_no = ANY (chains) ORDER BY chain_no FOR UPDATE;
+    UPDATE audit.chain_head h SET read_topic_id = m.topic_id, next_read_offset = m.read_offset
+    FROM unnest(chains, epochs, topic_ids, read_offsets) AS m (chain_no, epoch, topic_id, read_offset)
+    WHERE h.chain_no = m.chain_no AND h.epoch = m.epoch AND NOT h.closed;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF moved <> cardinality(chains) THEN
+        RAISE EXCEPTION 'another writer has claimed a chain of %', chains USING ERRCODE = 'PR001';
+    END IF;
+END $$;
+
+-- Guards a partition: neither statement triggers nor TRUNCATE triggers of the parent fire for it.
+CREATE FUNCTION audit.guard_partition(part text, changes text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON audit.%I EXECUTE FUNCTION audit.refuse_change()', part);
+    EXECUTE format('ALTER TABLE audit.%I ENABLE ALWAYS TRIGGER refuse_truncate', part);
+    EXECUTE format('ALTER TABLE audit.%I ENABLE ALWAYS TRIGGER %I', part, changes);
+END $$;
+
+-- Opens a chain with epoch 1 and its partition; the genesis record and, in the chain before, the close record must
+-- follow in the same transaction. ATTACH, unlike CREATE … PARTITION OF, waits for no reader.
+CREATE FUNCTION audit.open_chain(
+    new_chain_id bytea, new_topic text, new_topic_id bytea, new_partition integer, new_cluster_id text,
+    previous_chain smallint, first_offset bigint, new_read_topic_id bytea, first_read_offset bigint
+) RETURNS smallint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    number smallint := nextval('audit.chain_number');
+    part text := 'record_' || number;
+BEGIN
+    IF previous_chain IS NOT NULL AND NOT EXISTS (
+        SELECT FROM audit.chain WHERE chain_no = previous_chain AND topic = new_topic AND partition = new_partition
+    ) THEN
+        RAISE EXCEPTION 'chain % is not of % partition %', previous_chain, new_topic, new_partition USING ERRCODE = 'PR002';
+    END IF;
+    INSERT INTO audit.chain (chain_no, chain_id, topic, topic_id, partition, cluster_id, previous)
+    VALUES (number, new_chain_id, new_topic, new_topic_id, new_partition, new_cluster_id, previous_chain);
+    INSERT INTO audit.chain_head (chain_no, next_source_offset, read_topic_id, next_read_offset)
+    VALUES (number, first_offset, new_read_topic_id, first_read_offset);
+    EXECUTE format('CREATE TABLE audit.%I (LIKE audit.record INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part);
+    EXECUTE format('ALTER TABLE audit.record ATTACH PARTITION audit.%I FOR VALUES IN (%s)', part, number);
+    EXECUTE format(
+        'CREATE TRIGGER link_records AFTER INSERT ON audit.%I REFERENCING NEW TABLE AS added
+         FOR EACH STATEMENT EXECUTE FUNCTION audit.link_records()', part);
+    EXECUTE format('ALTER TABLE audit.%I ENABLE ALWAYS TRIGGER link_records', part);
+    PERFORM audit.guard_partition(part, 'refuse_change');
+    RETURN number;
+END $$;
+
+-- Makes payload's partitions for this month (UTC) and `ahead` more; returns the names of the new ones. A month whose
+-- rows already stand in payload_default is left there.
+CREATE FUNCTION audit.open_months(ahead integer) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    first timestamptz;
+    part text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('audit.open_months', 0));
+    FOR first IN
+        SELECT date_trunc('month', now()) + make_interval(months => n) FROM generate_series(0, least(ahead, 120)) AS n
+    LOOP
+        part := 'payload_' || to_char(first, 'YYYYMM');
+        CONTINUE WHEN to_regclass('audit.' || part) IS NOT NULL OR EXISTS (
+            SELECT FROM audit.payload_default WHERE appended_at >= first AND appended_at < first + interval '1 month');
+        EXECUTE format('CREATE TABLE audit.%I (LIKE audit.payload INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part);
+        EXECUTE format('ALTER TABLE audit.payload ATTACH PARTITION audit.%I FOR VALUES FROM (%L) TO (%L)',
+            part, first, first + interval '1 month');
+        PERFORM audit.guard_partition(part, 'refuse_payload_change');
+        RETURN NEXT part;
+    END LOOP;
+END $$;
+
+CREATE TRIGGER link_records AFTER INSERT ON audit.record REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION audit.link_records();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON audit.record
+    FOR EACH ROW EXECUTE FUNCTION audit.refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON audit.record EXECUTE FUNCTION audit.refuse_change();
+CREATE TRIGGER refuse_payload_change BEFORE UPDATE OR DELETE ON audit.payload
+    FOR EACH ROW EXECUTE FUNCTION audit.refuse_payload_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON audit.payload EXECUTE FUNCTION audit.refuse_change();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.annotation EXECUTE FUNCTION audit.refuse_change();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.chain EXECUTE FUNCTION audit.refuse_change();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.migration EXECUTE FUNCTION audit.refuse_change();
+CREATE TRIGGER refuse_change BEFORE DELETE OR TRUNCATE ON audit.chain_head EXECUTE FUNCTION audit.refuse_change();
+CREATE TRIGGER guard_head BEFORE UPDATE ON audit.chain_head FOR EACH ROW EXECUTE FUNCTION audit.guard_head();
+CREATE CONSTRAINT TRIGGER guard_opening AFTER INSERT ON audit.chain DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION audit.guard_opening();
+
+-- ALWAYS: session_replication_role = replica does not switch them off.
+ALTER TABLE audit.record ENABLE ALWAYS TRIGGER link_records;
+ALTER TABLE audit.record ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE audit.record ENABLE ALWAYS TRIGGER refuse_truncate;
+ALTER TABLE audit.payload ENABLE ALWAYS TRIGGER refuse_payload_change;
+ALTER TABLE audit.payload ENABLE ALWAYS TRIGGER refuse_truncate;
+ALTER TABLE audit.annotation ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE audit.chain ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE audit.chain ENABLE ALWAYS TRIGGER guard_opening;
+ALTER TABLE audit.migration ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE audit.chain_head ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE audit.chain_head ENABLE ALWAYS TRIGGER guard_head;
+SELECT audit.guard_partition('payload_default', 'refuse_payload_change');
+
+REVOKE ALL ON FUNCTION audit.refuse_change(), audit.refuse_payload_change(), audit.guard_head(), audit.guard_opening(),
+    audit.link_records(), audit.last_appended(smallint, bigint), audit.claim(smallint),
+    audit.advance(smallint[], integer[], bytea[], bigint[]), audit.guard_partition(text, text),
+    audit.open_chain(bytea, text, bytea, integer, text, smallint, bigint, bytea, bigint), audit.open_months(integer)
+    FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit.claim(smallint), audit.advance(smallint[], integer[], bytea[], bigint[]),
+    audit.open_chain(bytea, text, bytea, integer, text, smallint, bigint, bytea, bigint), audit.open_months(integer)
+    TO piperoll_writer;
+SELECT audit.open_months(2);
+RESET ROLE;
+
+-- The view audit_events: one row an event, as if it were a plain table.
+-- Everything recorded is data and may be anything: no function here raises for any bytes.
+SET LOCAL ROLE piperoll_owner;
+
+-- Microseconds since 1970 as a time, kept within the years 1 to 9999, which every client can show.
+CREATE FUNCTION audit.moment(us bigint) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN to_timestamp(least(greatest(us, -62135596800000000), 253402300799000000)::float8 / 1000000::float8);
+
+-- Kafka's time in a leaf, in microseconds; null where there is none.
+CREATE FUNCTION audit.kafka_us(leaf bytea) RETURNS bigint
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    ms bigint := ('x' || encode(substr(leaf, 91, 8), 'hex'))::bit(64)::bigint;
+BEGIN
+    RETURN CASE WHEN ms BETWEEN -62135596800000 AND 253402300799000 THEN ms * 1000 END;
+END $$;
+
+-- JSON bytes as jsonb, null where they are none that jsonb takes (U+0000, lone surrogates, NaN, huge numbers, …).
+CREATE FUNCTION audit.json_of(raw bytea) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN convert_from(raw, 'UTF8')::jsonb;
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL;
+END $$;
+
+-- Any bytes as jsonb: a JSON string of the text, or {"base64": …} where they are no UTF-8.
+CREATE FUNCTION audit.text_of(raw bytea) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN to_jsonb(convert_from(raw, 'UTF8'));
+EXCEPTION WHEN OTHERS THEN
+    RETURN jsonb_build_object('base64', replace(encode(raw, 'base64'), E'\n', ''));
+END $$;
+
+-- The Kafka value in a body (schemas.commitment): opt(key) opt(value) …; null for a null value and for no body.
+CREATE FUNCTION audit.value_of(body bytea) RETURNS bytea
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    start integer := 1;
+BEGIN
+    IF get_byte(body, 0) = 1 THEN
+        start := 5 + ('x' || encode(substr(body, 2, 4), 'hex'))::bit(32)::integer + 1;
+    ELSE
+        start := 2;
+    END IF;
+    IF get_byte(body, start - 1) = 0 THEN
+        RETURN NULL;
+    END IF;
+    RETURN substr(body, start + 5, ('x' || encode(substr(body, start + 1, 4), 'hex'))::bit(32)::integer);
+EXCEPTION WHEN OTHERS THEN
+    RETURN body;
+END $$;
+
+-- Whether a media type is JSON; an absent one counts as JSON (schemas.events.is_json).
+CREATE FUNCTION audit.is_json(content_type text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN content_type IS NULL
+    OR lower(btrim(split_part(content_type, ';', 1), E' \t')) IN ('application/json', 'text/json')
+    OR lower(btrim(split_part(content_type, ';', 1), E' \t')) LIKE '%+json';
+
+-- Whether a JSON text has a number with an exponent of 400 or more, or of 400 digits: jsonb would write it out digit by
+-- digit, a few bytes becoming many megabytes, and few clients can read it. Strings are cut out only after a first look.
+CREATE FUNCTION audit.has_huge_number(document text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN document ~ '[0-9][eE][+-]?0*([4-9][0-9]{2}|[1-9][0-9]{3})|([0-9.]{100}){4}'
+    AND regexp_replace(document, '"([^"\\]|\\.)*"', '""', 'g')
+        ~ '[0-9][eE][+-]?0*([4-9][0-9]{2}|[1-9][0-9]{3})|([0-9.]{100}){4}';
+
+-- The data of an event, by the form in which it stands in its Kafka value.
+CREATE FUNCTION audit.event_data(body bytea, form text, content_type text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    raw bytea := audit.value_of(body);
+    whole jsonb;
+BEGIN
+    IF form = 'binary' AND NOT audit.is_json(content_type) THEN
+        RETURN audit.text_of(raw);
+    END IF;
+    whole := audit.json_of(raw);
+    IF whole IS NULL OR audit.has_huge_number(convert_from(raw, 'UTF8')) THEN
+        RETURN audit.text_of(raw);
+    END IF;
+    RETURN CASE form
+        WHEN 'structured' THEN coalesce(nullif(whole -> 'data', 'null'), whole -> 'data_base64')
+        WHEN 'short' THEN whole -> 'event_data'
+        ELSE whole
+    END;
+END $$;
+
+-- Risk levels as numbers, lowest 1; null for anything else.
+CREATE FUNCTION audit.risk_level(risk text) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN array_position(ARRAY['informational', 'low', 'medium', 'high', 'critical'], risk);
+
+CREATE FUNCTION audit.risk_name(level integer) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (ARRAY['informational', 'low', 'medium', 'high', 'critical'])[level];
+
+-- The rules' risk: what the enrichment says where rules made it, else the highest level of the rules that fired;
+-- at least high where the writer found the identity contested.
+CREATE FUNCTION audit.risk_floor(enrichment jsonb) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN greatest(
+    1,
+    CASE WHEN coalesce(enrichment ->> 'by', 'rules') = 'rules' THEN audit.risk_level(enrichment ->> 'risk') END,
+    CASE WHEN enrichment ? 'writer_tags' THEN 4 END,
+    CASE WHEN enrichment ? 'rules' THEN (
+        SELECT max(audit.risk_level(hit #>> '{}')) FROM jsonb_path_query(enrichment, 'lax $.rules[*].level') AS hit
+    ) END
+);
+
+CREATE FUNCTION audit.risk_ai(enrichment jsonb, annotated integer) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN greatest(
+    CASE WHEN enrichment ->> 'by' <> 'rules' THEN audit.risk_level(enrichment ->> 'risk') END, annotated
+);
+
+-- The tags of an enrichment and of all annotations, each once, sorted.
+CREATE FUNCTION audit.tags_of(enrichment jsonb, annotations jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY(
+    SELECT DISTINCT tag #>> '{}' COLLATE "C" FROM (
+        SELECT jsonb_path_query(enrichment, 'lax $.tags[*] ? (@.type() == "string")')
+        UNION ALL SELECT jsonb_path_query(enrichment, 'lax $.writer_tags[*] ? (@.type() == "string")')
+        UNION ALL SELECT jsonb_path_query(annotations, 'lax $[*].tags[*] ? (@.type() == "string")')
+    ) AS found (tag) ORDER BY 1
+);
+
+-- Duplicates and Piperoll's own records are left out. An event whose payload was erased keeps its row, times and risk
+-- of none. Annotations give the latest text and raise the risk, never lower it.
+CREATE VIEW public.audit_events AS
+SELECT
+    (r.chain_no::bigint << 48) | r.seq AS id,
+    coalesce(x.e ->> 'type', '') AS event_type,
+    audit.event_data(p.body, x.e ->> 'form', x.e ->> 'content_type') AS event_data,
+    coalesce(nullif(a.readings #>> '{0,summary}', ''), CASE WHEN r.kind = 3 THEN x.e ->> 'reason' END, x.e ->> 'summary') AS ai_summary,
+    audit.tags_of(x.e, a.readings) AS ai_tags,
+    audit.moment(coalesce(r.event_time_us, audit.kafka_us(r.leaf), r.appended_us)) AS event_time,
+    x.e ->> 'source' AS source,
+    x.e ->> 'id' AS event_id,
+    x.e ->> 'subject' AS subject,
+    audit.risk_name(greatest(audit.risk_floor(x.e), audit.risk_ai(x.e, a.level))) AS risk,
+    audit.risk_name(audit.risk_floor(x.e)) AS risk_floor,
+    audit.risk_name(audit.risk_ai(x.e, a.level)) AS risk_ai,
+    coalesce(a.readings #>> '{0,by}', a.readings #>> '{0,model}', x.e ->> 'by', CASE WHEN x.e IS NOT NULL THEN 'rules' END) AS summary_by,
+    coalesce(x.e -> 'pending' = 'true' AND a.readings IS NULL, false) AS ai_pending,
+    x.e #>> '{who,actor}' AS actor,
+    x.e #>> '{who,action}' AS action,
+    x.e #>> '{who,resource}' AS resource,
+    x.e #>> '{who,origin}' AS origin,
+    x.e #>> '{who,outcome}' AS outcome,
+    coalesce(x.e -> 'rules', '[]') AS rules,
+    x.e ->> 'log_source' AS log_source,
+    c.topic AS kafka_topic,
+    c.partition AS kafka_partition,
+    r.source_offset AS kafka_offset,
+    audit.moment(r.appended_us) AS appended_at,
+    CASE r.kind WHEN 3 THEN 'poison' ELSE 'event' END AS kind,
+    r.chain_no,
+    r.seq,
+    r.record_hash
+FROM audit.record r
+JOIN audit.chain c USING (chain_no)
+LEFT JOIN audit.payload p
+    ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+LEFT JOIN LATERAL (SELECT audit.json_of(p.enrich) AS e OFFSET 0) x ON true
+LEFT JOIN LATERAL (
+    SELECT
+        max(audit.risk_level(said.j ->> 'risk')) AS level,
+        jsonb_agg(said.j ORDER BY n.appended_at DESC, n.chain_no DESC, n.seq DESC) AS readings
+    FROM audit.annotation n
+    JOIN audit.payload t ON t.chain_no = n.chain_no AND t.seq = n.seq AND t.appended_at = n.appended_at
+    CROSS JOIN LATERAL (SELECT audit.json_of(audit.value_of(t.body)) AS j OFFSET 0) said
+    WHERE n.topic_id = c.topic_id AND n.partition = c.partition AND n.source_offset = r.source_offset
+        AND jsonb_typeof(said.j) = 'object'
+) a ON true
+WHERE r.kind IN (1, 3);
+
+GRANT SELECT ON public.audit_events TO piperoll_reporter, piperoll_sealer;
+REVOKE ALL ON FUNCTION audit.moment(bigint), audit.json_of(bytea), audit.text_of(bytea), audit.value_of(bytea),
+    audit.is_json(text), audit.has_huge_number(text), audit.kafka_us(bytea), audit.event_data(bytea, text, text), audit.risk_level(text), audit.risk_name(integer),
+    audit.risk_floor(jsonb), audit.risk_ai(jsonb, integer), audit.tags_of(jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit.moment(bigint), audit.json_of(bytea), audit.text_of(bytea), audit.value_of(bytea),
+    audit.is_json(text), audit.has_huge_number(text), audit.kafka_us(bytea), audit.event_data(bytea, text, text), audit.risk_level(text), audit.risk_name(integer),
+    audit.risk_floor(jsonb), audit.risk_ai(jsonb, integer), audit.tags_of(jsonb, jsonb)
+    TO piperoll_reporter, piperoll_sealer, piperoll_writer;
+RESET ROLE;
