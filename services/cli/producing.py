@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from services.common.errors import TransientError
+from services.common.broker_access import check_access, why_refused
 from services.common.kafka import client_options
 from services.common.settings import KafkaSettings
 
@@ -41,7 +41,9 @@ Outcome = Place | str
 
 @contextmanager
 def open_producer(settings: KafkaSettings, client_id: str) -> Iterator[KafkaProducer]:
-    """A producer that waits for all replicas and never writes a message twice. Raises TransientError."""
+    """A producer that waits for all replicas and never writes a message twice. Raises TransientError, and
+    ConfigurationError where the broker does not let us in."""
+    check_access(settings)
     try:
         producer = KafkaProducer(
             **client_options(settings, client_id),
@@ -52,9 +54,7 @@ def open_producer(settings: KafkaSettings, client_id: str) -> Iterator[KafkaProd
             max_request_size=settings.event_limit + _FRAMING,
         )
     except KafkaError as error:
-        raise TransientError(
-            f"no broker at KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers}: {error}"
-        ) from error
+        raise why_refused(settings, error) from error
     try:
         yield producer
     finally:
