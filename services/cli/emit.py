@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,8 +24,9 @@ from services.cli.demo_month.month import EVENTS, DemoMonth, declare, generate
 from services.cli.outgoing import from_lines, from_month, over_http
 from services.cli.posting import open_client, post_all
 from services.cli.producing import Outgoing, open_producer, send_all
-from services.common.errors import ConfigurationError, TransientError
-from services.common.settings import KafkaSettings, environment, read_settings
+from services.cli.target import errors_told, target_variables
+from services.common.errors import ConfigurationError
+from services.common.settings import KafkaSettings, read_settings
 
 
 def _ignore(_count: int) -> None:
@@ -57,30 +59,20 @@ def emit(
     http: Annotated[bool, typer.Option("--http", help="through ingest instead of Kafka")] = False,
 ) -> None:
     """Send events. Exit status: 0 all acknowledged, 1 some were not, 2 could not try."""
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters of it is in the outcomes
     console = Console(stderr=True)
     if bool(file) == bool(demo_month):
         raise typer.BadParameter("say what to send: a file (- for standard input), or --demo-month 2026-10")
-    try:
-        variables = addresses()
+    with errors_told():
+        variables = target_variables()
         settings = read_settings(KafkaSettings, variables)
         made = _month(demo_month, seed, events, settings) if demo_month else None
         with _bar(console, None if made is None else len(made.messages)) as progress:
             result = _send(settings, variables, made, file, backfill, http, progress)
-    except (ConfigurationError, TransientError) as error:
-        console.print(f"[red]{type(error).__name__.removesuffix('Error')}[/red]: {error}", highlight=False)
-        raise typer.Exit(2) from error
     for reason, times in Counter(result.reasons).most_common(5):
         console.print(f"  {times:,} not acknowledged: {reason}", markup=False, highlight=False)
     print(f"{result.acknowledged:,} events acknowledged")
     raise typer.Exit(1 if result.reasons else 0)
-
-
-def addresses() -> dict[str, str]:
-    """The environment, over the addresses of the local stack where that is up."""
-    variables = environment()
-    home = find_home(variables)
-    state = load_state(home)
-    return variables if state is None else state.addresses(home) | variables
 
 
 def _month(text: str, seed: int, events: int, settings: KafkaSettings) -> DemoMonth:
@@ -134,10 +126,17 @@ def _to_kafka(
 
 
 def _to_ingest(variables: dict[str, str], bodies: Iterator[bytes], progress: Callable[[int], None]) -> Result:
-    url = variables.get("INGEST_URL") or f"http://127.0.0.1:{variables.get('INGEST_PORT') or 8080}"
+    url = _ingest_url(variables)
     with open_client(url, variables.get("PIPEROLL_API_KEY", "")) as client:
         posted = post_all(client, bodies, progress)
     return Result(posted.taken, posted.refused)
+
+
+def _ingest_url(variables: dict[str, str]) -> str:
+    """INGEST_URL, else the local stack's, else where ingest listens by default."""
+    state = load_state(find_home(variables))
+    local = state.url("ingest") if state is not None and "ingest" in state.ports else ""
+    return variables.get("INGEST_URL") or local or f"http://127.0.0.1:{variables.get('INGEST_PORT') or 8080}"
 
 
 def _lines(file: str, identifier: str) -> Iterator[Outgoing]:

@@ -24,7 +24,7 @@ _AI = ("OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY")
 
 def demo_home() -> Home:
     """The folder `demo` of the user's home."""
-    return Home(find_home().folder / "demo")
+    return Home(find_home(environment()).folder / "demo")
 
 
 def keep_apart(*, ai: bool) -> list[str]:
