@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import typer
@@ -57,7 +58,8 @@ def load(name: str) -> Any:
 
 
 def overview() -> typer.Typer:
-    """What answers `piperoll --help` and unknown subcommands: names and one line each, no module imported."""
+    """What answers `piperoll --help` and unknown subcommands: names and one line each, no module imported. Those
+    whose module is missing are left out."""
     app = typer.Typer(
         name="piperoll",
         no_args_is_help=True,
@@ -66,6 +68,8 @@ def overview() -> typer.Typer:
         epilog="Exit status: 0 fine, 1 the check failed, 2 could not check or wrong use.",
     )
     for name, command in COMMANDS.items():
+        if find_spec(f"services.cli.{command.module}") is None:
+            continue
         app.command(name, help=command.help, rich_help_panel=command.panel)(_stub)
     return app
 
@@ -81,6 +85,8 @@ def main() -> None:
         overview()()
     try:
         command = load(name)
+    except KeyboardInterrupt:  # Ctrl-C while modules are read
+        sys.exit(130)
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("services.cli."):
             raise
