@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
-from pydantic import Field, SecretStr
 
 from deploy.local.home import find_home
 from deploy.local.parts import migrate_database
@@ -20,35 +19,14 @@ from schemas.topics import Topics
 from services.cli.target import errors_told, say, target_variables
 from services.common.errors import ConfigurationError, TransientError
 from services.common.kafka import admin_client, create_topics
-from services.common.settings import (
-    KafkaSettings,
-    PostgresSettings,
-    SettingsGroup,
-    environment,
-    read_settings,
-)
+from services.common.settings import KafkaSettings, PostgresSettings, environment, read_settings
+from services.writer.settings import MigrateSettings
 
 app = typer.Typer()
 topics = typer.Typer(help="Create, list and grow the topics.", no_args_is_help=True)
 app.add_typer(topics, name="topics")
 AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 _GROW_SECONDS = 30.0
-
-
-class MigrateSettings(SettingsGroup):
-    """Passwords that `piperoll migrate` gives to the login roles; a role without one keeps its own."""
-
-    writer: SecretStr | None = Field(None, alias="PIPEROLL_WRITER_PASSWORD", description="of piperoll_writer")
-    sealer: SecretStr | None = Field(None, alias="PIPEROLL_SEALER_PASSWORD", description="of piperoll_sealer")
-    reporter: SecretStr | None = Field(
-        None, alias="PIPEROLL_REPORTER_PASSWORD", description="of piperoll_reporter"
-    )
-
-    def passwords(self) -> dict[str, str]:
-        """By role."""
-        found = {"piperoll_writer": self.writer, "piperoll_sealer": self.sealer}
-        found["piperoll_reporter"] = self.reporter
-        return {role: secret.get_secret_value() for role, secret in found.items() if secret is not None}
 
 
 @topics.command("create")

@@ -32,8 +32,8 @@ def create_patiently(settings: KafkaSettings, patience_s: float = PATIENCE_S) ->
 
 def main() -> int:
     """The exit status."""
-    configure_logging(read_settings(LogSettings), "topics")
     try:
+        configure_logging(read_settings(LogSettings), "topics")
         created = create_patiently(read_settings(KafkaSettings))
     except ConfigurationError as error:
         log.critical("settings_wrong", error=str(error))

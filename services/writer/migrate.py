@@ -2,6 +2,9 @@
 
 Each migration is one transaction under an advisory lock, recorded with its checksum: run it as often as you like and
 from several processes at once. A crash leaves the migrations before the one under way.
+
+`python -m services.writer.migrate` is the step before the services start: settings by environment, exit status 0 up to
+date, 1 failed, 2 wrong settings.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import asyncio
 import base64
 import hmac
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from hashlib import pbkdf2_hmac, sha256
 from pathlib import Path
@@ -18,6 +22,11 @@ from typing import NamedTuple
 import asyncpg
 
 from services.common.errors import ConfigurationError, FatalError, TransientError
+from services.common.logging import configure_logging, get_logger
+from services.common.settings import LogSettings, PostgresSettings, read_settings
+from services.writer.settings import MigrateSettings
+
+log = get_logger(__name__)
 
 HERE = Path(__file__).parent
 LOGIN_ROLES = ("piperoll_writer", "piperoll_sealer", "piperoll_reporter")
@@ -137,3 +146,22 @@ def scram_verifier(password: str) -> str:
     server = hmac.digest(salted, b"Server Key", "sha256")
     keys = [base64.b64encode(part).decode() for part in (salt, stored, server)]
     return f"SCRAM-SHA-256${_SCRAM_ROUNDS}:{keys[0]}${keys[1]}:{keys[2]}"
+
+
+def main() -> int:
+    """The exit status."""
+    try:
+        configure_logging(read_settings(LogSettings), "migrate")
+        applied = migrate(read_settings(PostgresSettings).dsn, read_settings(MigrateSettings).passwords())
+    except ConfigurationError as error:
+        log.critical("settings_wrong", error=str(error))
+        return 2
+    except (TransientError, FatalError) as error:
+        log.critical("migration_failed", error=str(error))
+        return 1
+    log.info("database_migrated", applied=applied)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,8 +1,8 @@
-"""Settings of the writer beside Kafka's and PostgreSQL's."""
+"""Settings of the writer and of its migrations, beside Kafka's and PostgreSQL's."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from services.common.settings import SettingsGroup
 
@@ -39,3 +39,19 @@ class WriterSettings(SettingsGroup):
         gt=0,
         description="a transaction that takes longer is given up and tried again, seconds",
     )
+
+
+class MigrateSettings(SettingsGroup):
+    """Passwords that a migration gives to the login roles; a role without one keeps its own."""
+
+    writer: SecretStr | None = Field(None, alias="PIPEROLL_WRITER_PASSWORD", description="of piperoll_writer")
+    sealer: SecretStr | None = Field(None, alias="PIPEROLL_SEALER_PASSWORD", description="of piperoll_sealer")
+    reporter: SecretStr | None = Field(
+        None, alias="PIPEROLL_REPORTER_PASSWORD", description="of piperoll_reporter"
+    )
+
+    def passwords(self) -> dict[str, str]:
+        """By role."""
+        found = {"piperoll_writer": self.writer, "piperoll_sealer": self.sealer}
+        found["piperoll_reporter"] = self.reporter
+        return {role: secret.get_secret_value() for role, secret in found.items() if secret is not None}

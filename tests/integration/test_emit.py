@@ -104,3 +104,41 @@ def test_places_are_those_of_the_topic(kafka):
     assert all(isinstance(outcome, Place) for outcome in outcomes)
     found = {(m.partition, m.offset): m.value for m in read_all(kafka, kafka.topics.events)}
     assert {place: message.value for place, message in zip(outcomes, messages, strict=True)} == found
+
+
+def test_over_http_all_but_what_ingest_must_refuse_is_taken(run, kafka, start_service, monkeypatch):
+    ingest = start_service("ingest").wait_ready()
+    monkeypatch.setenv("INGEST_URL", ingest.url)
+    result = run("--demo-month", "2026-10", "--events", "500", "--http")
+    assert result.exit_code == 0, result.output
+    made = generate(Month(2026, 10), 1, 500)
+    wanted = {m.id for m in made.messages if m.form not in ("bare", "short") and m.fate == "event"}
+    refused = {m.id for m in made.messages if m.flaw == "incomplete" or m.source.startswith("piperoll/")}
+    found = {json.loads(m.value)["id"] for m in read_all(kafka, kafka.topics.events)}
+    assert wanted - refused <= found
+    assert not refused & found
+
+
+def test_over_http_only_the_lines_at_fault_are_refused(run, kafka, start_service, monkeypatch, tmp_path):
+    ingest = start_service("ingest").wait_ready()
+    monkeypatch.setenv("INGEST_URL", ingest.url)
+    lines = [
+        b'{"specversion":"1.0","id":"%d","source":"app","type":"note_written","data":{}}' % n
+        for n in range(40)
+    ]
+    lines[17] = b'{"specversion":"1.0","id":"17","source":"app","type":"data_export","data":{}}'
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    result = run(str(path), "--http")
+    assert result.exit_code == 1
+    assert "39 events acknowledged" in result.output
+    assert "422" in result.output
+
+
+def test_an_ingest_that_is_away_is_status_2(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("INGEST_URL", "http://127.0.0.1:9")
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"{}\n")
+    result = run(str(path), "--http")
+    assert result.exit_code == 2
+    assert "ingest does not answer" in result.output
