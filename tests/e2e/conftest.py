@@ -44,7 +44,11 @@ class Pipeline:
     def wait_recorded(self, count: int | None = None, *, timeout: float = 90.0) -> None:
         """Until `count` events are recorded; without it, until all that stand in audit.events now are."""
         goal = feeder.total(self.kafka, self.kafka.topics.events) if count is None else count
-        feeder.wait_until(lambda: self.recorded() >= goal, timeout=timeout, what=f"{goal} records")
+        feeder.wait_until(
+            lambda: self.recorded() >= goal,
+            timeout=timeout,
+            what=f"{goal} records",
+        )
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_a_harmless_forerunner_with_the_same_id_does_not_hide_the_real_event(pip
 
 @pytest.mark.parametrize("victim", ["enricher", "writer"])
 def test_kill_9_in_mid_flow_records_every_event_exactly_once(pipeline, start_service, victim):
-    with feeder.Feeder(pipeline.kafka, per_second=800):
+    with feeder.Feeder(pipeline.kafka, per_second=300):
         for _ in range(2):
             before = pipeline.recorded()
             pipeline.wait_recorded(before + 200)
@@ -79,7 +79,7 @@ def test_kill_9_in_mid_flow_records_every_event_exactly_once(pipeline, start_ser
 def test_two_enrichers_and_two_writers_that_rebalance_record_every_event_exactly_once(
     pipeline, start_service
 ):
-    with feeder.Feeder(pipeline.kafka, per_second=800):
+    with feeder.Feeder(pipeline.kafka, per_second=300):
         pipeline.wait_recorded(200)
         others = [start_service("enricher").wait_ready(), start_service("writer").wait_ready()]
         pipeline.wait_recorded(pipeline.recorded() + 400)

@@ -62,7 +62,7 @@ def send(settings: KafkaSettings, count: int, *, start: int = 0) -> None:
 class Feeder:
     """A steady stream of events, until the context ends; `sent` counts those acknowledged."""
 
-    def __init__(self, settings: KafkaSettings, *, per_second: int = 1000) -> None:
+    def __init__(self, settings: KafkaSettings, *, per_second: int = 500) -> None:
         self._settings = settings
         self._pause = 0.05
         self._each = max(1, int(per_second * self._pause))
