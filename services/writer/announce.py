@@ -12,6 +12,7 @@ import msgspec
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from services.common.broker_access import check_access
 from services.common.clock import Clock, system_clock
 from services.common.errors import TransientError
 from services.common.kafka import client_options
@@ -32,6 +33,7 @@ class Announcer:
         self._topics = settings.topics
         self._metrics = metrics
         self._clock = clock
+        check_access(settings)  # the first of the writer's clients: wrong settings are said here
         try:
             self._producer = KafkaProducer(
                 **client_options(settings, "piperoll-writer-alerts"), acks="all", enable_idempotence=True

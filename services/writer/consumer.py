@@ -25,7 +25,6 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from services.common.broker_access import check_access
 from services.common.errors import ConfigurationError, TransientError
 from services.common.kafka import client_options, topic_ids
 from services.common.logging import get_logger
@@ -79,7 +78,6 @@ class Consumer:
         self._settings = settings
         self._topics = settings.topics.chained()
         options = client_options(settings, "piperoll-writer")
-        check_access(settings)
         with _kafka_errors():
             self._admin = KafkaAdminClient(**options)
             self._consumer = KafkaConsumer(
