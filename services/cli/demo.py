@@ -19,7 +19,7 @@ from deploy.local.state import State
 from services.cli.demo_month.days import Month, month_before, parse_month
 from services.cli.demo_month.month import EVENTS, DemoMonth, generate
 from services.cli.demonstration.check import check
-from services.cli.demonstration.evidence import build_report, verify_chains
+from services.cli.demonstration.evidence import build_evidence
 from services.cli.demonstration.place import clean_place, demo_home, keep_apart
 from services.cli.demonstration.recording import record_month
 from services.cli.demonstration.screen import Screen
@@ -78,12 +78,9 @@ def run(screen: Screen, month: Month, seed: int, events: int, *, ai: bool, stay:
             findings = check(made.messages, month_recorded.sent, dsn, settings.topics.events)
             step.done = f"checked {len(made.messages):,} messages by their identity"
         with screen.step("verifying the chains") as step:
-            verified = verify_chains(dsn, step.say)
-            step.done = verified.sentence
-        with screen.step("building the report") as step:
-            report = build_report(dsn, month, home.folder / "reports")
-            step.done = "built the month's report"
-        shown = Shown(made, month_recorded, findings, verified, report, home, state)
+            evidence = build_evidence(dsn, month, home.folder / "reports" / str(month), step.say)
+            step.done = f"verified {evidence.chains} chains and built the month's report"
+        shown = Shown(made, month_recorded, findings, evidence, home, state)
         show_summary(screen, shown)
         if stay:
             _stay(screen)

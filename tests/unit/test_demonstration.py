@@ -13,9 +13,19 @@ from deploy.local.home import Home
 from services.cli.demo_month.days import Month
 from services.cli.demo_month.month import generate
 from services.cli.demonstration import place
-from services.cli.demonstration.check import Event, Findings, Recorded, Verdict, incident_of, judge
+from services.cli.demonstration.check import (
+    CONFLICT,
+    FAILED,
+    TAGS,
+    Event,
+    Findings,
+    Recorded,
+    Verdict,
+    incident_of,
+    judge,
+)
 from services.cli.demonstration.counts import Counts
-from services.cli.demonstration.evidence import Verified
+from services.cli.demonstration.evidence import Evidence
 from services.cli.demonstration.recording import MonthRecorded
 from services.cli.demonstration.screen import Screen, Step
 from services.cli.demonstration.sending import Single
@@ -38,17 +48,22 @@ def sent(made):
     return [(message, Place(0, offset)) for offset, message in enumerate(through)]
 
 
+def tags_of(message):
+    """The tags that tell of its flaw."""
+    return [TAGS[message.flaw]] if message.flaw in TAGS else [CONFLICT] if message.flaw == "conflict" else []
+
+
 @pytest.fixture
 def recorded(made, sent):
     """What a database has where all is well."""
     kinds = {at: [KIND[message.fate]] for message, at in sent}
     events = [
-        Event(m.source, m.id, m.type, "high" if m.story else "low", WHEN, at)
+        Event(m.source, m.id, m.type, "high" if m.story else "low", WHEN, tags_of(m), at)
         for m, at in sent
         if m.fate == "event"
     ]
     others = [m for m in made.messages if m.route != "kafka"]
-    events += [Event(m.source, m.id, m.type, "low", WHEN, Place(1, n)) for n, m in enumerate(others)]
+    events += [Event(m.source, m.id, m.type, "low", WHEN, [], Place(1, n)) for n, m in enumerate(others)]
     kinds |= {Place(1, n): [1] for n in range(len(others))}
     return Recorded(kinds, events)
 
@@ -86,7 +101,7 @@ def test_two_records_of_one_place_are_doubled(made, sent, recorded):
 
 def test_an_event_that_nobody_sent_is_doubled(made, sent, recorded):
     recorded.events.append(recorded.events[3])
-    recorded.events.append(Event("x", "y", "z", "low", WHEN, Place(2, 0)))
+    recorded.events.append(Event("x", "y", "z", "low", WHEN, [], Place(2, 0)))
     assert len(judge(made.messages, sent, recorded).doubled) == 2
 
 
@@ -100,6 +115,23 @@ def test_another_event_at_the_place_is_mistaken(made, sent, recorded):
     at = next(n for n, event in enumerate(recorded.events) if event.place == offset_of(sent, "event"))
     recorded.events[at] = recorded.events[at]._replace(id="another")
     assert len(judge(made.messages, sent, recorded).mistaken) == 1
+
+
+def test_an_event_without_the_tag_of_its_flaw_is_mistaken(made, sent, recorded):
+    at = next(n for n, event in enumerate(recorded.events) if event.tags and event.tags != [CONFLICT])
+    recorded.events[at] = recorded.events[at]._replace(tags=[])
+    assert "without the tag catalog:" in judge(made.messages, sent, recorded).mistaken[0]
+
+
+def test_two_events_of_one_identity_without_the_tag_of_a_conflict_are_mistaken(made, sent, recorded):
+    at = next(n for n, event in enumerate(recorded.events) if event.tags == [CONFLICT])
+    recorded.events[at] = recorded.events[at]._replace(tags=[])
+    assert CONFLICT in judge(made.messages, sent, recorded).mistaken[0]
+
+
+def test_an_event_that_could_not_be_judged_is_mistaken(made, sent, recorded):
+    recorded.events[3] = recorded.events[3]._replace(tags=[FAILED])
+    assert FAILED in judge(made.messages, sent, recorded).mistaken[0]
 
 
 def test_the_incident_is_found_by_the_places_of_its_events(sent, recorded):
@@ -161,7 +193,8 @@ def shown(made, sent, recorded, tmp_path):
     )
     month = MonthRecorded([Single(b"{}", 200, {})], sent, 14, [], 3.2)
     report = tmp_path / "demo" / "reports" / "report.html"
-    return Shown(made, month, findings, Verified(8, 1234, []), report, Home(tmp_path / "demo"), State())
+    evidence = Evidence(8, 1234, [], report)
+    return Shown(made, month, findings, evidence, Home(tmp_path / "demo"), State())
 
 
 def test_the_last_page_says_what_came_of_the_month_in_80_columns(shown):
@@ -169,15 +202,15 @@ def test_the_last_page_says_what_came_of_the_month_in_80_columns(shown):
     assert "every event recorded exactly once, every chain verified" in text
     assert "0 lost, 0 doubled, 0 mistaken" in text
     assert "8 verified, 1,234 records" in text
-    assert "44 high, 100 low" in text
+    assert "44 events   (of all: 44 high, 100 low)" in text
     assert "mass export at night" in text
     facts = text.split("look further")[0]
-    assert max(map(len, facts.replace(str(shown.report), "").splitlines())) <= 80
+    assert max(map(len, facts.replace(str(shown.evidence.report), "").splitlines())) <= 80
     assert '-d \'{"event_type":"data_export"' in text  # to copy: on one line
 
 
 def test_what_is_wrong_is_on_the_last_page_and_the_demo_is_not_good(shown):
-    bad = shown._replace(verified=Verified(8, 1234, ["chain 3, record 17: changed"]))
+    bad = shown._replace(evidence=shown.evidence._replace(wrong=["chain 3, record 17: changed"]))
     assert not bad.good
     assert "chain 3, record 17: changed" in page(bad, 80)
     assert "every chain verified" not in page(bad, 80)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -20,13 +20,17 @@ from services.cli.demo_month.messages import Message
 from services.cli.producing import Outcome, Place
 
 _FATES = {"event": Kind.EVENT, "duplicate": Kind.DUPLICATE, "poison": Kind.POISON}
+TAGS = {"incomplete": "catalog:incomplete", "unknown": "catalog:unknown"}
+"""What an event with a flaw must be tagged with."""
+FAILED = "enrichment:failed"
+CONFLICT = "identity:conflict"
 _PLACES = """
 SELECT c.partition, r.source_offset, r.kind
 FROM audit.record r JOIN audit.chain c USING (chain_no)
 WHERE c.topic = $1 AND r.kind IN (1, 2, 3, 4)
 """
 _EVENTS = """
-SELECT source, event_id, event_type, risk, event_time, kafka_partition, kafka_offset
+SELECT source, event_id, event_type, risk, event_time, ai_tags, kafka_partition, kafka_offset
 FROM audit_events WHERE kind = 'event'
 """
 
@@ -49,6 +53,7 @@ class Event(NamedTuple):
     type: str
     risk: str
     time: datetime
+    tags: list[str]
     place: Place
 
 
@@ -94,9 +99,22 @@ def read_recorded(dsn: str, topic: str) -> Recorded:
         kinds: dict[Place, list[int]] = {}
         for partition, offset, kind in places:
             kinds.setdefault(Place(partition, offset), []).append(kind)
-        return Recorded(kinds, [_event(*row) for row in events])
+        return Recorded(kinds, [_event(row) for row in events])
 
     return run_async(read())
+
+
+def _event(row: Any) -> Event:
+    place = Place(row["kafka_partition"], row["kafka_offset"])
+    return Event(
+        row["source"],
+        row["event_id"],
+        row["event_type"],
+        row["risk"],
+        row["event_time"],
+        row["ai_tags"],
+        place,
+    )
 
 
 def judge(messages: Iterable[Message], sent: Sent, recorded: Recorded) -> Verdict:
@@ -113,6 +131,11 @@ def judge(messages: Iterable[Message], sent: Sent, recorded: Recorded) -> Verdic
     )
     verdict.doubled.extend(
         f"{source} {identifier}, more often than sent" for source, identifier in (there - wanted)
+    )
+    tagged = {(event.source, event.id) for event in recorded.events if CONFLICT in event.tags}
+    twins = {(message.source, message.id) for message in messages if message.flaw == "conflict"}
+    verdict.mistaken.extend(
+        f"{source} {identifier}: two events, none tagged {CONFLICT}" for source, identifier in twins - tagged
     )
     return verdict
 
@@ -131,9 +154,20 @@ def _judge_place(
             f"{name} was recorded as {Kind(kinds[0]).name.lower()}, not as {message.fate}"
         )
     elif message.fate == "event" and isinstance(outcome, Place):
-        event = by_place.get(outcome)
-        if event is None or (event.source, event.id) != (message.source, message.id):
-            verdict.mistaken.append(f"{name} stands in audit_events as {event and (event.source, event.id)}")
+        verdict.mistaken.extend(f"{name} {what}" for what in _differences(message, by_place.get(outcome)))
+
+
+def _differences(message: Message, event: Event | None) -> list[str]:
+    """How an event of the view is another than the one that was sent there."""
+    if event is None:
+        return ["is not in audit_events"]
+    if (event.source, event.id) != (message.source, message.id):
+        return [f"stands in audit_events as {event.source} {event.id}"]
+    tag = TAGS.get(message.flaw)
+    return [
+        *([f"was recorded without the tag {tag}"] if tag and tag not in event.tags else []),
+        *([f"could not be judged: {FAILED}"] if FAILED in event.tags else []),
+    ]
 
 
 def incident_of(sent: Sent, recorded: Recorded) -> dict[str, list[Event]]:
@@ -144,12 +178,6 @@ def incident_of(sent: Sent, recorded: Recorded) -> dict[str, list[Event]]:
         if message.story and message.fate == "event" and isinstance(outcome, Place) and outcome in by_place:
             found.setdefault(message.story, []).append(by_place[outcome])
     return found
-
-
-def _event(
-    source: str, identifier: str, kind: str, risk: str, moment: datetime, partition: int, offset: int
-) -> Event:
-    return Event(source, identifier, kind, risk, moment, Place(partition, offset))
 
 
 def _name(message: Message, place: Outcome) -> str:

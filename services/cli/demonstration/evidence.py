@@ -1,4 +1,4 @@
-"""The chains verified and the report built, by the reporter's own functions."""
+"""The chains verified and the report built, by the reporter's own functions and in one snapshot."""
 
 from __future__ import annotations
 
@@ -8,32 +8,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 from services.cli.demo_month.days import Month
-from services.reporter.verify import verify_database
+from services.reporter import build, period
 
 
-class Verified(NamedTuple):
-    """What verification says: how many chains and records, and a line for each thing that is wrong."""
+class Evidence(NamedTuple):
+    """What verification says: how many chains and records, and a line for each thing that is wrong; and where the
+    report's page is."""
 
     chains: int
     records: int
     wrong: list[str]
-
-    @property
-    def sentence(self) -> str:
-        return f"verified {self.chains} chains, {self.records:,} records"
+    report: Path
 
 
-def verify_chains(dsn: str, say: Callable[[str], None]) -> Verified:
-    """Recomputes every chain from its leaves. Raises TransientError where the database does not answer."""
+def build_evidence(dsn: str, month: Month, folder: Path, say: Callable[[str], None]) -> Evidence:
+    """Recomputes every chain from its leaves and reports on the month. Raises TransientError where the database does
+    not answer, FatalError where the folder cannot be written."""
 
     def progress(done: int, total: int) -> None:
         say(f"{done:,} of {total:,} records")
 
-    found = asyncio.run(verify_database(dsn, progress=progress))
-    return Verified(len(found.chains), found.records, [finding.sentence() for finding in found.findings])
-
-
-def build_report(dsn: str, month: Month, folder: Path) -> Path:
-    """The report of the month's recording; returns the path of its HTML."""
-    del dsn, month
-    return folder / "report.html"
+    built = asyncio.run(build.build_report(dsn, period.month(str(month)), folder, progress=progress))
+    found = built.report.verification
+    wrong = [finding.sentence() for finding in found.findings]
+    return Evidence(len(found.chains), found.records, wrong, built.paths[0])

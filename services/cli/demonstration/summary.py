@@ -18,7 +18,7 @@ from schemas.enrichment import RISKS
 from services.cli.demo_month.incident import STEPS
 from services.cli.demo_month.month import DemoMonth
 from services.cli.demonstration.check import Event, Findings
-from services.cli.demonstration.evidence import Verified
+from services.cli.demonstration.evidence import Evidence
 from services.cli.demonstration.recording import MonthRecorded
 from services.cli.demonstration.screen import Screen
 
@@ -40,8 +40,7 @@ class Shown(NamedTuple):
     made: DemoMonth
     recorded: MonthRecorded
     findings: Findings
-    verified: Verified
-    report: Path
+    evidence: Evidence
     home: Home
     state: State
 
@@ -54,7 +53,7 @@ class Shown(NamedTuple):
             *(f"doubled: {name}" for name in verdict.doubled),
             *verdict.mistaken,
             *(f"refused by ingest: {reason}" for reason in self.recorded.refused),
-            *self.verified.wrong,
+            *self.evidence.wrong,
             *(f"the incident: {STEPS[step]}: not rated high" for step in unnoticed(self.findings.incident)),
         ]
 
@@ -91,20 +90,19 @@ def _counts(screen: Screen, shown: Shown) -> None:
     total = len(recorded.sent) + over_http
     screen.fact("events in", f"{total:,}   {len(recorded.sent):,} through Kafka, {over_http:,} over HTTP")
     names = {1: "events", 2: "duplicates", 3: "poison", 4: "skips"}
-    screen.fact(
-        "recorded", ", ".join(f"{kinds[kind]:,} {name}" for kind, name in names.items() if kinds[kind])
-    )
+    there = ", ".join(f"{kinds[kind]:,} {name}" for kind, name in names.items() if kinds[kind])
     wanted = Counter(message.fate for message in shown.made.messages)
+    sent = f"sent: {wanted['duplicate']:,} repeats, {wanted['poison']} unreadable"
     expected = kinds[2] == wanted["duplicate"] and kinds[3] == wanted["poison"]
-    text = f"{wanted['duplicate']:,} repeats and {wanted['poison']} unreadable messages were sent"
-    screen.fact("expected", text, good=expected)
+    screen.fact("recorded", f"{there}   ({sent})", good=None if expected else False)
     text = f"{len(verdict.lost):,} lost, {len(verdict.doubled):,} doubled, {len(verdict.mistaken):,} mistaken"
     screen.fact("identity", text, good=verdict.good)
-    chains = f"{shown.verified.chains} verified, {shown.verified.records:,} records"
-    screen.fact("chains", chains, good=not shown.verified.wrong)
+    chains = f"{shown.evidence.chains} verified, {shown.evidence.records:,} records"
+    screen.fact("chains", chains, good=not shown.evidence.wrong)
     risks = shown.findings.risks
     levels = ", ".join(f"{risks[risk]:,} {risk}" for risk in reversed(RISKS) if risks[risk])
-    screen.fact("risk", levels)
+    alarming = sum(risks[risk] for risk in ALARMING)
+    screen.fact("high risk", f"{alarming:,} events   (of all: {levels})")
 
 
 def _incident(screen: Screen, shown: Shown) -> None:
@@ -131,7 +129,7 @@ def _when(events: list[Event]) -> Text:
 
 
 def _look_further(screen: Screen, shown: Shown) -> None:
-    screen.fact("report", str(_short(shown.report)))
+    screen.fact("report", str(_short(shown.evidence.report)))
     screen.fact("logs", f"{_short(shown.home.folder)}/logs")
     screen.gap()
     screen.note("look further, in another terminal here:")
