@@ -73,13 +73,13 @@ def test_a_silent_broker_gives_503_in_time_then_at_once_and_all_is_well_when_it_
             answers = list(pool.map(lambda number: post(ingest, f"during-{number}"), range(8)))
         for answer in answers:
             assert answer.status_code == 503
-            assert answer.elapsed.total_seconds() < 5
+            assert answer.elapsed.total_seconds() < 15
             assert int(answer.headers["retry-after"]) > 0
         assert {answer.json()["type"] for answer in answers} == {"urn:piperoll:problem:not-durable"}
         assert sorted(answer.json()["unknown"][0] for answer in answers) == [f"during-{n}" for n in range(8)]
         assert "may or may not" in answers[0].json()["detail"]
         late = until(lambda: (a := post(ingest, "late")).json()["type"].endswith("broker-away") and a)
-        assert (late.status_code, late.elapsed.total_seconds() < 1) == (503, True)
+        assert (late.status_code, late.elapsed.total_seconds() < 2.5) == (503, True)
         assert not ready(ingest)
         assert ingest.client.get("/healthz").status_code == 200
         own_broker.signal(signal.SIGCONT)
@@ -164,9 +164,7 @@ def test_overload_is_refused_before_bodies_are_read_and_memory_stays_bounded(own
         def send(number: int) -> httpx.Response:
             content = body if number % 2 else json.dumps(SHORT).encode()
             headers = {"Content-Type": "application/json"}
-            return httpx.post(
-                f"{ingest.service.url}/audit?wait=0", content=content, headers=headers, timeout=30
-            )
+            return ingest.client.post("/audit?wait=0", content=content, headers=headers)
 
         with ThreadPoolExecutor(60) as pool:
             answers = [pool.submit(send, number) for number in range(240)]
@@ -189,20 +187,21 @@ def test_overload_is_refused_before_bodies_are_read_and_memory_stays_bounded(own
 
 def test_those_who_wait_for_a_reply_hold_no_place(broker, tmp_path):
     """The enricher may be away: that must not keep events out."""
-    with ingest_on(topics_on(broker), tmp_path, INGEST_MAX_REQUESTS="2", INGEST_MAX_WAITING="6") as ingest:
-        with ThreadPoolExecutor(10) as pool:
-            began = time.monotonic()
-            waits = [
-                pool.submit(httpx.post, f"{ingest.service.url}/audit?wait=4", json=SHORT, timeout=30)
-                for _ in range(10)
-            ]
-            until(lambda: ingest.metric("piperoll_ingest_waiting") == 6)
-            assert post(ingest, "between").status_code == 202
-            assert time.monotonic() - began < 4
-            answers = [wait.result() for wait in waits]
-        # more than two at once may meet the gate: they are told to come again
-        assert {answer.status_code for answer in answers} <= {202, 503}
-        assert sum(answer.elapsed.total_seconds() > 3.5 for answer in answers) == 6
+    limits = {"INGEST_MAX_REQUESTS": "2", "INGEST_MAX_WAITING": "6"}
+    with ThreadPoolExecutor(10) as pool, ingest_on(topics_on(broker), tmp_path, **limits) as ingest:
+
+        def send() -> httpx.Response:
+            while (answer := ingest.client.post("/audit?wait=60", json=SHORT, timeout=90)).status_code == 503:
+                time.sleep(0.05)
+            return answer
+
+        waits = [pool.submit(send) for _ in range(10)]
+        until(lambda: sum(wait.done() for wait in waits) == 4)
+        assert ingest.metric("piperoll_ingest_waiting") == 6
+        assert post(ingest, "between").status_code == 202
+        assert ingest.metric("piperoll_ingest_waiting") == 6
+        assert ingest.service.stop() == 0
+        assert [wait.result().status_code for wait in waits] == [202] * 10
 
 
 def test_a_body_that_comes_too_slowly_is_not_waited_for(broker, tmp_path):
@@ -218,16 +217,14 @@ def test_a_body_that_comes_too_slowly_is_not_waited_for(broker, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_at_the_end_all_that_is_in_flight_becomes_durable_and_is_answered(broker, tmp_path, number):
     kafka = topics_on(broker)
-    with ingest_on(kafka, tmp_path) as ingest, ThreadPoolExecutor(16) as pool:
+    with ThreadPoolExecutor(16) as pool, ingest_on(kafka, tmp_path) as ingest:
         accepted: list[str] = []
 
         def send(worker: int) -> None:
             for count in range(10_000):
                 identifier = f"{worker}-{count}"
                 try:
-                    answer = httpx.post(
-                        f"{ingest.service.url}/audit?wait=0", json=SHORT | {"id": identifier}, timeout=20
-                    )
+                    answer = ingest.client.post("/audit?wait=0", json=SHORT | {"id": identifier})
                 except httpx.TransportError:
                     return
                 if answer.status_code != 202:
@@ -235,9 +232,9 @@ def test_at_the_end_all_that_is_in_flight_becomes_durable_and_is_answered(broker
                     return
                 accepted.append(identifier)
 
-        waiting = pool.submit(httpx.post, f"{ingest.service.url}/audit?wait=60", json=SHORT, timeout=60)
+        waiting = pool.submit(ingest.client.post, "/audit?wait=60", json=SHORT, timeout=60)
         senders = [pool.submit(send, worker) for worker in range(8)]
-        until(lambda: len(accepted) > 100)
+        until(lambda: len(accepted) > 100, 60)
         ingest.service.signal(number)
         assert ingest.service.wait(20) == 0
         assert waiting.result().status_code == 202

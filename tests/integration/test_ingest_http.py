@@ -88,7 +88,7 @@ def test_the_first_final_reply_is_the_answer(ingest):
         "risk": "high",
         "by": "m",
     }
-    assert answer.elapsed.total_seconds() < 10
+    assert answer.elapsed.total_seconds() < 18
 
 
 def test_at_the_time_out_the_rules_reply_is_the_answer(ingest):
@@ -96,7 +96,7 @@ def test_at_the_time_out_the_rules_reply_is_the_answer(ingest):
     with answering(ingest.kafka, lambda _event: [reply]):
         answer = ingest.post("/audit?wait=1.5", json=SHORT)
     assert (answer.status_code, answer.json()["by"], answer.json()["pending"]) == (200, "rules", True)
-    assert 1.4 < answer.elapsed.total_seconds() < 6
+    assert 1.4 < answer.elapsed.total_seconds() < 15
 
 
 def test_a_reply_that_is_not_understood_is_passed_by(ingest):
