@@ -5,11 +5,13 @@ REQUIRE_INFRA=1 turns every skip into a failure, but for "not run: no data", whi
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,19 +34,41 @@ _TEMPLATE = "piperoll_template"
 
 
 @pytest.fixture(scope="session")
-def open_folder() -> Iterator[Path]:
-    """A temporary folder that another user can enter, since PostgreSQL does not run as root."""
+def reaper() -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """A temporary folder, and the process that removes it when this run ends, however it ends."""
     folder = Path(tempfile.mkdtemp(prefix="piperoll-test-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
+    command = [sys.executable, "-m", "tests.reaper", str(folder)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
+    with process:  # closes its input, and waits for it
+        yield folder, process
 
 
 @pytest.fixture(scope="session")
-def broker(open_folder: Path) -> Iterator[str]:
+def open_folder(reaper: tuple[Path, subprocess.Popen[str]]) -> Path:
+    """A temporary folder that another user can enter, since PostgreSQL does not run as root."""
+    folder, _ = reaper
+    folder.chmod(0o711)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def guard(reaper: tuple[Path, subprocess.Popen[str]]) -> Callable[[processes.Handle], None]:
+    """Takes handles of processes that must not outlive this run, even where it is killed."""
+    _, process = reaper
+
+    def take(handle: processes.Handle) -> None:
+        process.stdin.write(json.dumps(asdict(handle)) + "\n")
+        process.stdin.flush()
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def broker(open_folder: Path, guard: Callable[[processes.Handle], None]) -> Iterator[str]:
     """The address of a real broker."""
     kafka = Broker(open_folder / "kafka", free_port(), free_port(), java(), kafka_jars(print), profile="fast")
     handle = kafka.start()
+    guard(handle)
     try:
         kafka.wait_ready(handle)
         yield kafka.address
@@ -74,13 +98,17 @@ def kafka(broker: str, request: pytest.FixtureRequest) -> Iterator[KafkaSettings
 
 
 @pytest.fixture(scope="session")
-def postgres_server(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+def postgres_server(
+    open_folder: Path, guard: Callable[[processes.Handle], None], request: pytest.FixtureRequest
+) -> Iterator[str]:
     """The superuser's address of a real PostgreSQL. Mark a test `every_postgres` to have it run on
     the machine's own too, where there is one."""
     choice = getattr(request, "param", os.environ.get("PIPEROLL_POSTGRES", "wheel"))
     programs = find_programs({**os.environ, "PIPEROLL_POSTGRES": choice})
-    server = Database(open_folder / f"postgres-{choice}", free_port(), programs, "super-secret", fast=True)
+    folder = open_folder / f"postgres-{choice}-{uuid4().hex[:6]}"  # pytest may start one more than once
+    server = Database(folder, free_port(), programs, "super-secret", fast=True)
     handle = server.start()
+    guard(handle)
     try:
         server.wait_ready(handle)
         yield server.dsn()
@@ -139,7 +167,9 @@ def database(postgres_server: str, database_template: str) -> Iterator[TestDatab
 
 
 @pytest.fixture
-def start_service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
+def start_service(
+    request: pytest.FixtureRequest, tmp_path: Path, guard: Callable[[processes.Handle], None]
+) -> Iterator[Callable[..., ServiceProcess]]:
     """`start_service(name, *arguments, **variables)`: a service with the settings of this test's broker and database.
     A database is made only for those that need one. All end with the test, whatever state they are in."""
     started: list[ServiceProcess] = []
@@ -154,6 +184,7 @@ def start_service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ca
             settings["DATABASE_URL"] = getattr(request.getfixturevalue("database"), role)
         log = tmp_path / f"{name}-{len(started)}.log"
         started.append(ServiceProcess(name, arguments, settings | variables, log))
+        guard(started[-1].handle)
         return started[-1]
 
     yield start

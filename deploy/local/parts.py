@@ -14,7 +14,7 @@ from deploy.local.home import Home, fresh_log
 from deploy.local.interrupts import shielded
 from deploy.local.java import java
 from deploy.local.kafka import Broker
-from deploy.local.ports import next_free_port
+from deploy.local.ports import Ports
 from deploy.local.postgres import Database, execute, run_async
 from deploy.local.postgres_programs import find_programs
 from deploy.local.secrets import read_secret, write_secret
@@ -25,20 +25,6 @@ from services.common.settings import PostgresSettings, read_settings
 KAFKA_PORT = 9092
 POSTGRES_PORT = 5432
 Say = Callable[[str], None]
-
-
-class Ports:
-    """Hands out ports, none twice."""
-
-    def __init__(self, say: Say) -> None:
-        self._say = say
-        self._taken: set[int] = set()
-
-    def take(self, wanted: int, what: str) -> int:
-        """`wanted`, or the next free port, said aloud."""
-        port = next_free_port(wanted, what, self._say, self._taken)
-        self._taken.add(port)
-        return port
 
 
 def given(variables: Mapping[str, str], *names: str) -> bool:

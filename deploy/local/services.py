@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,6 @@ def wanted_services(variables: Mapping[str, str]) -> list[Service]:
     return [
         service
         for service in SERVICES
-        if find_spec(f"{service.module}.__main__") is not None  # TEMPORARY: until all services exist
-        and (
-            not service.needs
-            or any(variables.get(name) or variables.get(f"{name}_FILE") for name in service.needs)
-        )
+        if not service.needs
+        or any(variables.get(name) or variables.get(f"{name}_FILE") for name in service.needs)
     ]

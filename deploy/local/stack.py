@@ -12,15 +12,18 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 
 from deploy.local import processes
+from deploy.local.artifacts import cache_folder
 from deploy.local.errors import StackError
 from deploy.local.home import Home, alone, fresh_log
 from deploy.local.interrupts import interruptible, shielded
-from deploy.local.parts import Ports, given, start_broker, start_database, use_given_database
+from deploy.local.parts import given, start_broker, start_database, use_given_database
+from deploy.local.ports import Ports
 from deploy.local.postgres import stop_database
 from deploy.local.services import Service, wanted_services
 from deploy.local.state import State, load_services, load_state
@@ -30,6 +33,8 @@ from services.common.settings import KafkaSettings, environment, read_settings
 READY_SECONDS = 90.0
 _SPEAK_SECONDS = 5.0
 _SUPERVISOR_GRACE = 45.0
+_SESSION_MS = "10000"
+"""A service that was killed is missed after 10 s instead of Kafka's 45."""
 
 Say = Callable[[str], None]
 """Takes one line of progress."""
@@ -54,12 +59,12 @@ def up(
         if _stop_everything(home, say):
             say("ended what an earlier run had left")
         try:
-            variables = environment(environ=environ)
-            return _start(home, variables, wanted_services(variables) if services is None else services, say)
+            with closing(Ports(say, cache_folder(environ))) as ports:
+                return _start(home, environ, services, ports, say)
         except BaseException:
             with shielded():
-                say("ending what was started")
                 _stop_everything(home, _say_nothing)
+            say("ended what was started")
             raise
 
 
@@ -69,9 +74,12 @@ def down(home: Home, say: Say) -> list[str]:
         return _stop_everything(home, say)
 
 
-def _start(home: Home, variables: dict[str, str], services: Sequence[Service], say: Say) -> State:
+def _start(
+    home: Home, environ: Mapping[str, str], services: Sequence[Service] | None, ports: Ports, say: Say
+) -> State:
+    variables = environment(environ=environ)
     settings = read_settings(KafkaSettings, variables)
-    ports = Ports(say)
+    services = wanted_services(variables) if services is None else services
     own_broker = not given(variables, "KAFKA_BOOTSTRAP_SERVERS")
     own_database = not given(variables, "DATABASE_URL", "PG_HOST")
     if own_broker:
@@ -94,13 +102,17 @@ def _start(home: Home, variables: dict[str, str], services: Sequence[Service], s
         topic_prefix=settings.topic_prefix,
         ports={service.name: ports.take(service.port, service.name) for service in services},
     )
-    supervisor = _start_services(home, state, services)
+    if own_broker and not variables.get("KAFKA_SESSION_TIMEOUT_MS"):
+        environ = {**environ, "KAFKA_SESSION_TIMEOUT_MS": _SESSION_MS}
+    supervisor = _start_services(home, state, services, environ)
     _await_ready(home, state, supervisor, say)
     state.save(home)
     return state
 
 
-def _start_services(home: Home, state: State, services: Sequence[Service]) -> processes.Handle:
+def _start_services(
+    home: Home, state: State, services: Sequence[Service], environ: Mapping[str, str]
+) -> processes.Handle:
     plan = {}
     for service in services:
         fresh_log(home.log(service.name))
@@ -114,7 +126,7 @@ def _start_services(home: Home, state: State, services: Sequence[Service]) -> pr
     home.services.unlink(missing_ok=True)
     command = [sys.executable, "-P", "-m", "deploy.local.supervisor", str(home.folder)]
     with shielded():
-        handle = processes.start(command, log=fresh_log(home.log("supervisor")), environ=os.environ)
+        handle = processes.start(command, log=fresh_log(home.log("supervisor")), environ=environ)
         processes.write_handle(home.pid_file("supervisor"), handle)
     return handle
 

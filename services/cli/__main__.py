@@ -40,6 +40,7 @@ COMMANDS = {
     "sample": Command("evidence", EVIDENCE, "Draw a sample of records."),
     "migrate": Command("admin", ADMIN, "Bring the database to the present schema."),
     "topics": Command("admin", ADMIN, "Create, list and grow the topics."),
+    "replay": Command("replay", ADMIN, "Have events read again: from a hole on, or out of the dead letters."),
     "keys": Command("keys", ADMIN, "API keys of ingest."),
     "rules": Command("rules", ADMIN, "List and try the rules."),
     "ai": Command("ai", ADMIN, "What the AI does and costs."),

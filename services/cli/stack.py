@@ -11,7 +11,7 @@ import typer
 
 from deploy.local.home import Home, find_home
 from deploy.local.parts import given
-from deploy.local.ports import next_free_port
+from deploy.local.ports import Ports
 from deploy.local.services import RUNNABLE, service_named
 from deploy.local.stack import down as stop_stack
 from deploy.local.stack import up as start_stack
@@ -30,7 +30,7 @@ def up(as_json: AsJson = False) -> None:
     KAFKA_BOOTSTRAP_SERVERS or DATABASE_URL set: those are used, not started. Progress goes to stderr, addresses to
     stdout. Exit status: 0 up, 1 something did not start (nothing is left behind then).
     """
-    home = find_home()
+    home = find_home(environment())
     with errors_told(status=1):
         state = start_stack(home, say)
     if as_json:
@@ -61,7 +61,7 @@ def _tell(home: Home, state: State) -> None:
 def down(as_json: AsJson = False) -> None:
     """End everything that `up` started. The data stays."""
     with errors_told():
-        ended = stop_stack(find_home(), say)
+        ended = stop_stack(find_home(environment()), say)
     if as_json:
         print(json.dumps({"ended": ended}))
     elif not ended:
@@ -75,7 +75,7 @@ def env(as_json: AsJson = False) -> None:
     DATABASE_URL signs in as the read-only reporter, ADMIN_DATABASE_URL as the superuser of the local database.
     Exit status: 2 when nothing runs and nothing is given.
     """
-    home = find_home()
+    home = find_home(environment())
     state = load_state(home)
     with errors_told():
         found = state.addresses(home) if state is not None else _given_addresses()
@@ -114,7 +114,7 @@ def run(
     with errors_told():
         variables = target_variables(found.role)
         if found.port_variable != "HEALTH_PORT" and not variables.get(found.port_variable):
-            variables[found.port_variable] = str(next_free_port(found.port, service, say))
+            variables[found.port_variable] = str(Ports(say).take(found.port, service))
     command = [sys.executable, "-P", "-m", found.module, *found.arguments, *context.args]
     sys.stderr.flush()
     os.execve(sys.executable, command, variables)  # noqa: S606 - its signals and status become ours

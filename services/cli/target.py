@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import typer
 
@@ -37,8 +37,9 @@ def target_variables(role: str | None = None, variables: Mapping[str, str] | Non
 
 
 def say(line: str) -> None:
-    """A line of progress: to stderr, so that stdout is for what programs read."""
-    print(line, file=sys.stderr, flush=True)
+    """A line of progress: to stderr, so that stdout is for what programs read. Nobody need listen."""
+    with suppress(BrokenPipeError):
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -47,6 +47,7 @@ def home(open_folder, monkeypatch, request):
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
     for name in GIVEN:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TOPIC_PREFIX", "stacktest")  # others on this machine may write to the default topics
     home = Home(folder)
     yield home
     down(home, lambda line: None)
@@ -122,7 +123,7 @@ async def test_after_a_crash_up_recovers_and_data_is_still_there(home, said):
     await connection.execute("CREATE TABLE public.kept AS SELECT 42 AS answer")
     await connection.close()
     producer = KafkaProducer(bootstrap_servers=state.bootstrap_servers)
-    producer.send("audit.events", b"kept").get(timeout=10)
+    producer.send("stacktest.events", b"kept").get(timeout=10)
     producer.close()
     crashed = handles(home)
     for handle in crashed:
@@ -135,7 +136,7 @@ async def test_after_a_crash_up_recovers_and_data_is_still_there(home, said):
     assert await connection.fetchval("SELECT answer FROM public.kept") == 42
     await connection.close()
     consumer = KafkaConsumer(
-        "audit.events", bootstrap_servers=state.bootstrap_servers, auto_offset_reset="earliest"
+        "stacktest.events", bootstrap_servers=state.bootstrap_servers, auto_offset_reset="earliest"
     )
     assert next(consumer).value == b"kept"
     consumer.close()

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,28 +19,39 @@ from deploy.local.artifacts import cache_folder, fetch_jars
 from deploy.local.errors import StackError
 from deploy.local.home import Home, alone, find_home
 from deploy.local.java import java
-from deploy.local.ports import free_port, next_free_port
+from deploy.local.ports import Ports, free_port
 from deploy.local.postgres_programs import find_programs
 from deploy.local.secrets import read_secret
 from deploy.local.services import wanted_services
 from deploy.local.supervisor import Supervised
 
 
-def test_a_taken_port_gives_way_to_the_next_one_said_aloud():
-    said = []
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        holder.listen()
-        wanted = holder.getsockname()[1]
-        found = next_free_port(wanted, "ingest", said.append)
-    assert found > wanted
-    assert said == [f"port {wanted} is taken: ingest uses {found}"]
+@pytest.fixture
+def ports():
+    with closing(Ports(print)) as ports:
+        yield ports
 
 
-def test_two_parts_do_not_get_the_same_port():
+def test_a_taken_port_gives_way_to_the_next_one_said_aloud(capsys, ports):
     wanted = free_port()
-    first = next_free_port(wanted, "a", print)
-    assert next_free_port(wanted, "b", print, taken={first}) != first
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", wanted))
+        holder.listen()
+        found = ports.take(wanted, "ingest")
+    assert found > wanted
+    assert capsys.readouterr().out == f"port {wanted} is taken: ingest uses {found}\n"
+
+
+def test_two_parts_do_not_get_the_same_port(ports):
+    wanted = free_port()
+    assert ports.take(wanted, "a") != ports.take(wanted, "b")
+
+
+def test_two_processes_that_start_at_once_do_not_get_the_same_port(ports):
+    taken = ports.take(free_port(), "a")
+    program = f"from deploy.local.ports import Ports; print(Ports(lambda line: None).take({taken}, 'b'))"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(answer.stdout) != taken
 
 
 jgo_leaves_sockets = pytest.mark.filterwarnings(
