@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from services.cli.target import errors_told, target_variables
+from schemas.events import parse_time
+from services.cli.target import errors_told, say, target_variables
+from services.common.clock import system_clock
+from services.common.errors import ConfigurationError
 from services.common.settings import PostgresSettings, read_settings
 from services.reporter import verify as verification_of
 from services.reporter.account import as_json, as_lines
+from services.reporter.attachments import replacing
+from services.reporter.build import FORMATS, build_report
+from services.reporter.export import export_records
+from services.reporter.period import last_days, month
 
 app = typer.Typer(no_args_is_help=True)
 report = typer.Typer(help="Build reports.", no_args_is_help=True)
@@ -55,6 +64,72 @@ def verify(
     raise typer.Exit(0 if verification.good else 1)
 
 
+@report.command("build")
+def build(
+    period: Annotated[str | None, typer.Option(help="A month by event time, as 2026-10 (UTC).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: piperoll-report-<period>.")] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Of html, md and json, with commas.")
+    ] = "html,md,json",
+) -> None:
+    """Verify, then write the report: without --period of the last 30 days by append time.
+
+    Exit status: 0 the report is written, 1 it is written and says that the chains do not verify, 2 it is not written.
+    """
+    with _checked():
+        selected = last_days(system_clock()) if period is None else month(period)
+        folder = out or Path(f"piperoll-report-{selected.label.replace(' ', '-')}")
+        with _progress("verifying") as progress:
+            built = asyncio.run(
+                build_report(_reporter_dsn(), selected, folder, _formats(formats), progress=progress)
+            )
+    say(built.report.verdict)
+    for path in built.paths:
+        print(path)
+    raise typer.Exit(0 if built.report.verification.good else 1)
+
+
+def _formats(text: str) -> list[str]:
+    wanted = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in FORMATS]
+    if unknown or not wanted:
+        raise ConfigurationError(f"--format takes {', '.join(FORMATS)}, not {text!r}")
+    return wanted
+
+
+@app.command()
+def export(
+    since: Annotated[
+        str | None, typer.Option(help="Recorded at or after this time (ISO 8601; UTC if no zone).")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Recorded before this time.")] = None,
+    event_type: Annotated[str | None, typer.Option("--type", help="Only events of this type.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="jsonl")] = "jsonl",
+    out: Annotated[Path | None, typer.Option(help="File; default: standard output.")] = None,
+) -> None:
+    """Write records as JSON lines, with all that is needed to verify them without the database."""
+    with _checked(), _counting("exporting") as progress:
+        if format_ != "jsonl":
+            raise ConfigurationError(f"--format takes jsonl, not {format_!r}")
+        span = {"since_us": _time_us("--since", since), "until_us": _time_us("--until", until)}
+        with replacing(out) if out is not None else nullcontext(sys.stdout.buffer) as file:
+            count = asyncio.run(
+                export_records(_reporter_dsn(), file, event_type=event_type, progress=progress, **span)
+            )
+    say(f"{count:,} records exported")
+
+
+def _time_us(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_time(text)[0]
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{option}: {error}; a time is as 2026-10-01 or 2026-10-01T12:00:00Z"
+        ) from None
+
+
 @contextmanager
 def _checked() -> Iterator[None]:
     """What is known to go wrong, told; anything else is 2 as well: a crash must not look like a finding."""
@@ -83,3 +158,14 @@ def _progress(what: str) -> Iterator[verification_of.Progress]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Callable[[int], None]]:
+    """A counter on stderr where that is a terminal, else nothing."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _done: None
+        return
+    with console.status(f"{what} …") as status:
+        yield lambda done: status.update(f"{what} … {done:,}")

@@ -60,6 +60,7 @@ WITH selected AS MATERIALIZED (
     UNION ALL SELECT 'readable', '', count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE kind = 'event'
     UNION ALL SELECT 'poison', '', count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE kind = 'poison'
     UNION ALL SELECT 'pending', '', count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE ai_pending
+    UNION ALL SELECT 'ai', '', count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE summary_by <> 'rules'
     UNION ALL SELECT 'day', to_char(event_time AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*), count(*) FILTER (WHERE high), min(id)
         FROM selected GROUP BY 2
     UNION ALL SELECT 'type', event_type, count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE kind = 'event' GROUP BY 2
@@ -68,6 +69,8 @@ WITH selected AS MATERIALIZED (
     UNION ALL SELECT 'risk', risk, count(*), count(*) FILTER (WHERE high), min(id) FROM selected GROUP BY 2
     UNION ALL SELECT 'by', summary_by, count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE summary_by IS NOT NULL GROUP BY 2
     UNION ALL SELECT 'tag', tag, count(*), count(*) FILTER (WHERE high), min(id) FROM selected, unnest(ai_tags) AS tag GROUP BY 2
+    UNION ALL SELECT 'noticed', tag, count(*), count(*) FILTER (WHERE high), min(id) FROM selected, unnest(ai_tags) AS tag
+        WHERE split_part(tag, ':', 1) IN ('catalog', 'cloudevent', 'data', 'identity', 'json', 'poison', 'source', 'time') GROUP BY 2
     UNION ALL SELECT 'rule', jsonb_build_array(hit ->> 'id', hit ->> 'title', hit ->> 'level')::text, count(*),
             count(*) FILTER (WHERE high), min(id)
         FROM selected, jsonb_path_query(rules, 'lax $[*] ? (@.type() == "object")') AS hit GROUP BY 2

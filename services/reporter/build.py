@@ -1,0 +1,67 @@
+"""Builds a report: verifies, counts in the same snapshot, writes the files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from services.common.clock import Clock, system_clock
+from services.common.errors import FatalError
+from services.reporter.attachments import replacing, write_log
+from services.reporter.figures import read_figures
+from services.reporter.period import Period
+from services.reporter.render import render_html, render_markdown
+from services.reporter.report import Report
+from services.reporter.store import open_snapshot
+from services.reporter.verify import Progress, verify_snapshot
+
+FORMATS = {"html": "report.html", "md": "report.md", "json": "report.json"}
+_RENDERERS: dict[str, Callable[[Report], str]] = {
+    "html": render_html,
+    "md": render_markdown,
+    "json": lambda report: json.dumps(report.as_json(), indent=1) + "\n",
+}
+
+
+@dataclass(frozen=True)
+class Built:
+    """The report and the files that were written, the pages first."""
+
+    report: Report
+    paths: list[Path]
+
+
+async def build_report(
+    dsn: str,
+    period: Period,
+    folder: Path,
+    formats: Collection[str] = tuple(FORMATS),
+    *,
+    clock: Clock = system_clock,
+    progress: Progress = lambda _done, _total: None,
+) -> Built:
+    """Writes the report of `period` into `folder`, also where the chains do not verify: then it says so first.
+    Raises TransientError, ConfigurationError, or FatalError where the folder cannot be written."""
+    try:
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        async with open_snapshot(dsn) as snapshot:
+            verification = await verify_snapshot(dsn, snapshot, progress=progress)
+            figures = await read_figures(snapshot, period)
+            attachments = await write_log(snapshot, period, folder)
+        report = Report(
+            period, clock(), f"Piperoll {version('piperoll')}", verification, figures, attachments
+        )
+        paths = [_write(folder / FORMATS[name], _RENDERERS[name](report)) for name in formats]
+    except OSError as error:
+        raise FatalError(f"the report cannot be written: {error}") from error
+    return Built(report, [*paths, *(folder / file.name for file in attachments)])
+
+
+def _write(path: Path, text: str) -> Path:
+    with replacing(path) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
+    return path

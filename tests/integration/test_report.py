@@ -1,0 +1,253 @@
+"""`piperoll verify`, `report build` and `export` on a real database, as subprocesses."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from binascii import a2b_base64
+from collections import Counter
+from datetime import UTC, datetime
+
+import asyncpg
+
+from schemas.chain import ChainVerifier
+from schemas.record import Kind
+from schemas.verification.contents import Content
+from schemas.verification.links import ChainInfo, Head, Row
+from services.reporter.build import build_report
+from services.reporter.period import last_days, month
+from services.reporter.store import QUERIES
+from tests.audit_tables import fill, tamper
+from tests.chain_rows import START_US, ChainRows
+from tests.service_process import ROOT
+
+HOSTILE = '<script>alert(1)</script> | `x` \u202e =1+1 "\n# Heading'
+HOUR_US = 3_600_000_000
+HIT = [{"id": "r-1", "title": f"Mass export {HOSTILE}", "level": "high"}]
+
+
+def run(*arguments, dsn, cwd, **variables):
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(("PG_", "KAFKA_"))}
+    environment |= {"DATABASE_URL": dsn, "PIPEROLL_HOME": str(cwd / "home"), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "services.cli", *arguments],
+        check=False,
+        capture_output=True,
+        cwd=cwd,
+        env=environment | variables,
+        timeout=120,
+    )
+
+
+def october():
+    """A month with events of several types and actors, some in November, some of high risk, hostile texts among them."""
+    first = ChainRows(chain_no=1, step_us=HOUR_US)
+    for at in range(120):
+        high = at % 20 == 7
+        first.event(
+            time_us=START_US + at * 10 * HOUR_US,
+            type=HOSTILE if at % 30 == 11 else ("data_export" if high else "user_login"),
+            risk="high" if high else "informational",
+            rules=HIT if high else [],
+            summary=HOSTILE,
+            tags=["auth:login", "catalog:unknown"] if at % 30 == 11 else ["auth:login"],
+            by="gpt-x" if at % 40 == 3 else "rules",
+            pending=at % 40 == 5,
+        )
+    first.poison(reason=HOSTILE)
+    first.duplicate(3)
+    first.duplicate(4)
+    first.skip(5)
+    first.event(time_us=START_US + HOUR_US)
+    second = ChainRows(chain_no=2, partition=1, seed=2, step_us=HOUR_US).events(10)
+    annotations = ChainRows(chain_no=3, topic="audit.annotations", seed=4)
+    annotations.annotation(first.topic_id, 0, 0, summary="raised later", risk="critical")
+    return [first, second, annotations]
+
+
+def selected(chains, *, until_us=START_US + 31 * 24 * HOUR_US):
+    """The enrichments of the events of October, straight from the rows."""
+    found = []
+    for chain in chains:
+        for row, content in zip(chain.rows, chain.contents, strict=True):
+            at = row.appended_us if row.event_time_us is None else row.event_time_us
+            if row.kind in (Kind.EVENT, Kind.POISON) and START_US <= at < until_us:
+                found.append((row, json.loads(content.enrich)))
+    return found
+
+
+async def test_a_report_says_what_the_rows_say_and_leaves_hostile_texts_harmless(database, tmp_path):
+    chains = october()
+    await fill(database.admin_dsn, chains)
+    built = await build_report(database.reporter_dsn, month("2026-10"), tmp_path / "out")
+    assert [path.name for path in built.paths] == [
+        "report.html",
+        "report.md",
+        "report.json",
+        "events.jsonl",
+        "events.csv",
+    ]
+    document = json.loads((tmp_path / "out" / "report.json").read_text())
+    expected = selected(chains)
+    assert document["integrity"]["good"]
+    assert document["totals"]["all"]["events"] == len(expected) < 132
+    by_type = Counter(said["type"] for row, said in expected if row.kind == Kind.EVENT)
+    assert {row["key"]: row["events"] for row in document["tables"]["type"]["rows"]} == by_type
+    by_day = Counter(
+        datetime.fromtimestamp((row.event_time_us or row.appended_us) / 1e6, UTC).date().isoformat()
+        for row, _ in expected
+    )
+    assert {row["key"]: row["events"] for row in document["tables"]["day"]["rows"]} == by_day
+    actors = Counter(said["who"]["actor"] for _, said in expected if said.get("who"))
+    assert {row["key"]: row["events"] for row in document["tables"]["actor"]["rows"]} == actors
+    high = sum(said["risk"] in ("high", "critical") for _, said in expected)
+    assert document["totals"]["all"]["high_risk"] == high + 1  # the annotation raised one
+    assert [event["risk"] for event in document["high_risk_events"]] == ["critical"] + ["high"] * high
+    assert document["high_risk_events"][0]["summary"] == "raised later"
+    assert document["other_records"]["Exact repeats of an event already recorded"] == 2
+    hashes = {f"{chain.chain_no}:{row.seq}": row.record_hash.hex() for chain in chains for row in chain.rows}
+    cites = [cite for sentence in document["summary"] for cite in sentence["cites"]]
+    assert cites
+    assert all(hashes[cite["record"]] == cite["hash"] for cite in cites)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<script" not in page
+    assert "[U+202E]" in page
+    assert "Selected by event time" in page
+    with (tmp_path / "out" / "events.csv").open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.reader(file))
+    assert len(rows) == len(expected) + 1
+    assert {len(row) for row in rows} == {len(rows[0])}
+    lines = (tmp_path / "out" / "events.jsonl").read_bytes().splitlines()
+    assert len(lines) == len(expected)
+    assert {item["name"]: item["rows"] for item in document["attachments"]} == {
+        "events.jsonl": len(expected),
+        "events.csv": len(expected),
+    }
+    late = await build_report(
+        database.reporter_dsn, last_days(START_US + 20 * HOUR_US, 30), tmp_path / "days", ["json"]
+    )
+    recorded = [row for chain in chains for row in chain.rows if row.kind in (Kind.EVENT, Kind.POISON)]
+    within = [row for row in recorded if row.appended_us < START_US + 20 * HOUR_US]
+    assert late.report.figures.one("all").events == len(within)
+
+
+async def test_the_commands_tell_good_from_bad_by_their_exit_status(database, tmp_path):
+    """One database, good at first, then tampered with, then out of reach."""
+    await fill(database.admin_dsn, october())
+    dsn = database.reporter_dsn
+    verified = run("verify", "--json", dsn=dsn, cwd=tmp_path)
+    assert verified.returncode == 0, verified.stderr
+    assert json.loads(verified.stdout)["records"] == 139
+    assert run("verify", "--chain", "2", "--leaves-only", dsn=dsn, cwd=tmp_path).returncode == 0
+    assert run("verify", "--chain", "9", dsn=dsn, cwd=tmp_path).returncode == 2
+    built = run("report", "build", "--period", "2026-10", "--format", "md", dsn=dsn, cwd=tmp_path)
+    assert built.returncode == 0, built.stderr
+    folder = tmp_path / "piperoll-report-2026-10"
+    assert built.stdout.decode().splitlines()[0] == "piperoll-report-2026-10/report.md"
+    assert sorted(path.name for path in folder.iterdir()) == ["events.csv", "events.jsonl", "report.md"]
+    assert run("report", "build", dsn=dsn, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "piperoll-report-last-30-days" / "report.html").is_file()
+
+    await tamper(database.admin_dsn, "DELETE FROM audit.record WHERE chain_no = 1 AND seq = 17")
+    verified = run("verify", dsn=dsn, cwd=tmp_path)
+    assert verified.returncode == 1
+    lines = verified.stdout.decode().splitlines()
+    assert lines[0].startswith("NOT OK: 1 finding in 1 chain")
+    assert any(line.startswith("chain 1, record 17 (source offset 16, appended between") for line in lines)
+    built = run("report", "build", "--period", "2026-10", "--out", "bad", dsn=dsn, cwd=tmp_path)
+    assert built.returncode == 1
+    assert (tmp_path / "bad" / "report.md").read_text().startswith("**NOT OK: 1 finding in 1 chain")
+    page = (tmp_path / "bad" / "report.html").read_text()
+    assert page.index("NOT OK") < page.index("<h1>")
+
+    away = "postgresql://nobody@127.0.0.1:9/none"
+    for command in (["verify"], ["report", "build"], ["export"]):
+        outcome = run(*command, dsn=away, cwd=tmp_path)
+        assert outcome.returncode == 2, command
+        assert b"DATABASE_URL" in outcome.stderr
+    for command in (
+        ["report", "build", "--period", "October"],
+        ["report", "build", "--format", "pdf"],
+        ["export", "--since", "yesterday"],
+        ["export", "--format", "csv"],
+    ):
+        assert run(*command, dsn=dsn, cwd=tmp_path).returncode == 2, command
+
+
+async def test_an_export_verifies_without_the_database(database, tmp_path):
+    chains = october()
+    await fill(database.admin_dsn, chains)
+    exported = run("export", "--out", "all.jsonl", dsn=database.reporter_dsn, cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    assert b"139 records exported" in exported.stderr
+    lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_bytes().splitlines()]
+    for chain in chains:
+        mine = [line for line in lines if line["chain_no"] == chain.chain_no]
+        assert verify_lines(mine).good
+        mine[5 % len(mine)]["body"] = mine[0]["body"] + "AAAA"
+        assert not verify_lines(mine).good
+    some = run(
+        "export", "--type", "data_export", "--until", "2026-10-03", dsn=database.reporter_dsn, cwd=tmp_path
+    )
+    events = [json.loads(line) for line in some.stdout.splitlines()]
+    assert {line["event"]["type"] for line in events} == {"data_export"}
+    assert all(line["appended_us"] < START_US + 48 * HOUR_US for line in events)
+    assert events
+
+
+def verify_lines(lines):
+    """A verification from an export alone: what its README will show."""
+    hexed = bytes.fromhex
+
+    first, last = lines[0], lines[-1]
+    info = ChainInfo(
+        first["chain_no"],
+        hexed(first["chain_id"]),
+        first["topic"],
+        hexed(first["topic_id"]),
+        first["partition"],
+        "cluster",
+        None,
+    )
+    rows = [
+        Row(
+            line["seq"],
+            line["kind"],
+            line["source_offset"],
+            line["appended_us"],
+            line["event_time_us"],
+            line["identity_hash"],
+            hexed(line["record_hash"]),
+            hexed(line["leaf"]),
+        )
+        for line in lines
+    ]
+    contents = [
+        Content(
+            line["seq"],
+            line["appended_us"],
+            hexed(line["payload_salt"]),
+            None if line["body"] is None else a2b_base64(line["body"]),
+            None if line["enrichment_salt"] is None else hexed(line["enrichment_salt"]),
+            None if line["enrichment"] is None else a2b_base64(line["enrichment"]),
+        )
+        for line in lines
+    ]
+    head = Head(last["seq"] + 1, rows[-1].record_hash, last["source_offset"] + 1, 1, closed=False)
+    verifier = ChainVerifier(info, head)
+    verifier.feed(rows, contents)
+    return verifier.finish()
+
+
+async def test_each_query_of_a_report_takes_an_empty_database(database):
+    connection = await asyncpg.connect(database.reporter_dsn)
+    period = month("2026-10")
+    try:
+        for query in ("figures", "own_kinds", "high_risk", "unreadable", "log"):
+            more = [10] if "$4" in QUERIES[query] else []
+            rows = await connection.fetch(QUERIES[query], period.rule, period.start, period.end, *more)
+            assert all(row["events"] == 0 for row in rows if query == "figures")
+            assert query == "figures" or rows == []
+    finally:
+        await connection.close()

@@ -1,0 +1,196 @@
+"""The parts of a report: periods, fixed sentences, summary, charts."""
+
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+
+from schemas.verification.findings import Change, Finding, Part
+from services.common.errors import ConfigurationError
+from services.reporter import charts, integrity, summary
+from services.reporter.account import as_json, as_lines
+from services.reporter.escape import Trusted
+from services.reporter.figures import Figure, Figures, Table, read_hits
+from services.reporter.period import last_days, month
+from services.reporter.render import render_html, render_markdown
+from services.reporter.report import Report
+from tests.report_parts import FINDING, filled, report, verification
+
+LOST = Finding(1, Change.EXPIRED, Part.RECORD, "lost", 3)
+FORBIDDEN = ("tamper-proof", "tamperproof", "compliant", "compliance", "guarantee", "immutable")
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("2026-10", datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)),
+        ("2026-12", datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)),
+        ("2028-02", datetime(2028, 2, 1, tzinfo=UTC), datetime(2028, 3, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_month_is_half_open_and_selects_by_event_time(text, start, end):
+    period = month(text)
+    assert (period.start, period.end, period.rule) == (start, end, "event")
+    assert "by event time" in period.explanation
+    assert period.days == (end - start).days
+
+
+@pytest.mark.parametrize(
+    "text", ["2026", "2026-13", "2026-00", "26-10", "2026-10-01", "x", "", "0000-01", "9999-12"]
+)
+def test_what_is_no_month_is_refused_with_an_example(text):
+    with pytest.raises(ConfigurationError, match="2026-10"):
+        month(text)
+
+
+def test_without_a_month_the_last_thirty_days_are_selected_by_append_time():
+    now = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
+    period = last_days(int(now.timestamp()) * 1_000_000)
+    assert (period.end, (period.end - period.start).days, period.rule) == (now, 30, "append")
+    assert "by append time" in period.explanation
+    assert (period.title, period.days) == ("the last 30 days", 31)
+
+
+def test_a_good_verification_is_told_in_the_fixed_sentences():
+    assert integrity.assurance(verification()) == [
+        "Records are consistent with each other. Someone who can rewrite the whole database could hide a change.",
+        "It says nothing about events that were never sent, nor whether their content is true.",
+    ]
+    assert integrity.verdict(verification()) == "OK: 21 records in 1 chain verified"
+
+
+def test_a_bad_verification_never_says_that_records_are_consistent():
+    found = verification(FINDING)
+    assert not any("consistent with each other" in sentence for sentence in integrity.assurance(found))
+    assert integrity.verdict(found) == "NOT OK: 1 finding in 1 chain; 21 records in 1 chain read"
+
+
+def test_events_that_expired_are_told_apart_from_changes_and_are_not_ok():
+    found = verification(LOST)
+    assert "events were lost" in integrity.assurance(found)[0]
+    assert integrity.verdict(found).startswith("NOT OK")
+
+
+def test_nothing_recorded_is_not_called_consistent():
+    empty = verification()
+    empty.chains.clear()
+    assert integrity.assurance(empty)[0] == "There are no records to verify."
+
+
+@pytest.mark.parametrize("findings", [(), (FINDING,), (LOST,)])
+def test_no_report_claims_what_nobody_can_know(findings):
+    made = report(findings=findings)
+    pages = [
+        render_html(made),
+        render_markdown(made),
+        json.dumps(made.as_json()),
+        *as_lines(made.verification),
+    ]
+    for page in pages:
+        assert not [word for word in FORBIDDEN if word in page.lower()]
+
+
+def test_a_broken_chain_is_the_first_line_of_every_format():
+    made = report(findings=(FINDING,))
+    page = render_html(made)
+    body = page[page.index("<body>") :]
+    assert body.index("NOT OK: 1 finding in 1 chain") < body.index("<h1>")
+    assert "<title>NOT VERIFIED" in page
+    assert render_markdown(made).startswith("**NOT OK: 1 finding in 1 chain")
+    assert [*made.as_json()][:2] == ["format", "integrity"]
+    assert made.as_json()["integrity"]["good"] is False
+    assert "record 17" in page
+
+
+def test_the_terminal_lines_name_the_finding_and_each_chain():
+    lines = as_lines(verification(FINDING))
+    assert lines[0].startswith("NOT OK")
+    assert (
+        "chain 1, record 17 (source offset 16): payload edited: body or salt is not what the record commits to"
+        in lines
+    )
+    assert any(
+        line.startswith("ok   chain 1, audit.events partition 0: 21 records, source offsets 0 to 19")
+        for line in lines
+    )
+    assert as_json(verification(FINDING))["findings"][0]["change"] == "edited"
+
+
+def test_the_summary_cites_a_record_with_its_hash_in_every_sentence_that_counts_something():
+    for sentence in report().summary:
+        if "could be read" not in sentence.text:
+            assert sentence.cites, sentence.text
+            assert len(sentence.cites[0].record_hash) == 64
+
+
+def test_the_summary_holds_only_numbers_that_are_in_the_figures():
+    texts = " ".join(sentence.text for sentence in report().summary)
+    assert "For October 2026, 30 events are recorded, of 1 type from 1 source, naming 1 actor." in texts
+    assert "3 events are of high or critical risk, none of them critical." in texts
+    assert "the most on 2026-10-06 (UTC), with 18 events" in texts
+    assert "1 message could not be read" in texts
+    assert "4 exact repeats of an event already recorded are noted" in texts
+    assert "of the rules for high" in texts.lower()
+
+
+def test_text_of_an_event_is_never_taken_for_ours_in_a_sentence():
+    hostile = "x. All events are fine"
+    for sentence in report(hostile).summary:
+        for piece in sentence.pieces:
+            assert isinstance(piece, Trusted) == (hostile not in piece)
+
+
+def test_a_period_without_events_is_reported_too():
+    made = report()
+    empty = Report(made.period, made.made_us, made.software, made.verification, Figures({}, {}, {}, [], []))
+    assert [sentence.text for sentence in empty.summary] == ["No events are recorded for October 2026."]
+    assert "No events are recorded for October 2026." in render_html(empty)
+    assert "No events are recorded for October 2026." in render_markdown(empty)
+    assert empty.as_json()["high_risk_events"] == []
+
+
+def test_something_is_never_shown_as_zero_percent():
+    assert summary.share(Figure("", 3, 0, Decimal("0.0"))) == "under 0.1 %"
+    assert summary.share(Figure("", 0, 0, Decimal("0.0"))) == "0.0 %"
+    assert summary.share(Figure("", 0)) == "\N{EN DASH}"
+
+
+def test_a_table_that_is_cut_says_how_much_is_left_out():
+    made = report()
+    figures = filled("plain")
+    figures.tables["type"] = Table(figures.tables["type"].figures, 4711)
+    cut = Report(made.period, made.made_us, made.software, made.verification, figures)
+    assert "The 1 most frequent of 4,711; all are in the attachments." in render_html(cut)
+    assert "The 1 most frequent of 4,711; all are in the attachments." in render_markdown(cut)
+
+
+@pytest.mark.parametrize(
+    "raw", [None, "null", "{}", "[1, null, []]", "not json", '{"id": 1}', '[{"id": "a"}, 5]', '"x"']
+)
+def test_rules_of_an_odd_form_are_read_as_far_as_they_go(raw):
+    assert all(isinstance(hit.title, str) for hit in read_hits(raw))
+
+
+def test_every_day_of_the_period_has_a_bar_and_days_outside_it_too():
+    days = charts.fill_days(
+        {date(2026, 9, 30): 1, date(2026, 10, 2): 5}, date(2026, 10, 1), date(2026, 10, 31)
+    )
+    assert len(days) == 32
+    assert days[0] == (date(2026, 9, 30), 1)
+    assert sum(day.events for day in days) == 6
+
+
+@pytest.mark.parametrize(
+    ("number", "ceiling"), [(0, 1), (1, 1), (3, 4), (5, 10), (39, 40), (41, 100), (999, 1000)]
+)
+def test_an_axis_ends_at_a_round_number(number, ceiling):
+    assert charts.nice_ceiling(number) == ceiling
+
+
+@pytest.mark.parametrize("counts", [{}, {date(2026, 10, 1): 0}, {date(2026, 10, 1): 10**9}])
+def test_a_chart_of_nothing_or_of_much_is_a_chart(counts):
+    days = charts.fill_days(counts, date(2026, 10, 1), date(2026, 10, 3))
+    drawn = charts.day_chart(days, "Events", identifier="x")
+    assert drawn.count("<svg") == 1
+    assert "NaN" not in drawn
