@@ -55,6 +55,7 @@ class CatalogEntry:
             raise ValueError("event: a name of 1 to 256 characters")
         self.event = form.event
         self.fields = tuple(form.fields)
+        self._required = frozenset(form.fields)
         self.category = form.category
         self.tags = form.tags
         self.sensitive = frozenset(form.sensitive)
@@ -66,8 +67,9 @@ class CatalogEntry:
         """The required fields that are absent or null in an event's data."""
         if type(data) is not dict:
             return list(self.fields)
-        get = data.get
-        return [field for field in self.fields if get(field) is None]
+        if self._required <= data.keys() and None not in data.values():
+            return []
+        return [field for field in self.fields if data.get(field) is None]
 
 
 class Catalog:

@@ -108,7 +108,7 @@ def identity_hash(source: str, identifier: str) -> int:
 
 def identities(salt: bytes, source: str, identifier: str) -> tuple[bytes, int]:
     """`event_id` and `identity_hash` at once, cheaper than one after the other."""
-    identity = _identity(source, identifier)
+    identity = f"{source}\0{identifier}".encode("utf-8", "surrogatepass")
     number: int = _I64.unpack_from(sha256(identity).digest())[0]
     return sha256(EVENT_ID_LABEL + salt + identity).digest(), number
 

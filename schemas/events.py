@@ -8,6 +8,7 @@ reading for HTTP, where the sender can still be told, is in `cloudevents.py`.
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +25,8 @@ TAG_INVALID_CLOUDEVENT = "cloudevent:invalid"
 TAG_NAN = "json:nan"
 TAG_DUPLICATE_KEY = "json:duplicate-key"
 TAG_SURROGATE = "json:lone-surrogate"
+TAG_DATA_NOT_JSON = "data:not-json"
+TAG_INVALID_BASE64 = "data:invalid-base64"
 TAG_TIME_INVALID = "time:invalid"
 TAG_TIME_NO_ZONE = "time:no-zone"
 TAG_RESERVED_SOURCE = "source:reserved"
@@ -63,8 +66,7 @@ def read_message(
 ) -> Event:
     """The event in a Kafka message. A short form or bare JSON has `source` and `id` empty where it names none:
     the caller completes them from a mapping or the Kafka coordinates. Raises PoisonError."""
-    attributes = _binary_attributes(headers)
-    if attributes is not None:
+    if headers and (attributes := _binary_attributes(headers)) is not None:
         return _binary(attributes, value, depth_limit)
     if value is None:
         raise PoisonError("null value without CloudEvents headers")
@@ -77,7 +79,7 @@ def read_json(raw: Any, tags: list[str]) -> Event:
     if isinstance(raw, dict):
         if "specversion" in raw:
             if _is_cloudevent(raw):
-                return _structured(raw, tags)
+                return _event("structured", raw, raw.get("data"), raw, tags)
             tags.append(TAG_INVALID_CLOUDEVENT)
         elif isinstance(raw.get("event_type"), str) and "event_data" in raw:
             return _short(raw, tags)
@@ -91,10 +93,8 @@ def parse_json(value: bytes, tags: list[str], depth_limit: int = DEPTH_LIMIT) ->
         parsed = _decode_json(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
         parsed = _parse_odd(value, tags, depth_limit)
-    levels = value.count(b"{") + (
-        value.count(b"[") if _BRACKET in value else 0
-    )  # there are no more than these
-    if levels > depth_limit and _depth(parsed, depth_limit) > depth_limit:
+    brackets = value.count(b"{") + (value.count(b"[") if _BRACKET in value else 0)
+    if brackets > depth_limit and _depth(parsed, depth_limit) > depth_limit:
         raise PoisonError(f"nested deeper than {depth_limit} levels")
     if _may_repeat_keys(value, parsed) and _has_duplicate_keys(value):
         tags.append(TAG_DUPLICATE_KEY)
@@ -116,8 +116,6 @@ def is_reserved(source: str) -> bool:
 
 def _binary_attributes(headers: Sequence[tuple[str, bytes | None]]) -> dict[str, str] | None:
     """The CloudEvents attributes in Kafka headers (`ce_…`, Kafka Protocol Binding 3.2), None if it is no CloudEvent."""
-    if not headers:
-        return None
     found: dict[str, str] = {}
     for name, content in headers:
         if content is None:
@@ -125,7 +123,7 @@ def _binary_attributes(headers: Sequence[tuple[str, bytes | None]]) -> dict[str,
         if name.startswith("ce_"):
             found[name[3:]] = content.decode("utf-8", "replace")
         elif name == "content-type":
-            found.setdefault("content-type", content.decode("utf-8", "replace"))
+            found["datacontenttype"] = content.decode("utf-8", "replace")
     return found if _is_cloudevent(found) else None
 
 
@@ -141,23 +139,31 @@ def _is_cloudevent(attributes: dict[str, Any]) -> bool:
 
 
 def _binary(attributes: dict[str, Any], value: bytes | None, depth_limit: int) -> Event:
-    content_type = attributes.pop("content-type", None)
     tags: list[str] = []
     data: Any = value
+    content_type = attributes.get("datacontenttype")
     if value is not None and is_json(content_type):
         try:
             data = parse_json(value, tags, depth_limit)
         except PoisonError:
-            tags.append("data:not-json")
-    return _event("binary", attributes, data, data, content_type, tags)
+            tags.append(TAG_DATA_NOT_JSON)
+    return _event("binary", attributes, data, data, tags)
 
 
-def _structured(raw: dict[str, Any], tags: list[str]) -> Event:
-    content_type = raw.get("datacontenttype")
-    data = raw.get("data")
-    if data is None and isinstance(raw.get("data_base64"), str):
-        data = raw["data_base64"]
-    return _event("structured", raw, data, raw, content_type if isinstance(content_type, str) else None, tags)
+def _base64_data(text: str, content_type: Any, tags: list[str]) -> Any:
+    """The data of a structured event that came as `data_base64`: parsed where it is said to be JSON, else bytes."""
+    try:
+        data = b64decode(text, validate=True)
+    except ValueError:
+        tags.append(TAG_INVALID_BASE64)
+        return text
+    if not isinstance(content_type, str) or not is_json(content_type):
+        return data
+    try:
+        return parse_json(data, tags)
+    except PoisonError:
+        tags.append(TAG_DATA_NOT_JSON)
+        return data
 
 
 def _short(raw: dict[str, Any], tags: list[str]) -> Event:
@@ -172,12 +178,16 @@ def _short(raw: dict[str, Any], tags: list[str]) -> Event:
     return event
 
 
-def _event(
-    form: Form, attributes: dict[str, Any], data: Any, raw: Any, content_type: str | None, tags: list[str]
-) -> Event:
-    subject = attributes.get("subject")
-    time = attributes.get("time")
-    sequence = attributes.get("sequence")
+def _event(form: Form, attributes: dict[str, Any], data: Any, raw: Any, tags: list[str]) -> Event:
+    get = attributes.get
+    subject, time, sequence, content_type = (
+        get("subject"),
+        get("time"),
+        get("sequence"),
+        get("datacontenttype"),
+    )
+    if data is None and form == "structured" and isinstance(encoded := get("data_base64"), str):
+        data = _base64_data(encoded, content_type, tags)
     return Event(
         form,
         attributes["source"],
@@ -185,10 +195,10 @@ def _event(
         attributes["type"],
         data,
         raw,
-        subject if isinstance(subject, str) else None,
-        time if isinstance(time, str) else None,
-        sequence if isinstance(sequence, str) else None,
-        content_type,
+        subject if type(subject) is str else None,
+        time if type(time) is str else None,
+        sequence if type(sequence) is str else None,
+        content_type if type(content_type) is str else None,
         attributes,
         tags,
     )

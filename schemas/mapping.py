@@ -16,7 +16,7 @@ from schemas.codegen import Code
 from schemas.documents import DocumentError, fingerprint, read_entries, yaml_files
 from schemas.enrichment import Who
 from schemas.events import Event
-from schemas.paths import compile_path, compile_paths
+from schemas.paths import compile_paths, source_of
 from schemas.template import Name, sentence
 from schemas.text import plain
 
@@ -34,7 +34,6 @@ _SUCCESS = frozenset(
 _FAILURE = frozenset(
     {"failure", "failed", "fail", "false", "error", "deny", "denied", "forbidden", "rejected"}
 )
-Test = Callable[[dict[str, Any]], bool]
 WhoReader = Callable[[dict[str, Any], Event], Who]
 """Finds who did what to what in an event's data."""
 
@@ -89,20 +88,15 @@ class Mapping:
         self.fields = {name: [path] if isinstance(path, str) else path for name, path in form.fields.items()}
         self.tags = form.tags
         self.summary = sentence(form.summary)
-        self.recognises = _recogniser(form.recognise)
+        self.recognise = form.recognise
+        _recogniser(Code(), form.recognise)  # raises where it is wrong
         self.who = compile_who(form)
-        self._source = Name(form.source)
-        self._type = Name(form.type)
+        self.source: Callable[[dict[str, Any]], str] = Name(form.source, NAME_LIMIT).compose
+        """The source that a bare event has by its shape; empty if it does not tell."""
+        self.event_type: Callable[[dict[str, Any]], str] = Name(form.type, NAME_LIMIT).compose
+        """The event type that a bare event has by its shape; empty if it does not tell."""
         self._id = compile_paths(form.id)
         self.time = compile_paths(form.time)
-
-    def source(self, data: dict[str, Any]) -> str:
-        """The source that a bare event has by its shape; empty if it does not tell."""
-        return self._source.compose(data, NAME_LIMIT)
-
-    def event_type(self, data: dict[str, Any]) -> str:
-        """The event type that a bare event has by its shape; empty if it does not tell."""
-        return self._type.compose(data, NAME_LIMIT)
 
     def id(self, data: dict[str, Any]) -> str:
         """The event's own id; empty if it has none."""
@@ -116,14 +110,11 @@ class Mappings:
     def __init__(self, mappings: list[Mapping], version: str) -> None:
         self.version = version
         self.all = mappings
-        self._tests = [(mapping.recognises, mapping) for mapping in mappings]
-
-    def recognise(self, data: dict[str, Any]) -> Mapping | None:
-        """The mapping for an event by its shape."""
-        for recognises, mapping in self._tests:
-            if recognises(data):
-                return mapping
-        return None
+        code, source = Code(), "None"
+        for mapping in reversed(mappings):
+            source = f"({code.constant(mapping)} if {_recogniser(code, mapping.recognise)} else {source})"
+        self.recognise: Callable[[dict[str, Any]], Mapping | None] = code.function("d", source)
+        """The mapping for an event's data by its shape."""
 
 
 def load_mappings(directory: Path = SHIPPED) -> Mappings:
@@ -155,83 +146,77 @@ class WhoForm(Protocol):
 def compile_who(form: WhoForm) -> WhoReader:
     """Finds actor, action, resource, origin and outcome, each neutral and bounded. Where the data names no action, it is
     the event's type; no resource: its subject."""
-    code = Code(plain=plain)
-
-    def value(paths: list[str]) -> str:
-        single = len(paths) == 1 and "." not in paths[0]
-        found = f"d.get({code.constant(paths[0])})" if single else f"{code.constant(compile_paths(paths))}(d)"
-        return f"plain({found}, {limit})"
-
+    code = Code(plain=plain, len=len)
     limit = code.constant(WHO_LIMIT)
-    nothing = code.constant(None)
-    outcome = _outcome(form)
+
+    def told(*sources: str) -> str:
+        """The first value that is there; short printable texts, the usual case, are taken as they are."""
+        text = "None"
+        for source in reversed([source for source in sources if source != "None"]):
+            short = f"v if type(v) is str and v.isprintable() and 0 < len(v) <= {limit}"
+            text = f"({text} if (v := {source}) is None else {short} else plain(v, {limit}))"
+        return text
+
     parts = [
-        value(form.actor) if form.actor else nothing,
-        (f"{value(form.action)} or " if form.action else "") + f"plain(e.type, {limit})",
-        (f"{value(form.resource)} or " if form.resource else "") + f"plain(e.subject, {limit})",
-        value(form.origin) if form.origin else nothing,
-        f"{code.constant(outcome)}(d)",
+        told(source_of(code, form.actor)),
+        told(source_of(code, form.action), "e.type"),
+        told(source_of(code, form.resource), "e.subject"),
+        told(source_of(code, form.origin)),
+        _outcome(code, form),
     ]
     who: WhoReader = code.function("d, e", f"{code.constant(Who)}({', '.join(parts)})")
     return who
 
 
-def _outcome(form: WhoForm) -> Callable[[dict[str, Any]], str | None]:
-    """`success`, `failure`, `failure: CODE`, or the event's own word for what came of it."""
-    default = form.default_outcome
-    stated, error, status = map(compile_paths, (form.outcome, form.error, form.status))
+def _outcome(code: Code, form: WhoForm) -> str:
+    """The expression for `success`, `failure`, `failure: CODE`, or the event's own word for what came of it."""
+    default = code.constant(form.default_outcome)
 
-    def by_word(data: dict[str, Any]) -> str | None:
-        value = stated(data)
-        if value is None:
-            return default
+    def by_word(value: Any) -> str | None:
         text = plain(value, WHO_LIMIT)
         if text is None:
-            return default
+            return form.default_outcome
         lower = text.lower()
         return "success" if lower in _SUCCESS else "failure" if lower in _FAILURE else text
 
-    def by_code(data: dict[str, Any]) -> str | None:
-        code = plain(error(data), WHO_LIMIT)
-        if code is not None:
-            return f"failure: {code}"
-        number = status(data)
-        if type(number) is int and 100 <= number <= 599:
-            return "success" if number < 400 else f"failure: {number}"
-        return by_word(data)
+    def by_code(value: Any) -> str | None:
+        text = plain(value, WHO_LIMIT)
+        return None if text is None else f"failure: {text}"
 
-    return by_code if form.error or form.status else by_word
+    def by_status(value: Any) -> str | None:
+        if type(value) is not int or not 100 <= value <= 599:
+            return None
+        return "success" if value < 400 else f"failure: {value}"
+
+    source = "None"
+    for paths, test in ((form.outcome, by_word), (form.status, by_status), (form.error, by_code)):
+        if paths:
+            otherwise = source if source != "None" else default
+            named = code.constant(test)
+            source = f"({otherwise} if (o := {source_of(code, paths)}) is None or (o := {named}(o)) is None else o)"
+    return source if source != "None" else default
 
 
-def _recogniser(alternatives: list[dict[str, Any]]) -> Test:
-    """True where every test of one alternative holds: `path: '*'` (there and not null), `path: prefix*`, `path: value`
-    or a list of values."""
-    compiled = [[_test(path, wanted) for path, wanted in tests.items()] for tests in alternatives]
-    if not all(compiled):
+def _recogniser(code: Code, alternatives: list[dict[str, Any]]) -> str:
+    """The expression that is true where every test of one alternative holds: `path: '*'` (there and not null),
+    `path: prefix*`, `path: value` or a list of values."""
+    if not all(alternatives):
         raise ValueError("recognise: an alternative without tests would take every event")
-
-    def recognises(data: dict[str, Any]) -> bool:
-        for tests in compiled:
-            for test in tests:
-                if not test(data):
-                    break
-            else:
-                return True
-        return False
-
-    return recognises
+    each = [
+        " and ".join(_test(code, path, wanted) for path, wanted in tests.items()) for tests in alternatives
+    ]
+    return " or ".join(f"({tests})" for tests in each) or "False"
 
 
-def _test(path: str, wanted: Any) -> Test:
-    get = compile_path(path)
+def _test(code: Code, path: str, wanted: Any) -> str:
+    found = source_of(code, [path])
     if wanted == "*":
-        return lambda data: get(data) is not None
+        return f"{found} is not None"
     if isinstance(wanted, list):
-        return lambda data: get(data) in wanted
+        return f"{found} in {code.constant(wanted)}"
     if isinstance(wanted, str) and wanted.endswith("*"):
-        prefix = wanted[:-1]
-        return lambda data: isinstance(text := get(data), str) and text.startswith(prefix)
-    return lambda data: bool(get(data) == wanted)
+        return f"(type(v := {found}) is str and v.startswith({code.constant(wanted[:-1])}))"
+    return f"{found} == {code.constant(wanted)}"
 
 
 GENERIC = Mapping(

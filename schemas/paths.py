@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from schemas.codegen import Code
+
 Getter = Callable[[dict[str, Any]], Any]
 """Finds a value in an event's data; None where there is none (or a JSON null)."""
 
@@ -39,18 +41,23 @@ def compile_path(path: str) -> Getter:
 
 def compile_paths(paths: Sequence[str]) -> Getter:
     """The accessor of the first of several paths that finds something; without paths it finds nothing."""
-    getters = [_run(run) for run in _runs(paths)]
-    if len(getters) == 1:
-        return getters[0]
+    code = Code()
+    getter: Getter = code.function("d", source_of(code, paths))
+    return getter
 
-    def get(data: dict[str, Any]) -> Any:
-        for getter in getters:
-            value = getter(data)
-            if value is not None and value != "":
-                return value
-        return None
 
-    return get
+def source_of(code: Code, paths: Sequence[str]) -> str:
+    """The expression over `d` for the first of some paths that finds something; `None` without paths."""
+    pieces = []
+    for run in _runs(paths):
+        top = len(run) == 1 and "." not in run[0]
+        pieces.append(f"d.get({code.constant(run[0])})" if top else f"{code.constant(_run(run))}(d)")
+    if not pieces:
+        return "None"
+    *earlier, source = pieces
+    for piece in reversed(earlier):
+        source = f"(x if (x := {piece}) is not None and x != {code.constant('')} else {source})"
+    return source
 
 
 def compile_presence(path: str) -> Callable[[dict[str, Any]], bool]:
@@ -72,10 +79,10 @@ def _top_level(key: str) -> Getter:
 
 
 def _runs(paths: Sequence[str]) -> list[list[str]]:
-    """Neighbouring paths that can be looked up together: keys at the top, or keys of one object at the top."""
+    """Neighbouring paths that can be looked up together: keys of one object at the top."""
     runs: list[list[str]] = []
     for path in paths:
-        if runs and _shelf(runs[-1][-1]) == _shelf(path) is not None:
+        if runs and _shelf(path) and _shelf(runs[-1][-1]) == _shelf(path):
             runs[-1].append(path)
         else:
             runs.append([path])
@@ -83,26 +90,14 @@ def _runs(paths: Sequence[str]) -> list[list[str]]:
 
 
 def _shelf(path: str) -> str | None:
-    steps = path.count(".")
-    return "" if steps == 0 else path.partition(".")[0] if steps == 1 else None
+    """The object at the top that a path of two steps looks into."""
+    return path.partition(".")[0] if path.count(".") == 1 else None
 
 
 def _run(paths: list[str]) -> Getter:
     if len(paths) == 1:
         return compile_path(paths[0])
-    shelf = _shelf(paths[0])
-    return _first_below(shelf, paths) if shelf else _first_key(tuple(paths))
-
-
-def _first_key(keys: tuple[str, ...]) -> Getter:
-    def get(data: dict[str, Any]) -> Any:
-        for key in keys:
-            value = data.get(key)
-            if value is not None and value != "":
-                return value
-        return None
-
-    return get
+    return _first_below(_shelf(paths[0]) or "", paths)
 
 
 def _first_below(parent: str, paths: list[str]) -> Getter:

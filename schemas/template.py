@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from schemas.codegen import Code
 from schemas.enrichment import Who
 from schemas.events import Event
-from schemas.paths import Getter, compile_paths
-from schemas.text import is_secret, phrase, plain, word
+from schemas.paths import source_of
+from schemas.text import VALUE_LIMIT, is_secret, phrase, plain, short_phrase, short_word, word
 
 FACTS = {
     "actor": "w.actor",
@@ -52,40 +52,37 @@ class Sentence:
     which says what is wrong with the template."""
 
     def __init__(self, text: str, masked: frozenset[str] = frozenset()) -> None:
-        code = Code(word=word, phrase=phrase)
+        code = Code(word=word, phrase=phrase, short_word=short_word, short_phrase=short_phrase, len=len)
         groups = _parse(text)
         body = "".join(f"{{{_source(code, group, masked)}}}" for group in groups)
-        self._fill: Callable[[dict[str, Any], Who, Event], str] = code.function("d, w, e", f'f"{body}."')
-
-    def fill(self, data: dict[str, Any], who: Who, event: Event) -> str:
+        self.fill: Callable[[dict[str, Any], Who, Event], str] = code.function("d, w, e", f'f"{body}."')
         """The sentence for one event: values are neutral, bounded and, where they are not one word, quoted."""
-        return self._fill(data, who, event)
 
 
 class Name:
-    """A compiled template for a source or an event type: values as they are, made neutral. Raises ValueError."""
+    """A compiled template for a source or an event type: values as they are, made neutral, `limit` characters each.
+    Raises ValueError."""
 
-    def __init__(self, text: str) -> None:
-        self._groups: list[tuple[bool, list[tuple[str, Getter]], str]] = []
-        for optional, places, after in _parse(text):
-            if any(name.startswith("@") for place in places for name in place.names):
+    def __init__(self, text: str, limit: int) -> None:
+        code = Code(plain=plain)
+        body, missing = "", []
+        for number, group in enumerate(_parse(text)):
+            if any(name.startswith("@") for place in group.places for name in place.names):
                 raise ValueError(f"{{@…}} stands only in summaries: {text!r}")
-            getters = [(place.before, compile_paths(place.names)) for place in places]
-            self._groups.append((optional, getters, after))
-
-    def compose(self, data: dict[str, Any], limit: int) -> str:
+            values = [
+                f"plain({source_of(code, place.names)}, {code.constant(limit)})" for place in group.places
+            ]
+            source, absent = _joined(code, group, values, f"g{number}_")
+            if group.optional:
+                source = f"({code.constant('')} if {absent} else {source})"
+            elif absent:
+                missing.append(absent)
+            body += f"{{{source}}}"
+        whole = f'f"{body}"'
+        if missing:
+            whole = f"({code.constant('')} if {' or '.join(missing)} else {whole})"
+        self.compose: Callable[[dict[str, Any]], str] = code.function("d", whole)
         """The name for one event; empty where a value outside of [ ] is missing."""
-        parts: list[str] = []
-        for optional, places, after in self._groups:
-            found = [plain(getter(data), limit) for _, getter in places]
-            if None in found:
-                if optional:
-                    continue
-                return ""
-            for (before, _), text in zip(places, found, strict=True):
-                parts += (before, text or "")
-            parts.append(after)
-        return "".join(parts)
 
 
 def sentence(text: str, masked: frozenset[str] = frozenset()) -> Sentence:
@@ -125,31 +122,48 @@ def _group(whole: str, text: str, *, optional: bool) -> _Group:
 
 
 def _source(code: Code, group: _Group, masked: frozenset[str]) -> str:
-    """The expression for one part of a sentence: an f-string of names, empty where a value of a part in [ ] is
-    missing."""
-    pieces, absent = "", []
-    for number, place in enumerate(group.places):
-        shown = f"{'phrase' if place.enclosed else 'word'}({_value(code, place)})"
-        if any(is_secret(name) or name in masked for name in place.names):
-            shown = f"(None if {shown} is None else {code.constant(MASK)})"
-        if group.optional:
-            absent.append(f"(v{number} := {shown}) is None")
-            shown = f"v{number}"
-        else:
-            shown = f"{shown} or {code.constant(MISSING)}"
-        pieces += (f"{{{code.constant(place.before)}}}" if place.before else "") + f"{{{shown}}}"
-    whole = f"f'{pieces}" + (f"{{{code.constant(group.after)}}}'" if group.after else "'")
-    return f"({code.constant('')} if {' or '.join(absent)} else {whole})" if group.optional else f"({whole})"
+    """The expression for one part of a sentence, empty where a value of a part in [ ] is missing."""
+    values = [_shown(code, place, masked) for place in group.places]
+    if not group.optional:
+        values = [f"({value} or {code.constant(MISSING)})" for value in values]
+        return _plainly(code, group, values)
+    source, absent = _joined(code, group, values, "v")
+    return f"({code.constant('')} if {absent} else {source})"
+
+
+def _plainly(code: Code, group: _Group, values: list[str]) -> str:
+    """An f-string of names: the texts between the values, and the values."""
+    pieces = "".join(
+        (f"{{{code.constant(place.before)}}}" if place.before else "") + f"{{{value}}}"
+        for place, value in zip(group.places, values, strict=True)
+    )
+    after = f"{{{code.constant(group.after)}}}" if group.after else ""
+    return f"f'{pieces}{after}'"
+
+
+def _joined(code: Code, group: _Group, values: list[str], prefix: str) -> tuple[str, str]:
+    """As `_plainly`, with the test of whether a value is missing, which has to come first: it sets the names."""
+    names = [f"{prefix}{number}" for number in range(len(values))]
+    absent = " or ".join(f"({name} := {value}) is None" for name, value in zip(names, values, strict=True))
+    return _plainly(code, group, names), absent
+
+
+def _shown(code: Code, place: _Place, masked: frozenset[str]) -> str:
+    """The expression for one value as people see it; short texts, the usual case, take the short way."""
+    kind = "phrase" if place.enclosed else "word"
+    value, limit = _value(code, place), code.constant(VALUE_LIMIT)
+    if any(is_secret(name) or name in masked for name in place.names):
+        return f"(None if {kind}({value}) is None else {code.constant(MASK)})"
+    short = f"short_{kind}(v) if type(v) is str and len(v) <= {limit}"
+    return f"(None if (v := {value}) is None else {short} else {kind}(v))"
 
 
 def _value(code: Code, place: _Place) -> str:
     first = place.names[0]
-    if first.startswith("@"):
-        if first[1:] not in FACTS or len(place.names) > 1:
-            raise ValueError(
-                f"{{{'|'.join(place.names)}}} is not one of {', '.join('@' + fact for fact in FACTS)}"
-            )
-        return FACTS[first[1:]]
-    if len(place.names) == 1 and "." not in first:
-        return f"d.get({code.constant(first)})"
-    return f"{code.constant(compile_paths(place.names))}(d)"
+    if not first.startswith("@"):
+        return source_of(code, place.names)
+    if first[1:] not in FACTS or len(place.names) > 1:
+        raise ValueError(
+            f"{{{'|'.join(place.names)}}} is not one of {', '.join('@' + fact for fact in FACTS)}"
+        )
+    return FACTS[first[1:]]

@@ -52,26 +52,28 @@ def word(value: Any) -> str | None:
     """A value for a sentence: bare if it is plainly one word, else neutral and in quotes, so that no value can pass for
     a part of the sentence around it; None where there is nothing to show."""
     if type(value) is str and len(value) <= VALUE_LIMIT:
-        return _word(value)
+        return short_word(value)
     text = plain(value)
-    return None if text is None else _word(text)
+    return None if text is None else short_word(text)
 
 
 def phrase(value: Any) -> str | None:
     """As `word`, for places in brackets: several plain words may stand there without quotes."""
     if type(value) is str and len(value) <= VALUE_LIMIT:
-        return _phrase(value)
+        return short_phrase(value)
     text = plain(value)
-    return None if text is None else _phrase(text)
+    return None if text is None else short_phrase(text)
 
 
 @lru_cache(maxsize=8192)  # the same users, files and addresses come again and again
-def _word(text: str) -> str | None:
+def short_word(text: str) -> str | None:
+    """`word` of a text of VALUE_LIMIT characters at most."""
     return text if _WORD(text) is not None else _quoted(text)
 
 
 @lru_cache(maxsize=8192)
-def _phrase(text: str) -> str | None:
+def short_phrase(text: str) -> str | None:
+    """`phrase` of a text of VALUE_LIMIT characters at most."""
     return text if _PHRASE(text) is not None else _quoted(text)
 
 

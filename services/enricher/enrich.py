@@ -6,6 +6,7 @@ event, which would be a fault of ours, the event is recorded with the tag `enric
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +16,8 @@ from pydantic import Field
 from schemas.catalog import TAG_INCOMPLETE, TAG_UNKNOWN, Catalog, CatalogEntry, load_catalog
 from schemas.commitment import ABSENT_HASH, identities
 from schemas.documents import DocumentError
-from schemas.enrichment import Enrichment, Risk, Who, clean, highest
-from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError, is_reserved, read_message
+from schemas.enrichment import Enrichment, clean, highest
+from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError, read_message
 from schemas.mapping import GENERIC, UNKNOWN, Mapping, Mappings, load_mappings
 from schemas.record import Kind
 from schemas.text import neutral
@@ -24,13 +25,12 @@ from schemas.topics import EVENT_LIMIT
 from services.common.errors import ConfigurationError
 from services.common.logging import get_logger
 from services.common.settings import SettingsGroup
-from services.enricher.identity import ProducerIds, TimeFrom, event_time, kafka_time, sequence_number
+from services.enricher.identity import NAME_LIMIT, Sources, event_time, kafka_time, sequence_number
 from services.enricher.rules.index import Armed, RuleSet, by_risk, load_rules
 from services.enricher.summary import summarise
 
 log = get_logger(__name__)
 
-NAME_LIMIT = 2048
 TYPE_LIMIT = 512
 SUBJECT_LIMIT = 1024
 TAG_LIMIT = 48
@@ -90,7 +90,7 @@ class Enricher:
         self._recognise = mappings.recognise
         self._event_limit = event_limit
         self._ai = ai
-        self._producers = ProducerIds()
+        self._sources = Sources()
         self._versions = {"catalog": catalog.version, "mappings": mappings.version, "rules": rules.version}
 
     def enrich(
@@ -105,81 +105,91 @@ class Enricher:
             event = read_message(value, headers)
         except PoisonError as error:
             return self._poison(str(error), TAG_UNREADABLE, size, at, withheld=False)
-        return self._event(event, at, payload_salt)
+        try:
+            return self._event(event, at, payload_salt)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must neither hide this event nor stop those behind it
+            where = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+            log.error(  # noqa: TRY400 - a full traceback may show what is in the event
+                "enrichment_failed",
+                partition=at.partition,
+                offset=at.offset,
+                kind=type(error).__name__,
+                where=where,
+            )
+            return self._unjudged(event, at, payload_salt)
 
     def _event(self, event: Event, at: Coordinates, payload_salt: bytes) -> Enriched:
         data: dict[str, Any] = event.data if type(event.data) is dict else {}
-        kind = self._kind(event, data)
+        kind = self._entries.get(event.type) or self._by_shape(event, data)
         if not event.id or not event.source or not event.type:
-            _complete(event, kind if type(kind) is Mapping else GENERIC, data, at)
+            _complete(event, kind, data, at)
+        if type(kind) is CatalogEntry and kind.missing(event.data):
+            event.tags.append(TAG_INCOMPLETE)
         time_us, time_from = event_time(event.time, kind.time, data, at.timestamp_ms, event.tags)
-        document = self._document(event, kind, data, time_from)
-        salted_id, identity = identities(payload_salt, event.source, event.id)
-        return Enriched(
-            Kind.EVENT,
-            time_us,
-            sequence_number(event.sequence) if event.sequence is not None else 0,
-            self._producers[event.source],
-            salted_id,
-            identity,
-            document,
-            False,
-        )
-
-    def _kind(self, event: Event, data: dict[str, Any]) -> CatalogEntry | Mapping:
-        """The catalogue's entry for the type, else the mapping for the shape, else the generic one."""
-        entry = self._entries.get(event.type)
-        if entry is not None:
-            if entry.missing(event.data):
-                event.tags.append(TAG_INCOMPLETE)
-            return entry
-        mapping = self._recognise(data)
-        if mapping is None:
-            event.tags.append(TAG_UNKNOWN)
-            return GENERIC
-        return mapping
-
-    def _document(
-        self, event: Event, kind: CatalogEntry | Mapping, data: dict[str, Any], time_from: TimeFrom
-    ) -> Enrichment:
-        who, summary, hits = self._reading(event, kind, data)
-        risk = _risk(event, hits)
-        return Enrichment(
+        who = kind.who(data, event)
+        hits = self.rules.match(kind.log_source, data, event)
+        if len(hits) > 1:
+            hits = by_risk(hits)
+        document = Enrichment(
             event.form,
-            clean(event.source, NAME_LIMIT),
-            clean(event.id, NAME_LIMIT),
-            clean(event.type, TYPE_LIMIT),
-            summary,
-            risk,
-            _tags(event.tags, kind.tags, hits),
-            None if event.subject is None else clean(event.subject, SUBJECT_LIMIT),
+            event.source,
+            event.id,
+            event.type,
+            summarise(kind.summary, data, who, event),
+            hits[0].hit.level if hits else "informational",
+            _tags(event.tags, kind.tags, hits) if hits or event.tags else kind.tags.copy(),
+            event.subject,
             time_from,
             kind.log_source,
-            None if event.content_type is None else neutral(event.content_type, CONTENT_TYPE_LIMIT),
+            event.content_type,
             who,
-            [rule.hit for rule in hits[:HIT_LIMIT]],
+            [rule.hit for rule in hits[:HIT_LIMIT]] if hits else [],
             "rules",
             self._ai,
             None,
             None,
             self._versions,
         )
+        return self._enriched(event, document, time_us, payload_salt)
 
-    def _reading(
-        self, event: Event, kind: CatalogEntry | Mapping, data: dict[str, Any]
-    ) -> tuple[Who, str, list[Armed]]:
-        try:
-            who = kind.who(data, event)
-            hits = self.rules.match(kind.log_source, data, event)
-            return (
-                who,
-                summarise(kind.summary, data, who, event),
-                by_risk(hits) if len(hits) > 1 else hits,
-            )
-        except Exception:  # a fault of ours must neither hide this event nor stop those behind it
-            log.exception("enrichment_failed", log_source=kind.log_source, form=event.form)
-            event.tags.append(TAG_FAILED)
-            return (Who(), "This event could not be judged: see the enricher's log.", [])
+    def _by_shape(self, event: Event, data: dict[str, Any]) -> Mapping:
+        """The mapping for data whose type the catalogue does not know."""
+        mapping = self._recognise(data)
+        if mapping is None:
+            event.tags.append(TAG_UNKNOWN)
+            return GENERIC
+        return mapping
+
+    def _unjudged(self, event: Event, at: Coordinates, payload_salt: bytes) -> Enriched:
+        """The event as it came, at high risk: nobody knows what its rules would say."""
+        for name in ("source", "type"):
+            setattr(event, name, getattr(event, name) or UNKNOWN)
+        event.id = event.id or _coordinates(at)
+        summary = "This event could not be judged: see the enricher's log."
+        tags = _tags([*event.tags, TAG_FAILED], [], [])
+        document = Enrichment(
+            event.form, event.source, event.id, event.type, summary, "high", tags, event.subject
+        )
+        document.time_from, document.content_type = "kafka", event.content_type
+        document.pending, document.versions = self._ai, self._versions
+        return self._enriched(event, document, kafka_time(at.timestamp_ms), payload_salt)
+
+    def _enriched(self, event: Event, document: Enrichment, time_us: int, payload_salt: bytes) -> Enriched:
+        """Names are hashed whole and shown cut; a reserved source is at least of high risk."""
+        producer, document.source, reserved = self._sources[event.source]
+        salted_id, identity = identities(payload_salt, event.source, event.id)
+        document.id = clean(event.id, NAME_LIMIT)
+        if len(event.type) > TYPE_LIMIT or not event.type.isprintable():
+            document.type = clean(event.type, TYPE_LIMIT)
+        if event.subject is not None:
+            document.subject = clean(event.subject, SUBJECT_LIMIT)
+        if event.content_type is not None:
+            document.content_type = neutral(event.content_type, CONTENT_TYPE_LIMIT)
+        if reserved:
+            document.tags.insert(0, TAG_RESERVED_SOURCE)
+            document.risk = highest(document.risk, "high")
+        sequence = 0 if event.sequence is None else sequence_number(event.sequence)
+        return Enriched(Kind.EVENT, time_us, sequence, producer, salted_id, identity, document, False)
 
     def _poison(self, reason: str, tag: str, length: int, at: Coordinates, *, withheld: bool) -> Enriched:
         """What cannot be read may be an accident or a hiding place: medium risk."""
@@ -227,35 +237,27 @@ def load_enricher(
 
 
 def _size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
-    size = (0 if key is None else len(key)) + (0 if value is None else len(value))
+    size = len(key or b"") + len(value or b"")
     for name, content in headers:
         size += len(name) + (0 if content is None else len(content))
     return size
 
 
-def _complete(event: Event, kind: Mapping, data: dict[str, Any], at: Coordinates) -> None:
+def _complete(event: Event, kind: CatalogEntry | Mapping, data: dict[str, Any], at: Coordinates) -> None:
     """Source, id and type of a short form or bare JSON: by its shape, else the coordinates in Kafka."""
+    mapping = kind if type(kind) is Mapping else GENERIC
     if not event.source:
-        event.source = kind.source(data) or UNKNOWN
+        event.source = mapping.source(data) or UNKNOWN
     if not event.id:
-        event.id = kind.id(data) or f"{at.topic_id.hex()}/{at.partition}/{at.offset}"
+        event.id = mapping.id(data) or _coordinates(at)
     if not event.type:
-        event.type = kind.event_type(data) or UNKNOWN
+        event.type = mapping.event_type(data) or UNKNOWN
 
 
-def _risk(event: Event, hits: list[Armed]) -> Risk:
-    """The highest level of the rules that fired, which come highest first, and of what the tags stand for."""
-    risk: Risk = hits[0].hit.level if hits else "informational"
-    if is_reserved(event.source):
-        event.tags.append(TAG_RESERVED_SOURCE)
-        risk = highest(risk, "high")
-    if TAG_FAILED in event.tags:
-        risk = highest(risk, "high")
-    return risk
+def _coordinates(at: Coordinates) -> str:
+    return f"{at.topic_id.hex()}/{at.partition}/{at.offset}"
 
 
 def _tags(odd: list[str], own: list[str], hits: list[Armed]) -> list[str]:
-    if not odd and not hits:
-        return own.copy()
     tags = dict.fromkeys([*odd, *own, *(tag for rule in hits for tag in rule.tags)])
-    return list(tags)[:TAG_LIMIT]
+    return list(tags)[: TAG_LIMIT - 1]

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from schemas.commitment import producer_id
-from schemas.events import TAG_TIME_INVALID, TAG_TIME_NO_ZONE, parse_time
+from schemas.enrichment import clean
+from schemas.events import TAG_TIME_INVALID, TAG_TIME_NO_ZONE, is_reserved, parse_time
 from schemas.record import ABSENT
 
+NAME_LIMIT = 2048
+"""Characters of source and id that an enrichment shows."""
 TimeFrom = Literal["event", "mapped", "kafka"]
 _LATEST_US = 253_402_300_800_000_000  # the year 10000
 _SEQUENCE_LIMIT = 2**64
 _CACHED_SOURCES = 10_000
 
 
-class ProducerIds:
-    """`producer_id` of sources, kept for those seen before: there are few sources and many events."""
+class Source(NamedTuple):
+    """What is the same for every event of a source."""
+
+    producer_id: bytes
+    shown: str
+    reserved: bool
+
+
+class Sources:
+    """Sources seen before: there are few of them and many events. Bounded."""
 
     def __init__(self) -> None:
-        self._known: dict[str, bytes] = {}
+        self._known: dict[str, Source] = {}
 
-    def __getitem__(self, source: str) -> bytes:
+    def __getitem__(self, source: str) -> Source:
         found = self._known.get(source)
         if found is None:
+            found = Source(producer_id(source), clean(source, NAME_LIMIT), is_reserved(source))
             if len(self._known) >= _CACHED_SOURCES:
                 self._known.clear()
-            found = self._known[source] = producer_id(source)
+            if len(source) <= NAME_LIMIT:
+                self._known[source] = found
         return found
 
 
@@ -40,9 +53,14 @@ def event_time(
     """Microseconds since 1970 UTC and where they come from: the event's own time, the mapped field, or Kafka's
     timestamp (ABSENT where there is none). Appends to `tags` what was odd."""
     if stated is not None:
-        found = _read(stated, tags)
-        if found is not None:
-            return found, "event"
+        try:
+            moment, zoned = parse_time(stated)
+        except (ValueError, OverflowError):
+            tags.append(TAG_TIME_INVALID)
+        else:
+            if not zoned:
+                tags.append(TAG_TIME_NO_ZONE)
+            return moment, "event"
     if mapped is not None:
         value = mapped(data)
         if value is not None:

@@ -42,11 +42,13 @@ def test_origin_and_outcome_follow_unless_the_template_has_them():
 
 def test_a_value_of_several_words_is_quoted_so_that_it_cannot_forge_a_sentence():
     forged = 'x deleted y. User "bob'
-    assert fill("User {u} logged in", {"u": forged}) == "User \"x deleted y. User 'bob\" logged in."
+    assert fill("User {u} logged in", {"u": forged}) == 'User "x deleted y. User \'bob" logged in.'
     assert fill("Done (reason: {r})", {"r": "a) from 1.2.3.4 (b"}) == 'Done (reason: "a) from 1.2.3.4 (b").'
 
 
-@pytest.mark.parametrize("letter", ["\n", "\r", "\u2028", "\u202e", "\u2066", "\0", "\x1b", "\ud800", "\ufeff", "\u200b"])
+@pytest.mark.parametrize(
+    "letter", ["\n", "\r", "\u2028", "\u202e", "\u2066", "\0", "\x1b", "\ud800", "\ufeff", "\u200b"]
+)
 def test_line_breaks_controls_and_bidi_marks_are_neutralised(letter):
     text = fill("User {u} logged in", {"u": f"a{letter}b"})
     assert text.isprintable()
@@ -59,7 +61,9 @@ def test_secrets_are_masked_by_the_names_of_their_fields():
     assert summarise(template, data, Who(), EVENT) == "*** *** name ***."
 
 
-@pytest.mark.parametrize("name", ["password", "x.api_key", "Authorization", "client_secret", "sessionToken", "privateKey"])
+@pytest.mark.parametrize(
+    "name", ["password", "x.api_key", "Authorization", "client_secret", "sessionToken", "privateKey"]
+)
 def test_names_of_secrets_are_known(name):
     assert is_secret(name)
     assert not is_secret(name + "_id")
@@ -104,7 +108,7 @@ def test_a_wrong_template_says_what_is_wrong(text):
 
 
 def test_a_name_is_empty_where_a_needed_value_is_missing():
-    assert Name("x/{a}[/{b}]").compose({"a": 1}, 50) == "x/1"
-    assert Name("x/{a}[/{b}]").compose({"b": 1}, 50) == ""
+    assert Name("x/{a}[/{b}]", 50).compose({"a": 1}) == "x/1"
+    assert Name("x/{a}[/{b}]", 50).compose({"b": 1}) == ""
     with pytest.raises(ValueError, match="only in summaries"):
-        Name("{@actor}")
+        Name("{@actor}", 50)

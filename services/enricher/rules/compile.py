@@ -68,7 +68,7 @@ class _Compiler:
     def __init__(self, fields: Fields, known: Needed) -> None:
         self._fields = fields
         self._known = known
-        self._code = Code(loose=loose, bool=bool)
+        self._code = Code(loose=loose, bool=bool, int=int, len=len)
         self._constant = self._code.constant
 
     def function(self, arguments: str, expression: str) -> Any:
@@ -113,8 +113,7 @@ class _Compiler:
                 found = self._expression(self._fields.presence(field))
                 pieces.append(_Piece(found if value.exists else f"(not {found})", {}))
             elif isinstance(value, SigmaCompareExpression):
-                test = compares(_OPERATORS[value.op.name], value.number.number)
-                pieces.append(_Piece(f"{self._constant(test)}({self._access(field)})", {}))
+                pieces.append(self._comparison(field, _OPERATORS[value.op.name], value.number.number))
             elif isinstance(value, SigmaFieldReference):
                 test_pair = self._constant(same(starts=value.starts_with, ends=value.ends_with))
                 pieces.append(_Piece(f"{test_pair}({self._access(field)}, {self._access(value.field)})", {}))
@@ -123,6 +122,11 @@ class _Compiler:
         if checks:
             pieces.append(self._text_checks(field, checks))
         return _either(pieces)
+
+    def _comparison(self, field: str, operator: str, limit: float) -> _Piece:
+        number, test = self._constant(limit), self._constant(compares(operator, limit))
+        source = f"((v {operator} {number}) if type(v := {self._access(field)}) is int else v is not None and {test}(v))"
+        return _Piece(source, {})
 
     def _text_checks(self, field: str, checks: list[TextCheck]) -> _Piece:
         if any(check.kind == "any" for check in checks):
@@ -138,7 +142,8 @@ class _Compiler:
             return _Piece(self._constant(True), {field: texts})
         expression = self._text_expression("v", checks)
         other = self._constant(self.function("v", expression))
-        source = f"({expression} if type(v := {self._access(field)}) is str else loose(v, {other}))"
+        access = self._access(field)
+        source = f"({expression} if type(v := {access}) is str else v is not None and loose(v, {other}))"
         return _Piece(source, {field: texts} if plain else {})
 
     def _text_expression(self, variable: str, checks: list[TextCheck]) -> str:
@@ -166,7 +171,11 @@ class _Compiler:
         if kind == "equals":
             return f"({subject} in {self._constant(frozenset(texts))})"
         if kind == "contains":
-            return f"{self._constant(_contains_any(texts))}({subject})"
+            test = self._constant(_contains_any(texts))
+            if len(texts) < _MANY:
+                return f"{test}({subject})"
+            remembered = self._constant(lru_cache(maxsize=1024)(_contains_any(texts)))
+            return f"({remembered}(t) if len(t := {subject}) <= {self._constant(_SHORT)} else {test}(t))"
         return f"{subject}.{kind}with({self._constant(texts)})"
 
     def _keyword(self, value: SigmaType) -> _Piece:
@@ -196,10 +205,7 @@ def _contains_any(texts: tuple[str, ...]) -> Callable[[str], bool]:
                 return True
         return False
 
-    if len(texts) < _MANY:
-        return test
-    remembered = lru_cache(maxsize=1024)(test)
-    return lambda text: remembered(text) if len(text) <= _SHORT else test(text)
+    return test
 
 
 def _expanded(values: Iterable[SigmaType]) -> Iterable[SigmaType]:

@@ -4,7 +4,7 @@ match it: of 57 CloudTrail rules, those for its eventName."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,18 +62,20 @@ class RuleSet:
 
     def match(self, log_source: str, data: dict[str, Any], event: Event) -> list[Armed]:
         """The rules that fire on an event, in no particular order."""
-        index = self._indexes[log_source]
+        by_field, always = self._indexes[log_source]
         hits: list[Armed] = []
-        for reader, table in index.by_field:
+        for reader, table in by_field:
             value = reader(data, event)
-            if not value and (value is None or value == []):
+            if type(value) is str:
+                found: Sequence[Armed] | None = table.get(value.lower())
+            elif value is None or value == []:
                 continue
-            found = table.get(value.lower()) if type(value) is str else _lookup(table, value)
+            else:
+                found = _lookup(table, value)
             if found is not None:
-                hits += [rule for rule in found if rule.predicate(data, event)]
-        for rule in index.always:
-            if rule.predicate(data, event):
-                hits.append(rule)
+                hits += [rule for rule in found if rule[0](data, event)]
+        if always:
+            hits += [rule for rule in always if rule[0](data, event)]
         return hits
 
 
@@ -134,7 +136,7 @@ def _index(pairs: list[tuple[Rule, Needed]], fields: Fields) -> _Index:
     return _Index(by_field, tuple(always))
 
 
-def _lookup(table: dict[str, tuple[Armed, ...]], value: Any) -> list[Armed]:
+def _lookup(table: dict[str, tuple[Armed, ...]], value: Any) -> Sequence[Armed]:
     """The rules under the texts of a value that is no string, each once."""
     found: dict[int, Armed] = {}
     todo = [value]
