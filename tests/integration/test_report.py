@@ -1,5 +1,6 @@
 """`piperoll verify`, `report build` and `export` on a real database, as subprocesses."""
 
+import asyncio
 import csv
 import json
 import os
@@ -10,11 +11,14 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import asyncpg
+from typer.testing import CliRunner
 
 from schemas.chain import ChainVerifier
 from schemas.record import Kind
 from schemas.verification.contents import Content
 from schemas.verification.links import ChainInfo, Head, Row
+from services.cli import evidence
+from services.reporter import verify
 from services.reporter.build import build_report
 from services.reporter.period import last_days, month
 from services.reporter.store import QUERIES
@@ -27,17 +31,11 @@ HOUR_US = 3_600_000_000
 HIT = [{"id": "r-1", "title": f"Mass export {HOSTILE}", "level": "high"}]
 
 
-def run(*arguments, dsn, cwd, **variables):
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(("PG_", "KAFKA_"))}
-    environment |= {"DATABASE_URL": dsn, "PIPEROLL_HOME": str(cwd / "home"), "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", "services.cli", *arguments],
-        check=False,
-        capture_output=True,
-        cwd=cwd,
-        env=environment | variables,
-        timeout=120,
-    )
+def run(*arguments, dsn, monkeypatch):
+    """The command in this process; the last test starts it as one of its own."""
+    monkeypatch.setenv("DATABASE_URL", dsn)
+    monkeypatch.setenv("PIPEROLL_HOME", "home")
+    return CliRunner().invoke(evidence.app, arguments)
 
 
 def october():
@@ -132,64 +130,82 @@ async def test_a_report_says_what_the_rows_say_and_leaves_hostile_texts_harmless
     assert late.report.figures.one("all").events == len(within)
 
 
-async def test_the_commands_tell_good_from_bad_by_their_exit_status(database, tmp_path):
+def test_the_commands_tell_good_from_bad_by_their_exit_status(database, tmp_path, monkeypatch):
     """One database, good at first, then tampered with, then out of reach."""
-    await fill(database.admin_dsn, october())
-    dsn = database.reporter_dsn
-    verified = run("verify", "--json", dsn=dsn, cwd=tmp_path)
-    assert verified.returncode == 0, verified.stderr
+    asyncio.run(fill(database.admin_dsn, october()))
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments, dsn=database.reporter_dsn):
+        return run(*arguments, dsn=dsn, monkeypatch=monkeypatch)
+
+    verified = command("verify", "--json")
+    assert verified.exit_code == 0, verified.output
     assert json.loads(verified.stdout)["records"] == 139
-    assert run("verify", "--chain", "2", "--leaves-only", dsn=dsn, cwd=tmp_path).returncode == 0
-    assert run("verify", "--chain", "9", dsn=dsn, cwd=tmp_path).returncode == 2
-    built = run("report", "build", "--period", "2026-10", "--format", "md", dsn=dsn, cwd=tmp_path)
-    assert built.returncode == 0, built.stderr
+    assert command("verify", "--chain", "2", "--leaves-only").exit_code == 0
+    assert command("verify", "--chain", "9").exit_code == 2
+    built = command("report", "build", "--period", "2026-10", "--format", "md")
+    assert built.exit_code == 0, built.output
     folder = tmp_path / "piperoll-report-2026-10"
-    assert built.stdout.decode().splitlines()[0] == "piperoll-report-2026-10/report.md"
+    assert built.stdout.splitlines()[0] == "piperoll-report-2026-10/report.md"
     assert sorted(path.name for path in folder.iterdir()) == ["events.csv", "events.jsonl", "report.md"]
-    assert run("report", "build", dsn=dsn, cwd=tmp_path).returncode == 0
+    assert command("report", "build").exit_code == 0
     assert (tmp_path / "piperoll-report-last-30-days" / "report.html").is_file()
 
-    await tamper(database.admin_dsn, "DELETE FROM audit.record WHERE chain_no = 1 AND seq = 17")
-    verified = run("verify", dsn=dsn, cwd=tmp_path)
-    assert verified.returncode == 1
-    lines = verified.stdout.decode().splitlines()
+    asyncio.run(tamper(database.admin_dsn, "DELETE FROM audit.record WHERE chain_no = 1 AND seq = 17"))
+    verified = command("verify")
+    assert verified.exit_code == 1
+    lines = verified.stdout.splitlines()
     assert lines[0].startswith("NOT OK: 1 finding in 1 chain")
     assert any(line.startswith("chain 1, record 17 (source offset 16, appended between") for line in lines)
-    built = run("report", "build", "--period", "2026-10", "--out", "bad", dsn=dsn, cwd=tmp_path)
-    assert built.returncode == 1
+    built = command("report", "build", "--period", "2026-10", "--out", "bad")
+    assert built.exit_code == 1
     assert (tmp_path / "bad" / "report.md").read_text().startswith("**NOT OK: 1 finding in 1 chain")
     page = (tmp_path / "bad" / "report.html").read_text()
     assert page.index("NOT OK") < page.index("<h1>")
 
-    away = "postgresql://nobody@127.0.0.1:9/none"
-    for command in (["verify"], ["report", "build"], ["export"]):
-        outcome = run(*command, dsn=away, cwd=tmp_path)
-        assert outcome.returncode == 2, command
-        assert b"DATABASE_URL" in outcome.stderr
-    for command in (
+    for arguments in (["verify"], ["report", "build"], ["export"]):
+        outcome = command(*arguments, dsn="postgresql://nobody@127.0.0.1:9/none")
+        assert outcome.exit_code == 2, arguments
+        assert "DATABASE_URL" in outcome.stderr
+    for arguments in (
         ["report", "build", "--period", "October"],
         ["report", "build", "--format", "pdf"],
+        ["report", "build", "--out", "bad/report.md"],
         ["export", "--since", "yesterday"],
         ["export", "--format", "csv"],
     ):
-        assert run(*command, dsn=dsn, cwd=tmp_path).returncode == 2, command
+        assert command(*arguments).exit_code == 2, arguments
 
 
-async def test_an_export_verifies_without_the_database(database, tmp_path):
+def test_a_crash_of_verify_is_no_finding(monkeypatch):
+    def crash(*_arguments, **_options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(verify, "verify_database", crash)
+    assert run("verify", dsn="postgresql://x", monkeypatch=monkeypatch).exit_code == 2
+
+
+def test_an_export_verifies_without_the_database(database, tmp_path, monkeypatch):
+    """By the command as a process of its own."""
     chains = october()
-    await fill(database.admin_dsn, chains)
-    exported = run("export", "--out", "all.jsonl", dsn=database.reporter_dsn, cwd=tmp_path)
-    assert exported.returncode == 0, exported.stderr
-    assert b"139 records exported" in exported.stderr
+    asyncio.run(fill(database.admin_dsn, chains))
+    exported = subprocess.run(
+        [sys.executable, "-m", "services.cli", "export", "--out", tmp_path / "all.jsonl"],
+        check=False,
+        capture_output=True,
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": database.reporter_dsn, "PIPEROLL_HOME": str(tmp_path)},
+        timeout=120,
+    )
+    assert (exported.returncode, exported.stderr) == (0, b"139 records exported\n")
     lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_bytes().splitlines()]
     for chain in chains:
         mine = [line for line in lines if line["chain_no"] == chain.chain_no]
         assert verify_lines(mine).good
         mine[5 % len(mine)]["body"] = mine[0]["body"] + "AAAA"
         assert not verify_lines(mine).good
-    some = run(
-        "export", "--type", "data_export", "--until", "2026-10-03", dsn=database.reporter_dsn, cwd=tmp_path
-    )
+    arguments = ("export", "--type", "data_export", "--until", "2026-10-03")
+    some = run(*arguments, dsn=database.reporter_dsn, monkeypatch=monkeypatch)
     events = [json.loads(line) for line in some.stdout.splitlines()]
     assert {line["event"]["type"] for line in events} == {"data_export"}
     assert all(line["appended_us"] < START_US + 48 * HOUR_US for line in events)
