@@ -1,4 +1,4 @@
-"""`python -m services.enricher`: the enricher, until SIGTERM or SIGINT.
+"""`python -m services.enricher`: the enricher (`… annotator`: the annotator), until SIGTERM or SIGINT.
 
 Exit status: 0 stopped cleanly, 1 failed (a restart recovers), 2 wrong settings.
 """
@@ -9,14 +9,16 @@ import asyncio
 import os
 import signal
 import sys
+from importlib import import_module
 
+from services.common.ai.settings import ai_configured
 from services.common.errors import ConfigurationError, TransientError
 from services.common.health import health_server
 from services.common.kafka import check_topics
 from services.common.logging import configure_logging, get_logger
 from services.common.settings import HealthSettings, KafkaSettings, LogSettings, read_settings
 from services.enricher.app import new_app, new_producer, run_until
-from services.enricher.enrich import load_enricher
+from services.enricher.enrich import EnrichSettings, load_enricher
 from services.enricher.metrics import Metrics
 from services.enricher.pipeline import Pipeline
 from services.enricher.settings import EnricherSettings
@@ -24,14 +26,17 @@ from services.enricher.settings import EnricherSettings
 log = get_logger(__name__)
 
 
-async def run(kafka: KafkaSettings, settings: EnricherSettings, health: HealthSettings) -> int:
-    """Everything by hand: clients, agent, signals, end."""
+async def run() -> int:
+    """Everything by hand: settings, clients, agent, signals, end."""
+    kafka, settings = read_settings(KafkaSettings), read_settings(EnricherSettings)
     await asyncio.to_thread(check_topics, kafka)
     metrics = Metrics()
     app = new_app(kafka, settings, service="enricher", batched=kafka.topics.events)
     producer = new_producer(kafka, "piperoll-enricher")
     pipeline = Pipeline(
-        load_enricher(event_limit=kafka.event_limit),
+        load_enricher(
+            settings=read_settings(EnrichSettings), event_limit=kafka.event_limit, ai=ai_configured()
+        ),
         producer,
         kafka.topics,
         metrics,
@@ -46,7 +51,7 @@ async def run(kafka: KafkaSettings, settings: EnricherSettings, health: HealthSe
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     await producer.start()
     await app.start()
-    with health_server(health, metrics.registry, alive=app.wrong, ready=app.not_ready):
+    with health_server(read_settings(HealthSettings), metrics.registry, alive=app.wrong, ready=app.not_ready):
         failure = await run_until(app, stop, pipeline.settle)
     if failure is not None:
         log.critical("enricher_failed", error=str(failure), kind=type(failure).__name__)
@@ -57,17 +62,16 @@ async def run(kafka: KafkaSettings, settings: EnricherSettings, health: HealthSe
 
 def main() -> None:
     """Settings, logging, run; the process ends at once afterwards, whatever threads are left."""
+    service = "annotator" if "annotator" in sys.argv[1:] else "enricher"
     try:
-        configure_logging(read_settings(LogSettings), "enricher")
+        configure_logging(read_settings(LogSettings), service)
+        # The annotator's module only where it runs: the enricher needs no openai.
         status = asyncio.run(
-            run(read_settings(KafkaSettings), read_settings(EnricherSettings), read_settings(HealthSettings))
+            run() if service == "enricher" else import_module("services.enricher.annotate_main").run()
         )
-    except ConfigurationError as error:
-        log.critical("settings_wrong", error=str(error))
-        status = 2
-    except TransientError as error:
-        log.critical("broker_not_reached", error=str(error))
-        status = 1
+    except (ConfigurationError, TransientError) as error:
+        status = 2 if isinstance(error, ConfigurationError) else 1
+        log.critical("settings_wrong" if status == 2 else "broker_not_reached", error=str(error))
     sys.stderr.flush()
     os._exit(status)
 

@@ -39,15 +39,16 @@ class Breaker:
     async def run(self, request: Callable[[], Awaitable[Answer | Failure]]) -> Answer | Failure:
         """Makes the request as soon as it may be made, and notes how it went."""
         if not self.open:
-            return self._note(await request())
+            return self._note(await request(), alone=False)
         async with self._one_at_a_time:
             while self.open and (wait := self._until - self._now()) > 0:
                 await self._sleep(wait)
-            return self._note(await request())
+            return self._note(await request(), alone=True)
 
-    def _note(self, result: Answer | Failure) -> Answer | Failure:
+    def _note(self, result: Answer | Failure, *, alone: bool) -> Answer | Failure:
         if isinstance(result, Failure) and result.kind in WAITS:
-            self._failures += 1
+            # Those under way when the first one failed tell of the same trouble: the pause does not grow by them.
+            self._failures += alone or not self.open
             delay = self._delay(result)
             self._until = self._now() + delay
             if result.kind != self._kind:

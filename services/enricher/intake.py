@@ -1,0 +1,92 @@
+"""Which messages of a batch a model is asked about, and which source offsets are behind us already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from schemas.record import Kind
+from services.common.logging import get_logger
+from services.enricher.annotator_metrics import AnnotatorMetrics
+from services.enricher.ledger import Ledger, Range
+from services.enricher.questions import Subject, subject_of
+from services.enricher.transport import Batch
+
+log = get_logger(__name__)
+
+Log = tuple[bytes, int]
+"""Topic id and partition of the source."""
+
+
+class Sorted(NamedTuple):
+    """A batch, sorted out: events to ask about, events too old for it, and the source ranges to be completed."""
+
+    subjects: list[Subject]
+    too_old: list[Subject]
+    ranges: list[Range]
+
+
+class Intake:
+    """Asked about is every event that says an AI reading is to come. A redelivery by the enricher of what is already
+    done is dropped here, in memory only: after a restart it is asked about again, and the writer drops the repeat."""
+
+    def __init__(self, metrics: AnnotatorMetrics, *, max_age_ms: float, now_ms: Callable[[], float]) -> None:
+        self._metrics = metrics
+        self._max_age_ms = max_age_ms
+        self._now_ms = now_ms
+        self._ledger = Ledger()
+        self._passed: dict[Log, int] = {}
+
+    def sort_out(self, batch: Batch) -> Sorted:
+        """Never raises: a message that the enricher did not write is counted and logged (the writer alerts)."""
+        oldest = self._now_ms() - self._max_age_ms
+        subjects: list[Subject] = []
+        too_old: list[Subject] = []
+        for record in batch.records:
+            subject = self._wanted(batch, record)
+            if isinstance(subject, str):
+                self._metrics.not_asked.labels(subject).inc()
+            elif record.timestamp is not None and 0 <= record.timestamp < oldest:
+                too_old.append(subject)
+            else:
+                subjects.append(subject)
+        return Sorted(subjects, too_old, self._register([*subjects, *too_old], batch))
+
+    def done(self, ranges: list[Range]) -> None:
+        """All events of these ranges are annotated or named as passed by."""
+        for finished in ranges:
+            self._ledger.complete(finished)
+
+    def _wanted(self, batch: Batch, record: Any) -> Subject | str:
+        """The event, or why no model is asked about it."""
+        try:
+            subject = subject_of(record.value, record.headers)
+        except ValueError as error:
+            log.warning(
+                "message_unreadable", partition=batch.partition, offset=record.offset, error=str(error)
+            )
+            return "unreadable"
+        header = subject.header
+        if header.kind != Kind.EVENT:
+            return "poison"
+        if not subject.document.pending:
+            return "not-pending"
+        if header.offset < self._behind((header.topic_id, header.partition)):
+            return "repeated"
+        return subject
+
+    def _behind(self, log_: Log) -> int:
+        position = self._ledger.position(log_)
+        if position is not None:
+            self._passed[log_] = max(position, self._passed.get(log_, 0))
+        return self._passed.get(log_, 0)
+
+    def _register(self, subjects: list[Subject], batch: Batch) -> list[Range]:
+        offsets: dict[Log, list[int]] = {}
+        for subject in subjects:
+            header = subject.header
+            offsets.setdefault((header.topic_id, header.partition), []).append(header.offset)
+        return [
+            self._ledger.register(log_, min(found), max(found), batch.range.since)
+            for log_, found in offsets.items()
+        ]

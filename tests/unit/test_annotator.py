@@ -1,0 +1,359 @@
+"""The annotator's work on batches, asking a stand-in for OpenAI over real HTTP; what it sends is kept in memory."""
+
+import asyncio
+import json
+from collections import Counter
+from functools import partial
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from schemas.catalog import load_catalog
+from schemas.enrichment import RISKS, Enrichment, Who
+from services.common.ai.asker import Asker
+from services.common.ai.breaker import Breaker
+from services.common.ai.budget import Budget
+from services.common.ai.client import Client
+from services.common.ai.prompts import load_prompt
+from services.common.ai.settings import AiSettings
+from services.common.ai.vocabulary import load_vocabulary
+from services.common.errors import FatalError
+from services.common.settings import read_settings
+from services.enricher.annotator import Annotator, Model, Recorder
+from services.enricher.annotator_metrics import AnnotatorMetrics
+from services.enricher.intake import Intake
+from services.enricher.ledger import Range
+from services.enricher.questions import Form
+from services.enricher.transport import Batch
+from tests.builders import TIME_MS, Log
+from tests.standins import openai_server as standin
+from tests.standins.openai_server import OpenAiStandIn
+
+FORM = Form(load_prompt("annotate-1"), load_vocabulary(), load_catalog(), "English")
+TOPIC_ID = b"\7" * 16
+
+
+class Kept:
+    """An outbox that keeps what is sent, and fails when told."""
+
+    def __init__(self):
+        self.system = []
+        self.annotated = {}
+        self.replied = {}
+        self.fails = False
+
+    async def own_event(self, event):
+        await asyncio.sleep(0)
+        if self.fails:
+            raise FatalError("no ack from Kafka")
+        self.system.append(json.loads(event))
+
+    async def annotations(self, partition, made):
+        for raw in made:
+            said = json.loads(raw)
+            assert said["partition"] == partition
+            self.annotated[said["partition"], said["offset"]] = said
+
+    async def replies(self, made):
+        self.replied |= {json.loads(raw)["token"]: json.loads(raw) for raw in made}
+
+    def passed_by(self):
+        return {
+            (data["partition"], offset): data["reason"]
+            for event in self.system
+            if event["type"] == "piperoll.annotator.passed-by"
+            for data in [event["data"]]
+            for first, last in data["ranges"]
+            for offset in range(first, last + 1)
+        }
+
+
+def record(
+    offset, *, partition=0, data=None, risk="low", token=None, pending=True, topic_id=TOPIC_ID, **fields
+):
+    document = Enrichment(
+        "structured", "/a", f"id-{offset}", "t", "As rules say.", risk, ["rule:tag"], pending=pending
+    )
+    for name, content in fields.items():
+        setattr(document, name, content)
+    event = {
+        "specversion": "1.0",
+        "id": document.id,
+        "source": "/a",
+        "type": "t",
+        "data": data or {"n": offset},
+    }
+    headers = () if token is None else (("piperoll-reply", token),)
+    return Log(topic_id, partition).event(
+        offset, value=json.dumps(event).encode(), enrichment=msgspec.json.encode(document), headers=headers
+    )
+
+
+def batch(*records, partition=0):
+    return Batch(
+        "audit.enriched", bytes(16), partition, -1, False, list(records), Range(0, len(records), 0.0)
+    )
+
+
+class Bench:
+    def __init__(self, server, *, now_ms=TIME_MS, sleep=asyncio.sleep, **variables):
+        ai = read_settings(AiSettings, server.variables() | {"AI_CONCURRENCY": "1"} | variables)
+        self.outbox = Kept()
+        self.metrics = AnnotatorMetrics()
+        self.client = Client(ai)
+        self.completed = []
+        self.failures = []
+        self.changed = asyncio.Event()
+        recorder = Recorder(self.outbox, self.metrics, FORM.version, lambda: TIME_MS * 1000)
+        asker = Asker(
+            self.client,
+            Breaker(sleep=sleep),
+            Budget(ai.requests_a_minute, ai.requests),
+            recorder,
+            give_up_after_s=ai.give_up_after_s,
+        )
+        self.annotator = Annotator(
+            Model(ai.model_name, FORM, ai.events_per_request, ai.concurrency),
+            asker,
+            Intake(self.metrics, max_age_ms=3_600_000, now_ms=lambda: now_ms),
+            self.outbox,
+            self.metrics,
+            complete=partial(self._note, self.completed),
+            fail=partial(self._note, self.failures),
+            clock=lambda: TIME_MS * 1000,
+        )
+
+    async def work(self, *batches):
+        """Takes the batches and waits until all are completed or one has failed."""
+        expected = len(self.completed) + len(batches)
+        for one in batches:
+            await self.annotator.take(one, lambda: None)
+        while len(self.completed) < expected and not self.failures:
+            await self.changed.wait()
+            self.changed.clear()
+
+    def _note(self, kept, one):
+        kept.append(one)
+        self.changed.set()
+
+
+@pytest.fixture
+def server():
+    with OpenAiStandIn() as running:
+        yield running
+
+
+@pytest.fixture
+async def make(server):
+    made = []
+
+    def bench(**changes):
+        made.append(Bench(server, **changes))
+        return made[-1]
+
+    yield bench
+    for one in made:
+        await one.annotator.settle()
+        await one.client.close()
+
+
+def asked(server):
+    return [event for body in server.requests for event in standin.events_in(body)]
+
+
+async def test_every_event_is_annotated_and_every_request_recorded_before_the_batch_is_complete(server, make):
+    bench = make()
+    await bench.work(batch(*[record(offset, who=Who(actor="bob")) for offset in range(25)]))
+    assert bench.outbox.annotated.keys() == {(0, offset) for offset in range(25)}
+    assert bench.outbox.annotated[0, 3]["summary"].startswith("bob did t")
+    assert [event["data"]["outcome"] for event in bench.outbox.system] == ["answered"] * 3
+    assert len(server.requests) == 3
+
+
+async def test_the_highest_risk_is_asked_about_first(server, make):
+    risks = ["low", "critical", "informational", "high", "medium"] * 4
+    await make(AI_EVENTS_PER_REQUEST="2").work(batch(*[record(n, risk=risk) for n, risk in enumerate(risks)]))
+    assert [event["risk"] for event in asked(server)] == sorted(risks, key=RISKS.index, reverse=True)
+
+
+async def test_what_is_not_pending_or_poison_or_not_ours_is_not_asked_about(server, make):
+    bench = make()
+    foreign = SimpleNamespace(offset=4, value=b"{}", headers=[("x", b"y")], timestamp=TIME_MS)
+    await bench.work(batch(record(0, pending=False), Log(TOPIC_ID).poison(1), foreign, record(3)))
+    assert bench.outbox.annotated.keys() == {(0, 3)}
+    counted = {
+        sample.labels["reason"]: sample.value
+        for metric in bench.metrics.not_asked.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    }
+    assert counted == {"not-pending": 1, "poison": 1, "unreadable": 1}
+
+
+async def test_a_model_that_lowers_does_not_lower_a_reply(server, make):
+    server.behave(standin.lowering)
+    bench = make()
+    await bench.work(batch(record(0, risk="high", token=b"t1")))
+    said = bench.outbox.replied["t1"]
+    assert (said["pending"], said["by"], said["risk"], said["tags"]) == (
+        False,
+        "stand-in",
+        "high",
+        ["rule:tag"],
+    )
+    assert bench.outbox.annotated[0, 0]["risk"] == "informational"
+
+
+async def test_a_flooding_model_is_carried_as_what_the_model_said(server, make):
+    server.behave(standin.flooding)
+    bench = make()
+    await bench.work(batch(*map(record, range(5))))
+    assert {said["risk"] for said in bench.outbox.annotated.values()} == {"critical"}
+    assert {said["by"] for said in bench.outbox.annotated.values()} == {"stand-in"}
+
+
+@pytest.mark.parametrize("behaviour", [standin.squeamish, standin.distracted], ids=lambda one: one.__name__)
+async def test_one_hostile_event_costs_no_other_its_reading(server, make, behaviour):
+    server.behave(behaviour)
+    bench = make()
+    records = [record(number, data={"note": "HOSTILE" if number == 4 else "fine"}) for number in range(10)]
+    await bench.work(batch(*records))
+    lost = {(0, 4)} if behaviour is standin.squeamish else set()
+    assert bench.outbox.annotated.keys() == {(0, number) for number in range(10)} - lost
+    assert bench.outbox.passed_by() == dict.fromkeys(lost, "refused")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (standin.malformed, "invalid"),
+        (standin.not_json, "malformed"),
+        (standin.no_choices, "malformed"),
+        (standin.refusing, "refused"),
+        (standin.truncated, "truncated"),
+        (standin.filtered, "refused"),
+    ],
+    ids=lambda one: getattr(one, "__name__", one),
+)
+async def test_answers_that_are_none_leave_the_events_to_rules_and_name_them(server, make, behaviour, reason):
+    server.behave(behaviour)
+    bench = make()
+    await bench.work(batch(*[record(offset, token=b"t%d" % offset) for offset in range(4)]))
+    assert bench.outbox.passed_by() == {(0, offset): reason for offset in range(4)}
+    assert bench.outbox.annotated == {}
+    assert len(server.requests) == 5
+    assert {said["by"] for said in bench.outbox.replied.values()} == {"rules"}
+    assert {said["pending"] for said in bench.outbox.replied.values()} == {False}
+
+
+@pytest.mark.parametrize("behaviour", [standin.old, standin.chatty], ids=lambda one: one.__name__)
+async def test_older_and_talkative_servers_are_understood(server, make, behaviour):
+    server.behave(behaviour)
+    bench = make()
+    await bench.work(batch(*map(record, range(5))))
+    assert len(bench.outbox.annotated) == 5
+
+
+async def test_when_the_requests_are_used_up_events_are_passed_by_and_named(server, make):
+    bench = make(AI_MAX_REQUESTS="1")
+    await bench.work(batch(*[record(n, risk="high" if n % 2 else "low") for n in range(20)]))
+    assert bench.outbox.annotated.keys() == {(0, n) for n in range(1, 20, 2)}
+    assert bench.outbox.passed_by() == {(0, n): "budget" for n in range(0, 20, 2)}
+    assert len(server.requests) == 1
+
+
+async def test_events_that_are_too_old_are_passed_by(make):
+    bench = make(now_ms=TIME_MS + 3_600_001)
+    await bench.work(batch(record(0), record(1)))
+    assert bench.outbox.passed_by() == {(0, 0): "too-old", (0, 1): "too-old"}
+
+
+async def test_redeliveries_of_what_is_done_are_not_asked_about_again(server, make):
+    bench = make()
+    await bench.work(batch(record(0), record(1)))
+    await bench.work(batch(record(0), record(1), record(2)), batch(record(0, topic_id=bytes(16))))
+    assert Counter(event["data"]["n"] for event in asked(server)) == {0: 2, 1: 1, 2: 1}
+
+
+async def test_a_batch_that_is_read_again_before_it_is_done_is_asked_about_again(server, make):
+    server.behave(standin.slow(0.2), times=2)
+    bench = make(AI_CONCURRENCY="4")
+    await bench.work(batch(record(0)), batch(record(0)))
+    assert len(server.requests) == 2
+
+
+async def test_retry_after_of_a_busy_server_is_waited_for(server, make):
+    slept = asyncio.get_running_loop().create_future()
+
+    async def sleep(seconds):
+        slept.set_result(seconds)
+        await asyncio.Event().wait()
+
+    server.behave(standin.rate_limited("30"), times=1)
+    bench = make(sleep=sleep)
+    work = asyncio.create_task(bench.work(batch(record(0))))
+    assert await asyncio.wait_for(slept, 10) == pytest.approx(30, abs=1)
+    work.cancel()
+    assert len(server.requests) == 1
+
+
+async def test_planted_canaries_are_in_no_prompt_and_in_no_annotation(server, make, shared_data):
+    server.behave(standin.obedient)
+    canaries = ["AKIAIOSFODNN7CANARY0", "ghp_CANARYabcdefghijklmnopqrstuvwxyz0123", "canary@corp.example", "203.0.113.77",
+                "wJalrXUtnFEMI/K7MDENG/bPxRfiCYCANARYKEY0", "hunter22CANARY"]  # fmt: skip
+    planted = " ".join(canaries[:-1])
+    records = []
+    for number, line in enumerate(
+        (shared_data / "cloudtrail.jsonl").read_text(encoding="utf-8").splitlines()[::50]
+    ):
+        data = json.loads(line) | dict.fromkeys(canaries[:4], 1)
+        data |= {"note": planted, "deep": [{"db_password": canaries[-1], "x": planted}]}
+        fields = {
+            "summary": f"{planted} {canaries[-1]}",
+            "subject": planted,
+            "source": planted,
+            "type": planted,
+        }
+        records.append(record(number, data=data, who=Who(actor=planted, resource=canaries[-1]), **fields))
+    bench = make()
+    await bench.work(batch(*records))
+    assert len(bench.outbox.annotated) == len(records) > 40
+    prompts = server.prompts()
+    assert not [canary for canary in canaries if canary in prompts]
+    assert "CANARY" not in prompts
+    assert "[secret]" in prompts
+    assert "CANARY" not in json.dumps(list(bench.outbox.annotated.values()))
+
+
+async def test_when_kafka_fails_the_process_is_to_end_and_nothing_more_is_taken(make):
+    bench = make()
+    bench.outbox.fails = True
+    await bench.work(batch(record(0)))
+    assert isinstance(bench.failures[0], FatalError)
+    assert bench.completed == []
+    with pytest.raises(FatalError, match="earlier batch"):
+        await bench.annotator.take(batch(record(1)), lambda: None)
+
+
+async def test_no_more_than_two_batches_are_in_hand(server, make):
+    server.behave(standin.slow(0.3))
+    bench = make(AI_CONCURRENCY="8")
+    for number in range(2):
+        await bench.annotator.take(batch(record(number)), lambda: None)
+    third = asyncio.create_task(bench.annotator.take(batch(record(2)), lambda: None))
+    await asyncio.sleep(0.1)
+    assert not third.done()
+    await asyncio.wait_for(third, 5)
+    assert bench.completed
+
+
+async def test_stopping_leaves_what_is_in_hand_and_takes_no_more(server, make):
+    server.behave(standin.slow(2))
+    bench = make()
+    await bench.annotator.take(batch(record(0)), lambda: None)
+    await asyncio.sleep(0.1)
+    await asyncio.wait_for(bench.annotator.settle(), 1)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(bench.annotator.take(batch(record(1)), lambda: None), 0.1)
+    assert (bench.completed, bench.failures, bench.outbox.annotated) == ([], [], {})
