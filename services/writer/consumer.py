@@ -14,7 +14,6 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import (
     AuthorizationError,
     CommitFailedError,
-    CorruptRecordError,
     IllegalStateError,
     KafkaConfigurationError,
     KafkaError,
@@ -29,6 +28,7 @@ from services.common.errors import ConfigurationError, TransientError
 from services.common.kafka import client_options, topic_ids
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
+from services.writer.record_batch import install as install_reader
 
 log = get_logger(__name__)
 
@@ -36,6 +36,7 @@ PARTITION_FETCH_BYTES = 512 * 1024
 """What a fetch brings of one partition, about: with 64 partitions, 32 MiB wait in memory at most."""
 FETCH_BYTES = 8 * 1024 * 1024
 METADATA_AGE_MS = 3000
+JOIN_WAIT_MS = 30_000
 Messages = dict[TopicPartition, list[Any]]
 
 
@@ -77,6 +78,7 @@ class Consumer:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._topics = settings.topics.chained()
+        install_reader()
         options = client_options(settings, "piperoll-writer")
         with _kafka_errors():
             self._admin = KafkaAdminClient(**options)
@@ -107,6 +109,7 @@ class Consumer:
         polled = Polled()
         try:
             with _kafka_errors():
+                self._finish_joining()
                 polled.messages = self._consumer.poll(timeout_ms=wait_ms, max_records=most)
         except _PositionLostError as error:
             log.warning("position_lost", error=str(error))
@@ -116,6 +119,14 @@ class Consumer:
         self._listener.moved.clear()
         polled.assignment = self.assignment()
         return polled
+
+    def _finish_joining(self) -> None:
+        """Joins the group in one piece. kafka-python 3.0 forgets a join that is answered between two polls: where the
+        metadata had changed, it then stays without partitions and without heartbeats for ever."""
+        coordinator = self._consumer._coordinator  # noqa: SLF001 - nothing public tells of a join half done
+        if coordinator.rejoining or coordinator.need_rejoin():
+            coordinator.request_rejoin()
+            coordinator.poll(timeout_ms=JOIN_WAIT_MS)
 
     def assignment(self) -> set[TopicPartition]:
         """What is this member's, as far as it knows."""
@@ -208,4 +219,4 @@ class _kafka_errors:  # noqa: N801 - reads as the statement that it is
             raise TransientError(f"Kafka cannot now: {error!r}") from error
 
 
-__all__ = ["Consumer", "CorruptRecordError", "Messages", "Polled", "TopicPartition"]
+__all__ = ["Consumer", "Messages", "Polled", "TopicPartition"]
