@@ -11,7 +11,7 @@ from schemas.documents import DocumentError
 from services.common.errors import ConfigurationError, FatalError
 from services.common.logging import configure_logging, get_logger
 from services.common.settings import KafkaSettings, LogSettings, environment, read_settings
-from services.ingest.access import Access
+from services.ingest.access import KEYS_LOOK_SECONDS, Access
 from services.ingest.app import Ingest
 from services.ingest.metrics import Metrics
 from services.ingest.publisher import Publisher
@@ -22,7 +22,6 @@ from services.ingest.server import HttpServer, stopped
 from services.ingest.settings import IngestSettings, check_settings
 
 log = get_logger(__name__)
-_KEYS_LOOK_SECONDS = 2.0
 
 
 async def run(settings: IngestSettings, kafka: KafkaSettings, access: Access, reader: Reader) -> int:
@@ -45,7 +44,7 @@ async def run(settings: IngestSettings, kafka: KafkaSettings, access: Access, re
     stopping = asyncio.create_task(stop.wait())
     while not stopping.done() and not serving.done():
         await asyncio.wait(
-            {serving, stopping}, timeout=_KEYS_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            {serving, stopping}, timeout=KEYS_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
         access.reload()
     if serving.done():
@@ -72,12 +71,9 @@ def main() -> int:
             load_catalog(settings.catalog), event_limit=kafka.event_limit, batch_events=settings.batch_events
         )
         return asyncio.run(run(settings, kafka, access, reader))
-    except (ConfigurationError, DocumentError) as error:
-        log.error("settings_wrong", reason=str(error))  # noqa: TRY400 - the text says all
-        return 2
-    except FatalError as error:
+    except (FatalError, DocumentError) as error:
         log.error("ingest_failed", reason=str(error))  # noqa: TRY400 - the text says all
-        return 1
+        return 2 if isinstance(error, ConfigurationError | DocumentError) else 1
 
 
 if __name__ == "__main__":

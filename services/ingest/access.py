@@ -12,6 +12,9 @@ from services.ingest.problems import ProblemError
 
 log = get_logger(__name__)
 
+KEYS_LOOK_SECONDS = 2.0
+"""Between two looks at the file."""
+
 
 class Access:
     """Answers for each request whose key it carries. Raises ConfigurationError where the file is wrong at start."""
