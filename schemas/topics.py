@@ -17,6 +17,12 @@ body: committed to and kept like any header. It says as much as the topic's writ
 to audit.events can set it too."""
 PIPEROLL_HEADER = "piperoll"
 """The one header that the enricher adds, always the last of the message."""
+REASON_HEADER = "piperoll-reason"
+"""Header of audit.dead-letters: why the event could not be taken. It and the next are the last of the message."""
+ORIGIN_HEADER = "piperoll-origin"
+"""Header of audit.dead-letters: topic id in hex, partition and offset in audit.events, with slashes between."""
+REPLAYS_HEADER = "piperoll-replays"
+"""Header of audit.events on a dead letter that was sent again: the origin as above."""
 OWN_SOURCE_PREFIX = "piperoll/"
 """Sources that only Piperoll's own services may use."""
 

@@ -1,4 +1,4 @@
-"""The declaration of a back-fill: an own event, so that whoever reads the record later knows why old events came late."""
+"""Declarations: own events, so that whoever reads the record later knows why old events came late, or came again."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ TYPE = "piperoll.backfill.declared"
 SOURCE = "piperoll/emit"
 
 
-def declaration(identifier: str, about: dict[str, Any], clock: Clock = system_clock) -> Outgoing:
-    """The message for audit.system: who declares what, when. `about` has at least `reason`."""
+def declaration(
+    identifier: str,
+    about: dict[str, Any],
+    clock: Clock = system_clock,
+    *,
+    source: str = SOURCE,
+    kind: str = TYPE,
+) -> Outgoing:
+    """The message for audit.system: who declares what, when. That of a back-fill has at least `reason` in `about`."""
     event = {
         "specversion": "1.0",
         "id": identifier,
-        "source": SOURCE,
-        "type": TYPE,
+        "source": source,
+        "type": kind,
         "time": iso(clock() // 1000),
         "datacontenttype": "application/json",
         "data": {"by": _who()} | about,
