@@ -24,15 +24,16 @@ def compile_path(path: str) -> Getter:
     if len(parts) == 1:
         return _top_level(path)
     rests = tuple(".".join(parts[at:]) for at in range(len(parts)))
+    first, later = parts[0], tuple(enumerate(parts))[1:]
 
     def get(data: dict[str, Any]) -> Any:
-        value: Any = data
-        for at, part in enumerate(parts):
+        value: Any = data.get(first)
+        if value is None:
+            return data.get(path)
+        for at, part in later:
             if type(value) is not dict or (deeper := value.get(part)) is None:
                 found = _descend(value, parts, rests, at)
-                if found is _ABSENT and at:
-                    return data.get(path)
-                return None if found is _ABSENT else found
+                return data.get(path) if found is _ABSENT else found
             value = deeper
         return value
 
