@@ -28,19 +28,33 @@ JSON = st.recursive(
 
 
 def read(value, headers=()):
-    return read_message(value if value is None or isinstance(value, bytes) else json.dumps(value).encode(), headers)
+    return read_message(
+        value if value is None or isinstance(value, bytes) else json.dumps(value).encode(), headers
+    )
 
 
 def test_a_structured_cloudevent_gives_attributes_and_data():
-    event = read(ATTRIBUTES | {"subject": "x", "time": "2026-01-01T00:00:00Z", "sequence": "7", "data": {"a": 1}})
+    event = read(
+        ATTRIBUTES | {"subject": "x", "time": "2026-01-01T00:00:00Z", "sequence": "7", "data": {"a": 1}}
+    )
     assert (event.form, event.source, event.id, event.type) == ("structured", "/s", "1", "t")
-    assert (event.subject, event.time, event.sequence, event.data) == ("x", "2026-01-01T00:00:00Z", "7", {"a": 1})
+    assert (event.subject, event.time, event.sequence, event.data) == (
+        "x",
+        "2026-01-01T00:00:00Z",
+        "7",
+        {"a": 1},
+    )
 
 
 def test_a_binary_cloudevent_has_its_attributes_in_headers():
     headers = [(f"ce_{name}", text.encode()) for name, text in ATTRIBUTES.items()]
     event = read(b'{"a":1}', [*headers, ("content-type", b"application/json"), ("other", None)])
-    assert (event.form, event.id, event.data, event.content_type) == ("binary", "1", {"a": 1}, "application/json")
+    assert (event.form, event.id, event.data, event.content_type) == (
+        "binary",
+        "1",
+        {"a": 1},
+        "application/json",
+    )
 
 
 @pytest.mark.parametrize("value", [b"\xff\xfe", None, b""])
@@ -63,7 +77,9 @@ def test_any_other_json_is_taken_whole(value):
 
 
 def test_a_cloudevent_without_its_attributes_is_bare_and_tagged():
-    assert read({"specversion": "1.0", "id": "", "source": "/s", "type": "t"}).tags == [TAG_INVALID_CLOUDEVENT]
+    assert read({"specversion": "1.0", "id": "", "source": "/s", "type": "t"}).tags == [
+        TAG_INVALID_CLOUDEVENT
+    ]
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\xff", b"{", b"nope", b'"\xed\xa0\x80"'])

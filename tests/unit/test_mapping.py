@@ -87,7 +87,14 @@ def test_type_and_subject_stand_in_for_action_and_resource():
 )
 def test_outcomes_are_brought_to_success_and_failure(outcome, data):
     form = MappingForm(
-        name="x", recognise=[], logsource=[], outcome=["o"], error=["e"], status=["s"], default_outcome="assumed", summary=""
+        name="x",
+        recognise=[],
+        logsource=[],
+        outcome=["o"],
+        error=["e"],
+        status=["s"],
+        default_outcome="assumed",
+        summary="",
     )
     assert who(Mapping(form), data).outcome == outcome
 
@@ -122,7 +129,13 @@ def test_a_null_is_there_though_it_is_no_value():
 
 @pytest.mark.parametrize(
     "data",
-    [{"p": {"c": 3, "b": 2}}, {"p.b": 2, "p": {}}, {"p": [{"b": 2}]}, {"p": {"a": "", "b": 2}}, {"z": 9, "p": {"b": 2}}],
+    [
+        {"p": {"c": 3, "b": 2}},
+        {"p.b": 2, "p": {}},
+        {"p": [{"b": 2}]},
+        {"p": {"a": "", "b": 2}},
+        {"z": 9, "p": {"b": 2}},
+    ],
 )
 def test_the_first_of_several_paths_counts_however_they_are_grouped(data):
     paths = ["p.a", "p.b", "p.c", "z", "y"]
