@@ -6,6 +6,7 @@ import logging
 import time
 from calendar import month_name
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -69,23 +70,30 @@ def run(screen: Screen, month: Month, seed: int, events: int, *, ai: bool, stay:
     if ignored:
         screen.note(f"not used here: {', '.join(ignored)}")
     home = demo_home()
-    with clean_place(home, _say_nothing):
+    with ExitStack() as place:
+        with screen.step("clearing what the last demo has left", quiet=True):
+            place.enter_context(clean_place(home, _say_nothing))
         made, state = _prepare(screen, home, month, seed, events)
-        settings = read_settings(KafkaSettings, environment(environ=state.addresses(home)))
-        dsn = state.dsn(home, READER)
-        month_recorded = record_month(screen, home, settings, state.url("ingest"), dsn, made)
-        with screen.step("checking every message by its identity") as step:
-            findings = check(made.messages, month_recorded.sent, dsn, settings.topics.events)
-            step.done = f"checked {len(made.messages):,} messages by their identity"
-        with screen.step("verifying the chains") as step:
-            evidence = build_evidence(dsn, month, home.folder / "reports" / str(month), step.say)
-            step.done = f"verified {evidence.chains} chains and built the month's report"
-        shown = Shown(made, month_recorded, findings, evidence, home, state)
+        shown = _record_and_prove(screen, home, made, state)
         show_summary(screen, shown)
         if stay:
             _stay(screen)
         screen.note("ending broker, database and services")
     return shown.good
+
+
+def _record_and_prove(screen: Screen, home: Home, made: DemoMonth, state: State) -> Shown:
+    """Sends the month, waits for its records, compares, verifies, reports."""
+    settings = read_settings(KafkaSettings, environment(environ=state.addresses(home)))
+    dsn = state.dsn(home, READER)
+    recorded = record_month(screen, home, settings, state.url("ingest"), dsn, made)
+    with screen.step("checking every message by its identity") as step:
+        findings = check(made.messages, recorded.sent, dsn, settings.topics.events)
+        step.done = f"checked {len(made.messages):,} messages by their identity"
+    with screen.step("verifying the chains and building the report") as step:
+        evidence = build_evidence(dsn, made.month, home.folder / "reports" / str(made.month), step.say)
+        step.done = f"verified {evidence.chains} chains and built the month's report"
+    return Shown(made, recorded, findings, evidence, home, state)
 
 
 def _prepare(screen: Screen, home: Home, month: Month, seed: int, events: int) -> tuple[DemoMonth, State]:

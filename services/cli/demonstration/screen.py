@@ -45,12 +45,14 @@ class Screen:
             )
 
     @contextmanager
-    def step(self, doing: str) -> Iterator[Step]:
-        """A step under way. It says what was done, and how long it took; where it fails, the error speaks."""
+    def step(self, doing: str, *, quiet: bool = False) -> Iterator[Step]:
+        """A step under way. Unless `quiet`, it leaves a line that says what was done and how long it took; where it
+        fails, the error speaks."""
         step = Step(doing)
         with Live(step, console=self.console, transient=True, refresh_per_second=8):
             yield step
-        self._done(step.done or doing, time.monotonic() - step.begun)
+        if not quiet:
+            self._done(step.done or doing, time.monotonic() - step.begun)
 
     def _done(self, text: str, seconds: float) -> None:
         line = Table.grid(padding=(0, 1))
