@@ -5,7 +5,7 @@ RECORD_FORMAT.md is the specification. Everything here is a pure function of byt
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from struct import Struct
 from typing import NamedTuple
@@ -17,6 +17,7 @@ SALT_BYTES = 32
 ABSENT_HASH = bytes(32)
 """Stands in a record where there is no commitment or no event id."""
 
+U16_MAX = 65_535
 _U16 = Struct(">H")
 _U32 = Struct(">I")
 _I64 = Struct(">q")
@@ -44,6 +45,14 @@ def encode_body(key: bytes | None, value: bytes | None, headers: Iterable[tuple[
         count += 1
     parts.insert(2, _U16.pack(count))
     return b"".join(parts)
+
+
+def headers_fit(headers: Sequence[tuple[str, bytes | None]]) -> bool:
+    """Whether `encode_body` can hold these headers: at most 65,535, with names of at most 65,535 bytes."""
+    return len(headers) <= U16_MAX and all(
+        len(name) * 4 <= U16_MAX or len(name.encode("utf-8", "surrogateescape")) <= U16_MAX
+        for name, _ in headers
+    )
 
 
 def decode_body(body: bytes) -> Body:

@@ -25,7 +25,12 @@ _NOISY = ("aiokafka", "kafka", "faust", "mode", "asyncio")
 def configure_logging(settings: LogSettings, service: str) -> None:
     """Sets up structlog and the standard library's logging for this process; lines go to stderr."""
     columns = settings.format == "columns" or (settings.format == "auto" and sys.stderr.isatty())
-    renderer: Any = structlog.dev.ConsoleRenderer() if columns else structlog.processors.JSONRenderer()
+    # Plain tracebacks: the pretty ones show local variables, and so what stands in events.
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if columns
+        else structlog.processors.JSONRenderer()
+    )
     exceptions: list[Any] = [] if columns else [structlog.processors.format_exc_info]
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

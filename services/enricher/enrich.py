@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from schemas.catalog import TAG_INCOMPLETE, TAG_UNKNOWN, Catalog, CatalogEntry, load_catalog
-from schemas.commitment import ABSENT_HASH, identities
+from schemas.commitment import ABSENT_HASH, headers_fit, identities
 from schemas.documents import DocumentError
 from schemas.enrichment import Enrichment, clean, highest
 from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError, read_message
@@ -100,6 +100,9 @@ class Enricher:
         size = _size(key, value, headers)
         if size > self._event_limit:
             reason = f"{size:,} bytes, and {self._event_limit:,} are the limit (EVENT_MAX_BYTES)"
+            return self._poison(reason, TAG_TOO_LARGE, size, at, withheld=True)
+        if headers and not headers_fit(headers):
+            reason = "more than 65,535 headers, or a header name of more than 65,535 bytes"
             return self._poison(reason, TAG_TOO_LARGE, size, at, withheld=True)
         try:
             event = read_message(value, headers)

@@ -36,6 +36,7 @@ class Intake:
         self._now_ms = now_ms
         self._ledger = Ledger()
         self._passed: dict[Log, int] = {}
+        self._told = False
 
     def sort_out(self, batch: Batch) -> Sorted:
         """Never raises: a message that the enricher did not write is counted and logged (the writer alerts)."""
@@ -70,10 +71,17 @@ class Intake:
         if header.kind != Kind.EVENT:
             return "poison"
         if not subject.document.pending:
+            self._tell_of_rules_only()
             return "not-pending"
         if header.offset < self._behind((header.topic_id, header.partition)):
             return "repeated"
         return subject
+
+    def _tell_of_rules_only(self) -> None:
+        """Once: it may be history from before there was a key, or an enricher that does not know of us."""
+        if not self._told:
+            self._told = True
+            log.info("events_by_rules_alone", fix="if these are new, start the enricher with AI_ENABLED=on")
 
     def _behind(self, log_: Log) -> int:
         position = self._ledger.position(log_)

@@ -18,7 +18,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from schemas.commitment import ABSENT_HASH, SALT_BYTES, encode_body, payload_commitment
+from schemas.commitment import ABSENT_HASH, SALT_BYTES, encode_body, headers_fit, payload_commitment
 from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, Header, encode_header
 from schemas.record import ABSENT, NO_TIMESTAMP_TYPE, Kind
 from schemas.topics import PIPEROLL_HEADER, REPLY_HEADER, Topics
@@ -191,7 +191,10 @@ def _header(
     commitment = ABSENT_HASH
     if result.withheld:
         flags |= FLAG_WITHHELD
-        commitment = payload_commitment(payload_salt, encode_body(record.key, record.value, record.headers))
+        headers = (
+            record.headers if headers_fit(record.headers) else ()
+        )  # as RECORD_FORMAT.md says of such messages
+        commitment = payload_commitment(payload_salt, encode_body(record.key, record.value, headers))
     return encode_header(
         Header(
             flags,

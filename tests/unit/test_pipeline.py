@@ -144,6 +144,15 @@ async def test_what_is_over_the_limit_goes_on_without_its_bytes_but_with_their_c
     assert parts.producer.messages("audit.dead-letters")[0][1] is None
 
 
+async def test_headers_that_no_body_can_hold_are_poison_committed_to_without_them(parts):
+    many = record(0, b"{}", (("", b""),) * 65_536, key=b"k")
+    await parts.pipeline.take(batch([many]), lambda: None)
+    _, value, headers = parts.producer.messages("audit.enriched")[0]
+    header = decode_header(headers[-1][1])
+    assert (value, header.kind, header.flags & FLAG_WITHHELD) == (None, 3, FLAG_WITHHELD)
+    assert header.payload_commitment == payload_commitment(header.payload_salt, encode_body(b"k", b"{}", ()))
+
+
 async def test_without_an_ack_in_time_the_process_must_end_and_nothing_more_is_sent(parts):
     await parts.pipeline.take(batch([record(0)]), lambda: None)
     await asyncio.sleep(0.3)
