@@ -116,17 +116,19 @@ class Figures:
         return self.own.get(kind, Figure(kind.name, 0))
 
 
+GRAVE = "grave"
 SINGLE = ("all", "readable", "poison", "pending", "ai")
 
 
 async def read_figures(snapshot: Snapshot, period: Period) -> Figures:
     """Asks for all figures of a period."""
     selection = (period.rule, period.start, period.end)
-    rows = await snapshot.fetch("figures", *selection, MOST_KEYS)
+    rows = await snapshot.fetch("figures", *selection, MOST_KEYS, MOST_HIGH_RISK)
+    grave = [row["first_id"] for row in rows if row["figure"] == GRAVE]
     single = {row["figure"]: _figure(row) for row in rows if row["figure"] in SINGLE}
     tables: dict[str, Table] = {}
     for row in rows:
-        if row["figure"] not in SINGLE:
+        if row["figure"] not in (*SINGLE, GRAVE):
             table = tables.setdefault(row["figure"], Table([], row["keys"]))
             table.figures.append(_figure(row))
     if "day" in tables:
@@ -137,7 +139,7 @@ async def read_figures(snapshot: Snapshot, period: Period) -> Figures:
         row["kind"]: Figure("", row["records"], 0, None, row["first_id"])
         for row in await snapshot.fetch("own_kinds", *selection)
     }
-    high_risk = [_event(row) for row in await snapshot.fetch("high_risk", *selection, MOST_HIGH_RISK)]
+    high_risk = [_event(row) for row in await snapshot.fetch("events", grave)]
     unreadable = [dict(row) for row in await snapshot.fetch("unreadable", *selection, MOST_UNREADABLE)]
     figures = Figures(single, tables, own, high_risk, unreadable)
     figures.citations.update(await _citations(snapshot, _cited(figures)))

@@ -48,7 +48,9 @@ SELECT seq, appended_at, salt, body, enrich_salt, enrich
 FROM audit.payload WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq, appended_at;
 
 -- figures: all counts of the events selected by a rule ($1 'event': event time, 'append': append time) from $2 to
--- before $3, by figure and key: events, those of high or critical risk, the share of all in percent, the first record
+-- before $3, by figure and key: events, those of high or critical risk, the share of all in percent, the first record;
+-- at most $4 keys of a figure. Figure 'grave' lists the records of high and critical risk, the worst and earliest first,
+-- $5 at most
 WITH selected AS MATERIALIZED (
     SELECT id, event_type, event_time, source, actor, risk, kind, summary_by, ai_pending, ai_tags, rules,
         risk IN ('high', 'critical') AS high
@@ -82,9 +84,11 @@ WITH selected AS MATERIALIZED (
         count(*) OVER (PARTITION BY figure) AS keys,
         row_number() OVER (PARTITION BY figure ORDER BY events DESC, key) AS rank
     FROM counted
+    UNION ALL SELECT 'grave', '', 1, 1, id, NULL, NULL, row_number() OVER (ORDER BY audit.risk_level(risk) DESC, event_time, id)
+    FROM selected WHERE high
 )
 SELECT figure, key, events, high, share, keys, rank, first_id FROM ranked
-WHERE figure = 'day' OR rank <= $4 ORDER BY figure, rank;
+WHERE figure = 'day' OR rank <= CASE figure WHEN 'grave' THEN $5::bigint ELSE $4::bigint END ORDER BY figure, rank;
 
 -- own_kinds: records that are no events (duplicates, skips, …) by kind, selected as above, with the first of each
 SELECT kind, count(*) AS records, min((chain_no::bigint << 48) | seq) AS first_id FROM audit.record
@@ -93,14 +97,12 @@ WHERE kind NOT IN (1, 3)
     AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END < $3::timestamptz
 GROUP BY kind ORDER BY kind;
 
--- high_risk: events of high and critical risk, selected as above, the worst and earliest first, $4 at most
-SELECT id, chain_no, seq, record_hash, event_time, appended_at, event_type, source, ai_summary, summary_by, ai_tags,
-    risk, risk_floor, risk_ai, actor, action, resource, origin, outcome, rules, kind
-FROM audit_events
-WHERE risk IN ('high', 'critical')
-    AND CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END >= $2::timestamptz
-    AND CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END < $3::timestamptz
-ORDER BY audit.risk_level(risk) DESC, event_time, id LIMIT $4;
+-- events: the events with these ids, in the order of the ids given
+SELECT e.id, e.event_time, e.event_type, e.source, e.ai_summary, e.summary_by, e.ai_tags, e.risk, e.risk_floor, e.risk_ai,
+    e.actor, e.action, e.resource, e.origin, e.outcome, e.rules
+FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (id, place)
+JOIN audit_events e ON e.chain_no = (wanted.id >> 48)::smallint AND e.seq = wanted.id & 281474976710655
+ORDER BY wanted.place;
 
 -- unreadable: messages that could not be taken as events, selected as above, $4 at most
 SELECT id, chain_no, seq, record_hash, appended_at, ai_summary, kafka_topic, kafka_partition, kafka_offset
