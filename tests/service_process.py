@@ -20,6 +20,7 @@ _TAKEN_FROM_US = (
     "PG_",
     "DATABASE_URL",
     "OPENAI_",
+    "AI_",
     "AZURE_",
     "PIPEROLL_",
     "HEALTH_",

@@ -34,8 +34,8 @@ from services.enricher.settings import EnricherSettings
 log = get_logger(__name__)
 
 PROMPT = "annotate-1"
-LONGEST_POLL_INTERVAL_S = 7 * 24 * 3600.0
-"""While a model is away nothing is fetched, and the group must not take that for a dead consumer."""
+LONGEST_OUTAGE_S = 7 * 24 * 3600.0
+"""While a model is away nothing is fetched or committed, and nobody must take that for a dead consumer."""
 
 
 async def run() -> int:
@@ -72,7 +72,9 @@ def _new_app(kafka: KafkaSettings, ai: AiSettings) -> tuple[BatchApp, float]:
     settings = read_settings(EnricherSettings)
     patient = settings.model_copy(update={"batch_events": ai.window_events, "ack_timeout_s": math.inf})
     app = new_app(kafka, patient, service="annotator", batched=kafka.topics.enriched)
-    app.conf.broker_max_poll_interval = LONGEST_POLL_INTERVAL_S
+    app.conf.broker_max_poll_interval = LONGEST_OUTAGE_S
+    app.conf.stream_processing_timeout = LONGEST_OUTAGE_S
+    app.conf.broker_commit_livelock_soft_timeout = LONGEST_OUTAGE_S
     return app, settings.ack_timeout_s
 
 

@@ -158,6 +158,7 @@ async def test_azure_is_asked_by_deployment_and_version_with_its_own_key(server)
         ({"OPENAI_API_KEY": KEY}, True),
         ({"AZURE_OPENAI_ENDPOINT": "https://x.example", "OPENAI_API_KEY": KEY}, True),
         ({"AZURE_OPENAI_ENDPOINT": "https://x.example", "AZURE_OPENAI_API_KEY": KEY}, True),
+        ({"OPENAI_API_KEY": KEY, "AI_ENABLED": "off"}, False),
     ],
 )
 def test_there_is_ai_only_with_a_key(variables, configured):
@@ -167,6 +168,12 @@ def test_there_is_ai_only_with_a_key(variables, configured):
     else:
         with pytest.raises(ConfigurationError, match="OPENAI_API_KEY"):
             read_ai_settings(variables)
+
+
+def test_an_enricher_can_be_told_of_an_annotator_without_having_the_key():
+    assert ai_configured({"AI_ENABLED": "on"})
+    with pytest.raises(ConfigurationError, match="OPENAI_API_KEY"):
+        read_ai_settings({"AI_ENABLED": "on"})
 
 
 def test_an_azure_endpoint_without_a_key_is_a_wrong_setting():

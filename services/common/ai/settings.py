@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field, SecretStr
 
@@ -32,6 +33,11 @@ class AiSettings(SettingsGroup):
         None, alias="AZURE_OPENAI_DEPLOYMENT", description="default: OPENAI_MODEL"
     )
     api_version: str = Field("2024-10-21", alias="OPENAI_API_VERSION", description="of Azure OpenAI")
+    enabled: Literal["auto", "on", "off"] = Field(
+        "auto",
+        alias="AI_ENABLED",
+        description="whether events wait for an annotator; auto: where there is a key. on: for an enricher without the key",
+    )
     language: str = Field(
         "English",
         alias="AI_LANGUAGE",
@@ -87,9 +93,11 @@ class AiSettings(SettingsGroup):
 
 
 def ai_configured(variables: Mapping[str, str] | None = None) -> bool:
-    """Whether a model is to be asked: there is a key for OpenAI, for Azure or for a compatible server. Raises
-    ConfigurationError where there is an Azure endpoint without a key."""
+    """Whether a model is to be asked: AI_ENABLED says so, or there is a key for OpenAI, Azure or a compatible server.
+    Raises ConfigurationError where there is an Azure endpoint without a key."""
     settings = read_settings(AiSettings, variables)
+    if settings.enabled != "auto":
+        return settings.enabled == "on"
     if settings.azure_endpoint and settings.key is None:
         raise ConfigurationError("AZURE_OPENAI_ENDPOINT is set: set AZURE_OPENAI_API_KEY too")
     return settings.key is not None
@@ -97,9 +105,11 @@ def ai_configured(variables: Mapping[str, str] | None = None) -> bool:
 
 def read_ai_settings(variables: Mapping[str, str] | None = None) -> AiSettings:
     """The settings, for a process that cannot do without a model. Raises ConfigurationError without a key."""
-    if not ai_configured(variables):
+    settings = read_settings(AiSettings, variables)
+    if not ai_configured(variables) or settings.key is None:
         raise ConfigurationError(
-            "no AI key: set OPENAI_API_KEY (with OPENAI_BASE_URL for a compatible server), or AZURE_OPENAI_ENDPOINT and "
-            "AZURE_OPENAI_API_KEY. Without one, all summaries are by rules and no annotator is needed"
+            "no AI key, or AI_ENABLED=off: set OPENAI_API_KEY (with OPENAI_BASE_URL for a compatible server), or "
+            "AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_KEY. Without one, all summaries are by rules and no annotator is "
+            "needed"
         )
-    return read_settings(AiSettings, variables)
+    return settings
