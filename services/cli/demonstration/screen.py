@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -70,6 +71,10 @@ class Screen:
         line.add_column(overflow="fold")
         line.add_row(Text(f"  {name}", "dim"), Text(text, style) if isinstance(text, str) else text)
         self.console.print(line)
+
+    def path(self, name: str, path: Path) -> None:
+        """As `fact`, but never wrapped: to copy."""
+        self.console.print(Text.assemble((f"  {name}".ljust(_WIDTH + 3), "dim"), str(path)), soft_wrap=True)
 
     def table(self, table: Table) -> None:
         self.console.print(Padding(table, (0, 0, 0, 4)))

@@ -92,9 +92,13 @@ def _counts(screen: Screen, shown: Shown) -> None:
     names = {1: "events", 2: "duplicates", 3: "poison", 4: "skips"}
     there = ", ".join(f"{kinds[kind]:,} {name}" for kind, name in names.items() if kinds[kind])
     wanted = Counter(message.fate for message in shown.made.messages)
-    sent = f"sent: {wanted['duplicate']:,} repeats, {wanted['poison']} unreadable"
     expected = kinds[2] == wanted["duplicate"] and kinds[3] == wanted["poison"]
-    screen.fact("recorded", f"{there}   ({sent})", good=None if expected else False)
+    sent = "" if expected else f": {wanted['duplicate']:,} repeats and {wanted['poison']} unreadable messages"
+    screen.fact(
+        "recorded",
+        f"{there}   ({'as' if expected else 'not as'} sent{sent})",
+        good=None if expected else False,
+    )
     text = f"{len(verdict.lost):,} lost, {len(verdict.doubled):,} doubled, {len(verdict.mistaken):,} mistaken"
     screen.fact("identity", text, good=verdict.good)
     chains = f"{shown.evidence.chains} verified, {shown.evidence.records:,} records"
@@ -129,8 +133,8 @@ def _when(events: list[Event]) -> Text:
 
 
 def _look_further(screen: Screen, shown: Shown) -> None:
-    screen.fact("report", str(_short(shown.evidence.report)))
-    screen.fact("logs", f"{_short(shown.home.folder)}/logs")
+    screen.path("report", _short(shown.evidence.report))
+    screen.path("logs", _short(shown.home.folder / "logs"))
     screen.gap()
     screen.note("look further, in another terminal here:")
     screen.gap()
