@@ -44,7 +44,7 @@ class ChainVerifier:
         self._strays: list[int] = []
 
     def feed(self, rows: Sequence[Any], contents: Sequence[Any] | None) -> None:
-        """The next rows (each in the order of Row's fields), and the payload rows (Content's fields) of the same
+        """The next rows (each in the order of Row's fields), and the payload rows (in the order of Content's) of the same
         range of numbers. A range may be of any length, also empty."""
         self._take_contents(rows, contents)
         at = good_from = 0
@@ -216,16 +216,18 @@ class ChainVerifier:
             self._contents = None
             return
         self.result.with_contents = True
-        older = {} if self._contents is None else dict(list(self._contents.items())[-_LONGEST_STRETCH:])
         taken: dict[int, Content] = {}
         for item in contents:
-            content = Content(*item[:6])
+            content = Content._make(item)
             if content.seq in taken:
                 content = self._second_content(rows, taken[content.seq], content)
             taken[content.seq] = content
-        numbers = {row[0] for row in rows}
-        self._strays += [seq for seq in taken if seq not in numbers][: MOST_FINDINGS - len(self._strays)]
-        self._contents = older | taken
+        if len(taken) != len(rows) or any(row[0] not in taken for row in rows):
+            numbers = {row[0] for row in rows}
+            strays = [seq for seq in taken if seq not in numbers]
+            self._strays += strays[: MOST_FINDINGS - len(self._strays)]
+        older = list((self._contents or {}).items())[-_LONGEST_STRETCH:]
+        self._contents = dict(older) | taken
 
     def _second_content(self, rows: Sequence[Any], one: Content, other: Content) -> Content:
         """Two payload rows for one record: reports it; returns the one of the record's time."""

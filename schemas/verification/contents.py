@@ -16,7 +16,7 @@ from schemas.commitment import (
     ENRICHMENT_LABEL,
     PAYLOAD_LABEL,
     decode_body,
-    event_id,
+    identities,
     identity_hash,
     payload_commitment,
     producer_id,
@@ -169,7 +169,9 @@ def _event_identity(
             Problem(Change.EDITED, Part.ENRICHMENT, ("enrich",), f"committed to as it is, and yet {error}")
         ]
     wrong = _wrong_identity(record, identity, salt, named.source, named.id)
-    if wrong and _is_cut(named):
+    if not wrong:
+        return []
+    if _is_cut(named):
         whole = _whole_identity(named, content.body)
         wrong = () if whole is None else _wrong_identity(record, identity, salt, *whole)
     return _wrong_problems(wrong)
@@ -215,14 +217,15 @@ def _wrong_problems(fields: tuple[str, ...]) -> list[Problem]:
 def _wrong_identity(
     record: Record, identity: int | None, salt: bytes | None, source: str, name: str
 ) -> tuple[str, ...]:
-    wrong: tuple[str, ...] = ()
-    if salt is not None and record.event_id != event_id(salt, source, name):
-        wrong += ("event_id",)
+    """The fields that do not follow from source and id. Without a salt that can be relied on, event_id is let be."""
+    salted, hashed = identities(salt or b"", source, name)
+    same_event = record.event_id == salted or salt is None
+    if same_event and hashed == identity and record.producer_id == _producer(source):
+        return ()
+    wrong: tuple[str, ...] = () if same_event else ("event_id",)
     if record.producer_id != _producer(source):
         wrong += ("producer_id",)
-    if identity != identity_hash(source, name):
-        wrong += ("identity_hash",)
-    return wrong
+    return wrong if hashed == identity else (*wrong, "identity_hash")
 
 
 def _is_cut(named: Named) -> bool:
