@@ -23,6 +23,7 @@ from services.writer.metrics import Metrics
 
 log = get_logger(__name__)
 SOURCE = "piperoll/writer"
+BOOTSTRAP_MS = 5000
 _TIMEOUT_S = 30
 
 
@@ -36,7 +37,10 @@ class Announcer:
         check_access(settings)  # the first of the writer's clients: wrong settings are said here
         try:
             self._producer = KafkaProducer(
-                **client_options(settings, "piperoll-writer-alerts"), acks="all", enable_idempotence=True
+                **client_options(settings, "piperoll-writer-alerts"),
+                acks="all",
+                enable_idempotence=True,
+                bootstrap_timeout_ms=BOOTSTRAP_MS,
             )
         except KafkaError as error:
             raise TransientError(f"Kafka cannot now: {error!r}") from error

@@ -37,6 +37,7 @@ PARTITION_FETCH_BYTES = 512 * 1024
 FETCH_BYTES = 8 * 1024 * 1024
 METADATA_AGE_MS = 3000
 JOIN_WAIT_MS = 30_000
+BOOTSTRAP_MS = 5000
 Messages = dict[TopicPartition, list[Any]]
 
 
@@ -79,7 +80,7 @@ class Consumer:
         self._settings = settings
         self._topics = settings.topics.chained()
         install_reader()
-        options = client_options(settings, "piperoll-writer")
+        options = client_options(settings, "piperoll-writer") | {"bootstrap_timeout_ms": BOOTSTRAP_MS}
         with _kafka_errors():
             self._admin = KafkaAdminClient(**options)
             self._consumer = KafkaConsumer(

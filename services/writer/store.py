@@ -70,7 +70,7 @@ def _translated() -> Iterator[None]:
         if state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES:
             raise TransientError(f"PostgreSQL cannot now: {error} ({state})") from error
         raise FatalError(f"PostgreSQL refused: {error} ({state})") from error
-    except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise TransientError(f"PostgreSQL is away or too slow: {error!r}") from error
 
 
