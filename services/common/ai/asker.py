@@ -16,6 +16,7 @@ from services.common.ai.outcome import WAITS, Answer, Failure
 
 _OWN_FAILURES = 4
 _DIALECTS = 4
+_SPENT = Failure("budget", "AI_MAX_REQUESTS is used up: raise it, or restart the annotator")
 
 
 class Exchange(NamedTuple):
@@ -64,7 +65,7 @@ class Asker:
 
         first_failure: float | None = None
         own_failures = dialects = 0
-        while True:
+        while not self._budget.spent:
             successes = self._breaker.successes
             result = await self._breaker.run(once)
             if isinstance(result, Failure) and result.kind == "dialect" and dialects < _DIALECTS:
@@ -76,10 +77,11 @@ class Asker:
             first_failure = self._now() if first_failure is None else first_failure
             if own_failures >= _OWN_FAILURES or self._now() - first_failure >= self._give_up_after_s:
                 return result
+        return _SPENT
 
     async def _once(self, messages: list[Message], name: str, schema: dict[str, Any]) -> Answer | Failure:
         if not await self._budget.take():
-            return Failure("budget", "AI_MAX_REQUESTS is used up: raise it, or restart the annotator")
+            return _SPENT
         started = self._now()
         result = await self._client.ask(messages, name, schema)
         latency_ms = round((self._now() - started) * 1000)
