@@ -50,7 +50,12 @@ async def open_snapshot(dsn: str, name: str | None = None) -> AsyncIterator[Snap
         connection = await asyncpg.connect(
             dsn,
             timeout=10,
-            server_settings={"application_name": "piperoll-reporter", "jit": "off", "TimeZone": "UTC"},
+            server_settings={
+                "application_name": "piperoll-reporter",
+                "jit": "off",
+                "TimeZone": "UTC",
+                "idle_in_transaction_session_timeout": "0",  # a snapshot waits while others verify
+            },
         )
     try:
         with translated():
