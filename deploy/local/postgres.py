@@ -72,6 +72,7 @@ class Database:
                 f"{data} was made by PostgreSQL {made_by}, this is {programs.version}: set PIPEROLL_POSTGRES as it "
                 "was then, or move the folder away to start with an empty database"
             )
+        _await_orphans(data)
         _forget_dead_server(data)
         settings = _SETTINGS | (_FAST if self.fast else {}) | {"port": str(self.port)}
         options = [part for name, text in settings.items() for part in ("-c", f"{name}={text}")]
@@ -158,6 +159,25 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine to its end in an event loop of its own, in a thread of its own."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         return pool.submit(asyncio.run, coroutine).result()
+
+
+def _await_orphans(data: Path, timeout: float = 20.0) -> None:
+    """Waits for the children of a server that was killed: while they hold its memory, a new one does not start."""
+    deadline = time.monotonic() + timeout
+    while orphans := [process.pid for process in psutil.process_iter() if _is_orphan(process, data)]:
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"processes of an earlier PostgreSQL still use {data}: end them first (pids {orphans})"
+            )
+        time.sleep(0.1)
+
+
+def _is_orphan(process: psutil.Process, data: Path) -> bool:
+    try:
+        ours = process.name().startswith("postgres") and process.cwd() == str(data)
+        return ours and str(data) not in process.cmdline()  # the server itself names its folder
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
 
 
 def _forget_dead_server(data: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 import asyncpg
@@ -64,6 +65,24 @@ def test_a_crashed_server_starts_again_although_its_pid_is_now_a_strangers(open_
         server.wait_ready(handle)
         execute(server.dsn(), "SELECT FROM kept")
     finally:
+        stop_database(handle)
+
+
+def test_a_start_waits_for_the_children_of_a_killed_server(open_folder):
+    server = Database(open_folder / "orphans", free_port(), find_programs({}), "secret", fast=True)
+    handle = server.start()
+    server.wait_ready(handle)
+    child = handle.process().children()[0]
+    child.suspend()
+    handle.process().kill()
+    woken = threading.Timer(1.0, child.resume)
+    woken.start()
+    handle = server.start()
+    try:
+        server.wait_ready(handle)
+        assert not child.is_running()
+    finally:
+        woken.join()
         stop_database(handle)
 
 
