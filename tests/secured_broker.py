@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,10 +100,11 @@ def _sign_in(listener: str) -> dict[str, str]:
 
 
 @contextmanager
-def secured_broker(folder: Path) -> Iterator[SecuredBroker]:
-    """Runs while the context lasts."""
+def secured_broker(folder: Path, guard: Callable[[processes.Handle], None]) -> Iterator[SecuredBroker]:
+    """Runs while the context lasts. `guard`: takes what must not outlive the test run."""
     made = SecuredBroker(folder)
     handle = made.broker.start()
+    guard(handle)
     try:
         made.broker.wait_ready(handle)
         made.add_users()

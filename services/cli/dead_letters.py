@@ -18,7 +18,7 @@ from services.common.settings import KafkaSettings
 
 _POLL_MS = 500
 _SILENCE_S = 30.0
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, bytes | None]]
 
 
 class Origin(NamedTuple):
@@ -47,7 +47,7 @@ class DeadLetter(NamedTuple):
     def replays(self) -> str | None:
         """The origin of the dead letter that this one was sent again for, None if it is none."""
         found = [content for name, content in self.headers if name == REPLAYS_HEADER]
-        return found[-1].decode("utf-8", "replace") if found else None
+        return (found[-1] or b"").decode("utf-8", "replace") if found else None
 
 
 class EventGoneError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from services.common.errors import ConfigurationError, TransientError
 from services.common.kafka import admin_client, topic_ids
 from services.common.settings import KafkaSettings
 
+_COORDINATOR_S = 10.0
 _WITHOUT_MEMBERS = ("Empty", "Dead")
 
 
@@ -89,12 +91,28 @@ class EnricherGroup:
             )
 
 
+def _await_coordinator(admin: KafkaAdminClient, name: str) -> None:
+    """A broker that has never had a group makes its topic for them first, and one that starts loads it."""
+    deadline = time.monotonic() + _COORDINATOR_S
+    while True:
+        try:
+            admin.describe_groups([name])
+        except KafkaError as error:
+            if not error.retriable or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
+
+
 @contextmanager
 def open_group(settings: KafkaSettings) -> Iterator[EnricherGroup]:
     """Closes its client at the end. Raises TransientError and ConfigurationError."""
     admin = admin_client(settings, "piperoll-replay")
     try:
-        yield EnricherGroup(admin, settings.topics)
+        group = EnricherGroup(admin, settings.topics)
+        _await_coordinator(admin, group.name)
+        yield group
     except KafkaError as error:
         raise TransientError(f"Kafka cannot now: {error!r}; run it again") from error
     finally:

@@ -31,12 +31,13 @@ CLEANING = {
 
 
 @pytest.fixture(scope="module")
-def cleaning_broker(open_folder):
+def cleaning_broker(open_folder, guard):
     """A broker of its own, whose cleaner looks ten times a second."""
     cleaner = {"log.cleaner.backoff.ms": "100"}
     folder = open_folder / "cleaning"
     broker = Broker(folder, free_port(), free_port(), java(), kafka_jars(print), "fast", cleaner)
     handle = broker.start()
+    guard(handle)
     try:
         broker.wait_ready(handle)
         yield broker.address

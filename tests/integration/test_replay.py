@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from schemas.commitment import decode_body
 from schemas.record import Kind
 from schemas.topics import REPLAYS_HEADER
+from services.cli.group_offsets import open_group
 from services.cli.replay import app
 from services.common.kafka import admin_client, topic_ids
 from tests import query
@@ -29,6 +30,8 @@ def replay(kafka, database, monkeypatch, tmp_path):
         "TOPIC_PREFIX": kafka.topic_prefix,
         "DATABASE_URL": database.reporter_dsn,
     }
+    with open_group(kafka):
+        pass  # a fresh broker has its coordinator now, for `commit` too
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
     monkeypatch.chdir(tmp_path)
