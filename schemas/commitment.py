@@ -37,6 +37,8 @@ def encode_body(key: bytes | None, value: bytes | None, headers: Iterable[tuple[
         b"\0" if key is None else b"\1" + _U32.pack(len(key)) + key,
         b"\0" if value is None else b"\1" + _U32.pack(len(value)) + value,
     ]
+    if not headers:
+        return parts[0] + parts[1] + b"\0\0"
     count = 0
     for name, content in headers:
         raw = name.encode("utf-8", "surrogateescape")

@@ -32,6 +32,8 @@ FLAG_WITHHELD = 2
 PREV_NONE = -1
 
 _LAYOUT = Struct(">BBB16sIqqqBqQ16s32sq32s32s32s")
+_FIELDS = Struct(_LAYOUT.format.replace("B", "x", 1))
+"""The same without the version."""
 
 
 class Who(msgspec.Struct, omit_defaults=True):
@@ -119,7 +121,7 @@ def decode_header(raw: bytes) -> Header:
         raise ValueError(
             f"not a piperoll header of version {VERSION}: {len(raw)} bytes, beginning {raw[:2].hex()}"
         )
-    return Header._make((*_LAYOUT.unpack_from(raw)[1:], raw[HEADER_FIXED_BYTES:]))
+    return Header._make(_FIELDS.unpack_from(raw) + (raw[HEADER_FIXED_BYTES:],))  # noqa: RUF005 - the cheaper way
 
 
 def add_writer_tags(enrichment: bytes, tags: list[str]) -> bytes:

@@ -24,7 +24,7 @@ def hole(topic: str, partition: int, topic_id: bytes, expected: int, prev: int) 
         "critical",
         "enriched_hole",
         f"{topic} partition {partition}: offsets {expected} to {prev} have not arrived. If no redelivery fills the hole "
-        f"soon, run `piperoll replay` to set the enricher's group back to {expected}.",
+        f"soon, stop the enrichers and run `piperoll replay offsets`: it sets their group back to {expected}.",
         {
             "topic": topic,
             "topic_id": topic_id.hex(),

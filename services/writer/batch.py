@@ -88,11 +88,15 @@ class Linker:
     def to_look_up(self, items: Iterable[Item]) -> tuple[list[tuple[bytes, int]], list[int]]:
         """What `link` needs to know of these: (topic id, offset) of the passed ones, and identity hashes."""
         passed, identities = [], []
+        chain = self.chain
+        topic_id, expected = (b"", 0) if chain is None else (chain.topic_id, chain.next_source_offset)
         for item in items:
             header = item.header
             if header is None:
                 continue
-            if header.offset < self._expected(header.topic_id):
+            if header.topic_id == topic_id and header.offset >= expected and header.kind != Kind.POISON:
+                identities.append(header.identity_hash)
+            elif header.offset < self._expected(header.topic_id):
                 passed.append((header.topic_id, header.offset))
             elif header.kind != Kind.POISON:
                 identities.append(header.identity_hash)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.commitment import ABSENT_HASH, encode_body, enrichment_commitment, payload_commitment
-from schemas.record import ABSENT, GENESIS_PREV, NO_TIMESTAMP_TYPE, Kind, Record, encode
+from schemas.record import ABSENT, GENESIS_PREV, NO_TIMESTAMP_TYPE, Kind, pack
 from services.writer.rows import UNNUMBERED, payload_row, record_row
 
 RandomBytes = Callable[[int], bytes]
@@ -109,19 +109,17 @@ class Section:
         """Appends one record and returns its sequence number. `commitment` is given where the body is withheld."""
         chain = self.chain
         seq = chain.next_seq
-        leaf = encode(
-            Record(
-                kind,
-                chain.chain_id,
-                seq,
-                chain.last_hash,
-                chain.epoch,
-                appended_us,
-                ABSENT if source_offset is None else source_offset,
-                *facts,
-                payload_commitment(salt, body) if body is not None else commitment or ABSENT_HASH,
-                ABSENT_HASH if enrich is None else enrichment_commitment(enrich_salt, enrich),
-            )
+        leaf = pack(
+            kind,
+            chain.chain_id,
+            seq,
+            chain.last_hash,
+            chain.epoch,
+            appended_us,
+            ABSENT if source_offset is None else source_offset,
+            *facts,
+            payload_commitment(salt, body) if body is not None else commitment or ABSENT_HASH,
+            ABSENT_HASH if enrich is None else enrichment_commitment(enrich_salt, enrich),
         )
         record_hash = sha256(b"\0" + leaf).digest()
         number = chain.number or UNNUMBERED

@@ -11,13 +11,16 @@ from typing import Any
 
 import msgspec
 
-from schemas.commitment import ABSENT_HASH, event_id, identity_hash, producer_id
+from schemas.commitment import ABSENT_HASH, event_id, headers_fit, identity_hash, producer_id
 from schemas.enrichment import FLAG_RESET, Enrichment, Header, clean, decode_header
 from schemas.events import is_reserved, parse_time
 from schemas.record import ABSENT, Kind
 from schemas.topics import PIPEROLL_HEADER
 from services.writer.chain import RandomBytes, Target
 from services.writer.found import Item, Message
+
+
+_UNFIT = Item(Message(0, 0, 0, None, None, ()), None, (), fault="more or longer headers than a body can hold")
 
 
 def enriched_item(message: Message, partition: int) -> Item:
@@ -30,13 +33,35 @@ def enriched_item(message: Message, partition: int) -> Item:
         header = decode_header(raw)
     except ValueError as error:
         return Item(message, None, (), fault=str(error))
+    fault = _fault(header, partition)
+    if fault:
+        return Item(message, None, (), fault=fault)
+    if len(headers) == 1:
+        return Item(message, header, ())
+    return Item(message, header, headers[:-1]) if headers_fit(headers) else _UNFIT._replace(message=message)
+
+
+def _fault(header: Header, partition: int) -> str:
     if header.kind not in (Kind.EVENT, Kind.POISON):
-        return Item(message, None, (), fault=f"kind {header.kind} in the header")
+        return f"kind {header.kind} in the header"
     if header.partition != partition:
-        return Item(message, None, (), fault=f"partition {header.partition} in the header")
-    if not -1 <= header.prev < header.offset:
+        return f"partition {header.partition} in the header"
+    if not -1 <= header.prev < header.offset < _OFFSET_LIMIT:
+        return f"offset {header.offset} after {header.prev} in the header"
+    return ""
+
+
+_OFFSET_LIMIT:
         return Item(message, None, (), fault=f"offset {header.offset} after {header.prev} in the header")
+    if len(headers) == 1:
+        return Item(message, header, ())
+    if not headers_fit(headers):
+        return _UNFIT._replace(message=message)
     return Item(message, header, headers[:-1])
+
+
+_OFFSET_LIMIT = 2**62
+"""No real offset comes near it; a forged one must not overflow what is counted from it."""
 
 
 class _Annotation(msgspec.Struct):
@@ -70,6 +95,8 @@ class OwnReader:
 
     def annotation(self, message: Message) -> Item:
         """An annotation, whose name is (topic id, partition, offset, model, prompt version, run)."""
+        if not headers_fit(message.headers):
+            return _UNFIT._replace(message=message)
         try:
             said, target = _read_annotation(message.value or b"")
         except (ValueError, msgspec.MsgspecError, RecursionError) as error:
@@ -80,6 +107,8 @@ class OwnReader:
 
     def own_event(self, message: Message) -> Item:
         """One of Piperoll's own events, whose name is its id."""
+        if not headers_fit(message.headers):
+            return _UNFIT._replace(message=message)
         try:
             event = _read_own_event(message.value or b"")
         except (ValueError, msgspec.MsgspecError, RecursionError) as error:
