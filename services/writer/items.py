@@ -19,7 +19,6 @@ from schemas.topics import PIPEROLL_HEADER
 from services.writer.chain import RandomBytes, Target
 from services.writer.found import Item, Message
 
-
 _UNFIT = Item(Message(0, 0, 0, None, None, ()), None, (), fault="more or longer headers than a body can hold")
 
 
@@ -49,15 +48,6 @@ def _fault(header: Header, partition: int) -> str:
     if not -1 <= header.prev < header.offset < _OFFSET_LIMIT:
         return f"offset {header.offset} after {header.prev} in the header"
     return ""
-
-
-_OFFSET_LIMIT:
-        return Item(message, None, (), fault=f"offset {header.offset} after {header.prev} in the header")
-    if len(headers) == 1:
-        return Item(message, header, ())
-    if not headers_fit(headers):
-        return _UNFIT._replace(message=message)
-    return Item(message, header, headers[:-1])
 
 
 _OFFSET_LIMIT = 2**62
