@@ -166,7 +166,7 @@ class Annotator:
             by_partition[subject.header.partition].append(annotation(subject, reading, name, version))
         for partition, made in by_partition.items():
             await self._outbox.annotations(partition, made)
-        waited_for = [reply(subject, reading, name) for subject, reading in found if subject.token]
+        waited_for = [(s.token, reply(s, reading, name)) for s, reading in found if s.token]
         await self._outbox.replies(waited_for)
 
     async def _pass_by(self, passed: PassedBy) -> None:
@@ -182,7 +182,7 @@ class Annotator:
             )
             self._metrics.passed_by.labels(reason).inc(len(found))
             log.warning("events_passed_by", partition=partition, events=len(found), why=reason)
-        waited_for = [reply(subject, None, self._model.name) for subject, _ in passed if subject.token]
+        waited_for = [(s.token, reply(s, None, self._model.name)) for s, _ in passed if s.token]
         await self._outbox.replies(waited_for)
 
 

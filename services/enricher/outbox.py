@@ -37,11 +37,12 @@ class Outbox:
         await self._acknowledged(self._topics.annotations, partition, made)
         self._metrics.annotations.inc(len(made))
 
-    async def replies(self, made: Sequence[bytes]) -> None:
-        """To audit.replies. A lost one costs a caller its 200, never an event: so it is only counted."""
-        for reply in made:
+    async def replies(self, made: Sequence[tuple[bytes, bytes]]) -> None:
+        """To audit.replies: each with its token, which is the key. A lost one costs a caller its 200, never an
+        event: so it is only counted."""
+        for token, reply in made:
             try:
-                await self._producer.send(self._topics.replies, reply)
+                await self._producer.send(self._topics.replies, reply, key=token)
             except KafkaError as error:
                 self._metrics.replies_failed.inc()
                 log.warning("reply_failed", error=str(error))

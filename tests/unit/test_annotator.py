@@ -56,7 +56,10 @@ class Kept:
             self.annotated[said["partition"], said["offset"]] = said
 
     async def replies(self, made):
-        self.replied |= {json.loads(raw)["token"]: json.loads(raw) for raw in made}
+        for token, raw in made:
+            said = json.loads(raw)
+            assert said["token"].encode() == token
+            self.replied[said["token"]] = said
 
     def passed_by(self):
         return {
