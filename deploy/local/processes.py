@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -150,20 +151,33 @@ def stop(handle: Handle, *, grace: float, polite: signal.Signals = signal.SIGTER
     for orphan in orphans:
         with suppress(psutil.NoSuchProcess):
             orphan.kill()  # psutil looks at the start time first
-    psutil.wait_procs(orphans, timeout=10)
+    for orphan in orphans:
+        _ended(orphan, 10)
     return killed
 
 
 def _ended(process: psutil.Process, timeout: float) -> bool:
+    """Waits for the end of a process. One that is not our child may stay a zombie, where nothing reaps it."""
     child = _children.get(process.pid)
-    try:
-        if child is None:
-            process.wait(timeout)
-        else:
+    if child is not None:
+        try:
             child.wait(timeout)
-    except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
-        return False
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+    deadline = time.monotonic() + timeout
+    while _runs(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
     return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _session(leader: int) -> list[psutil.Process]:

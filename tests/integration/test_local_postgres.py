@@ -10,6 +10,7 @@ import asyncpg
 import psutil
 import pytest
 
+from deploy.local import processes
 from deploy.local.errors import StackError
 from deploy.local.ports import free_port
 from deploy.local.postgres import Database, execute, stop_database
@@ -56,7 +57,7 @@ def test_a_crashed_server_starts_again_although_its_pid_is_now_a_strangers(open_
     server.wait_ready(handle)
     execute(server.dsn(), "CREATE TABLE kept ()")
     handle.process().kill()
-    stop_database(handle)
+    processes.wait(handle, 10)
     pid_file = server.folder / "data" / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
     pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]))
@@ -75,12 +76,13 @@ def test_a_start_waits_for_the_children_of_a_killed_server(open_folder):
     child = handle.process().children()[0]
     child.suspend()
     handle.process().kill()
+    processes.wait(handle, 10)
     woken = threading.Timer(1.0, child.resume)
     woken.start()
     handle = server.start()
     try:
         server.wait_ready(handle)
-        assert not child.is_running()
+        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     finally:
         woken.join()
         stop_database(handle)
