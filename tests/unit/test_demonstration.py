@@ -202,7 +202,7 @@ def test_the_last_page_says_what_came_of_the_month_in_80_columns(shown):
     assert "every event recorded exactly once, every chain verified" in text
     assert "0 lost, 0 doubled, 0 mistaken" in text
     assert "8 verified, 1,234 records" in text
-    assert "44 events   (of all: 44 high, 100 low)" in text
+    assert "44 events   (44 high, 100 low)" in text
     assert "mass export at night" in text
     facts = text.split("look further")[0]
     paths = ("  report", "  logs")  # to copy: never wrapped

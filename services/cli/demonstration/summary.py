@@ -104,9 +104,9 @@ def _counts(screen: Screen, shown: Shown) -> None:
     chains = f"{shown.evidence.chains} verified, {shown.evidence.records:,} records"
     screen.fact("chains", chains, good=not shown.evidence.wrong)
     risks = shown.findings.risks
-    levels = ", ".join(f"{risks[risk]:,} {risk}" for risk in reversed(RISKS) if risks[risk])
+    levels = ", ".join(f"{risks[risk]:,} {risk}" for risk in reversed(RISKS[1:]) if risks[risk])
     alarming = sum(risks[risk] for risk in ALARMING)
-    screen.fact("high risk", f"{alarming:,} events   (of all: {levels})")
+    screen.fact("high risk", f"{alarming:,} events   ({levels})")
 
 
 def _incident(screen: Screen, shown: Shown) -> None:
