@@ -37,13 +37,11 @@ COMMANDS = {
     "verify": Command("evidence", EVIDENCE, "Recompute every chain; say which record is wrong and how."),
     "report": Command("evidence", EVIDENCE, "Build reports."),
     "export": Command("evidence", EVIDENCE, "Write events as JSON lines."),
-    "sample": Command("evidence", EVIDENCE, "Draw a sample of records."),
     "migrate": Command("admin", ADMIN, "Bring the database to the present schema."),
     "topics": Command("admin", ADMIN, "Create, list and grow the topics."),
     "replay": Command("replay", ADMIN, "Have events read again: from a hole on, or out of the dead letters."),
     "keys": Command("keys", ADMIN, "API keys of ingest."),
-    "rules": Command("rules", ADMIN, "List and try the rules."),
-    "ai": Command("ai", ADMIN, "What the AI does and costs."),
+    "ai": Command("ai", ADMIN, "Ask the model once, and say what to fix."),
 }
 
 

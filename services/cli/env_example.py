@@ -108,7 +108,7 @@ def _variable(field: FieldInfo) -> tuple[str, str, str]:
 def _text(default: Any) -> str:
     if default is None or default is PydanticUndefined or isinstance(default, SecretStr):
         return ""
-    return default if isinstance(default, str) else json.dumps(default)
+    return str(default) if isinstance(default, str | Path) else json.dumps(default)
 
 
 if __name__ == "__main__":

@@ -145,7 +145,11 @@ def _busiest_day(figures: Figures) -> list[Sentence]:
 def _unreadable(figures: Figures) -> Sentence:
     poison = figures.one("poison")
     if poison.events == 0:
-        return _sentence(figures, [], "Every message that arrived could be read as an event.")
+        return _sentence(
+            figures,
+            [],
+            "Every message of the period could be read as an event (one that cannot has Kafka's time for its own).",
+        )
     text = (
         f"{plural(poison.events, 'message')} could not be read as events; "
         "each is kept as it came, as a dead letter and in its place among the records."

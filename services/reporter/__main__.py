@@ -1,0 +1,49 @@
+"""`python -m services.reporter`: verifies, builds one report, ends. (Schedules are still to come.)
+
+Exit status: 0 written, 1 written and the chains do not verify, or failed; 2 wrong settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from services.common.clock import system_clock
+from services.common.errors import ConfigurationError, FatalError, TransientError
+from services.common.logging import configure_logging, get_logger
+from services.common.settings import LogSettings, PostgresSettings, read_settings
+from services.reporter.build import build_report
+from services.reporter.period import last_days, month
+from services.reporter.settings import ReporterSettings
+
+log = get_logger(__name__)
+
+
+def run(postgres: PostgresSettings, settings: ReporterSettings) -> int:
+    """Builds the report of the period that the settings name."""
+    period = last_days(system_clock()) if settings.period is None else month(settings.period)
+    folder = settings.folder / f"piperoll-report-{period.label.replace(' ', '-')}"
+    built = asyncio.run(build_report(postgres.dsn, period, folder))
+    good = built.report.verification.good
+    log.info(
+        "report_built", verdict=built.report.verdict, good=good, files=[str(path) for path in built.paths]
+    )
+    return 0 if good else 1
+
+
+def main() -> None:
+    """Settings, logging, one report."""
+    try:
+        configure_logging(read_settings(LogSettings), "reporter")
+        status = run(read_settings(PostgresSettings), read_settings(ReporterSettings))
+    except ConfigurationError as error:
+        log.critical("settings_wrong", error=str(error))
+        status = 2
+    except (TransientError, FatalError) as error:
+        log.critical("report_not_built", error=str(error))
+        status = 1
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Settings of the reporter when it runs as a service of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from services.common.settings import SettingsGroup
+
+
+class ReporterSettings(SettingsGroup):
+    """Which report `python -m services.reporter` builds, and where to."""
+
+    period: str | None = Field(
+        None,
+        alias="REPORT_PERIOD",
+        description="a month as 2026-10; default: the last 30 days by append time",
+    )
+    folder: Path = Field(
+        Path("reports"), alias="REPORT_DIR", description="folder in which reports are written"
+    )
