@@ -59,6 +59,7 @@ class Chained:
         self._options = options
         self._linker: Linker | None = None
         self._read_offset = 0
+        self._begun = 0
         self.leaves: list[bytes] = []
         self.rows: list[list[bytes | None]] = []
         self.payloads: list[Payload] = []
@@ -84,6 +85,7 @@ class Chained:
         self._read_offset = max(messages) + 1
         items = [to_item(message._replace(offset=offset)) for offset, message in messages.items()]
         linked = linker.link(items, found or Found())
+        self._begun += 1
         for number, section in enumerate(linked.sections, 1):
             section.chain.number = section.chain.number or number
             self._take(section)
@@ -148,9 +150,10 @@ class Chained:
         }
 
     def forget(self) -> None:
-        """As if two batches had gone by: nothing is in memory any more."""
-        for _ in range(2):
-            self._linker.begin(Found())
+        """All batches are stored: nothing is in memory any more."""
+        for _ in range(self._begun):
+            self._linker.stored()
+        self._begun = 0
 
     def commitments_hold(self) -> bool:
         """Whether every record commits to its payload row, and links to the one before."""

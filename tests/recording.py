@@ -89,6 +89,7 @@ class Recorder:
         """One batch, linked and stored."""
         linked = await self.link(*messages)
         await self.store.append([(self.place, linked)])
+        self.linker.stored()
         for section in linked.sections:
             if section.opening is not None:
                 self.numbers.setdefault(section.chain.topic_id, []).append(section.chain.number)

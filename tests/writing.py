@@ -51,7 +51,12 @@ class Producer:
     def topic_id(self, topic: str) -> bytes:
         admin = admin_client(self._kafka, "tests")
         try:
-            return topic_ids(admin, [topic])[topic]
+            for _ in range(100):  # a topic just made is not known at once
+                found = topic_ids(admin, [topic])
+                if topic in found:
+                    return found[topic]
+                time.sleep(0.1)
+            raise AssertionError(f"no topic {topic}")
         finally:
             admin.close()
 

@@ -28,7 +28,8 @@ from services.writer.chain import (
     own_body,
 )
 from services.writer.drop_rule import Verdict, first_offset, judge
-from services.writer.found import MOST_CANDIDATES, Candidate, Found, Item, named, value_hash
+from services.writer.found import Candidate, Found, Item, named, value_hash
+from services.writer.unstored import Entry, Unstored
 
 IDENTITY_CONFLICT = "identity:conflict"
 IDENTITY_UNCHECKED = "identity:unchecked"
@@ -48,14 +49,6 @@ class Linked:
     def opens(self) -> bool:
         """Whether it begins a chain."""
         return any(section.opening is not None for section in self.sections)
-
-
-@dataclass(slots=True)
-class _Entry:
-    """An event of this batch or of the one before, which the database cannot yet tell of."""
-
-    seq: int
-    item: Item
 
 
 class Linker:
@@ -80,10 +73,7 @@ class Linker:
         self._by_name = by_name
         self._clock = clock
         self._random = random
-        self._seen: dict[int, list[_Entry]] = {}
-        self._seen_before: dict[int, list[_Entry]] = {}
-        self._items: list[Item] = []
-        self._items_before: list[Item] = []
+        self._unstored = Unstored()
 
     def to_look_up(self, items: Iterable[Item]) -> tuple[list[tuple[bytes, int]], list[int]]:
         """What `link` needs to know of these: (topic id, offset) of the passed ones, and identity hashes."""
@@ -111,15 +101,17 @@ class Linker:
     def begin(self, found: Found) -> Linked:
         """Begins a batch, of which `take` takes the messages. Its alerts are to be said before it is stored."""
         self._found = found
-        self._seen_before, self._seen = self._seen, {}
-        self._items_before, self._items = self._items, []
-        self._memory: dict[tuple[bytes, int], list[Item]] | None = None
+        self._unstored.begin()
         now = self._clock()
         self._now = now if self.chain is None else max(now, self.chain.last_appended_us)
         self._linked = Linked([], self.read_topic_id, 0)
         if self.chain is not None:
             self._linked.sections.append(Section(self.chain))
         return self._linked
+
+    def stored(self) -> None:
+        """The oldest batch that was begun is committed."""
+        self._unstored.stored()
 
     def take(self, items: list[Item]) -> None:
         """Appends what is to be appended of some messages of the batch that was begun."""
@@ -191,25 +183,12 @@ class Linker:
 
     def _is_same(self, item: Item, header: Header) -> bool:
         """Whether a message of a passed offset is the one recorded: in memory, else in the database."""
-        if self._memory is None:
-            self._memory = {}
-            for entry in (*self._items_before, *self._items):
-                self._memorise(self._memory, entry)
-        for other in self._memory.get((header.topic_id, header.offset), ()):
+        for other in self._unstored.at(header.topic_id, header.offset):
             if other.header is not None and _same_message(item, header, other, other.header):
                 return True
         body = None if header.flags & FLAG_WITHHELD else _body(item)
         recorded = self._found.recorded.get((header.topic_id, header.offset), ())
         return any(other.is_same(header.kafka_ts_ms, body) for other in recorded)
-
-    def _memorise(self, memory: dict[tuple[bytes, int], list[Item]], item: Item) -> None:
-        if item.header is not None:
-            memory.setdefault((item.header.topic_id, item.header.offset), []).append(item)
-
-    def _remember(self, item: Item) -> None:
-        self._items.append(item)
-        if self._memory is not None:
-            self._memorise(self._memory, item)
 
     def _begin(self, topic_id: bytes, first: int, previous: Chain | None, why: str | None) -> None:
         chain_id = self._random(16)
@@ -224,7 +203,7 @@ class Linker:
         self._linked.sections.append(section)
         self.chain = section.chain
         # A repeat is a duplicate only within its chain.
-        self._seen, self._seen_before = {}, {}
+        self._unstored.forget_identities()
         self._found = Found(self._found.recorded, {})
 
     def _reopen(self, why: str, header: Header, first: int) -> None:
@@ -259,20 +238,15 @@ class Linker:
         identity = header.identity_hash if header.kind != Kind.POISON else None
         enrichment = header.enrichment or None
         if identity is not None:
-            if identity in self._seen or identity in self._seen_before or identity in self._found.candidates:
+            if self._unstored.knows(identity) or identity in self._found.candidates:
                 repeat = self._find_first(item, header)
                 if repeat is not None and repeat[1] != IDENTITY_CONFLICT:
                     self._append_duplicate(item, header, *repeat)
                     return
                 if repeat is not None and enrichment is not None:
                     enrichment = add_writer_tags(enrichment, [IDENTITY_CONFLICT])
-            entries = self._seen.get(identity)
-            entry = _Entry(section.chain.next_seq, item)
-            if entries is None:
-                self._seen[identity] = [entry]
-            elif len(entries) < MOST_CANDIDATES:
-                entries.append(entry)
-        self._remember(item)
+            self._unstored.note(identity, section.chain.next_seq, item)
+        self._unstored.remember(item)
         withheld = header.flags & FLAG_WITHHELD
         seq = section.append(
             header.kind,
@@ -293,8 +267,10 @@ class Linker:
         """(sequence number, "") of the record that this repeats; or with a tag: IDENTITY_UNCHECKED where the first is
         erased, IDENTITY_CONFLICT where it is another event; None if only the hashes agree."""
         identity = header.identity_hash
-        entries = (*self._seen_before.get(identity, ()), *self._seen.get(identity, ()))
-        earlier = [*self._found.candidates.get(identity, ()), *map(_as_candidate, entries)]
+        earlier = [
+            *self._found.candidates.get(identity, ()),
+            *map(_as_candidate, self._unstored.entries(identity)),
+        ]
         if self._by_name:
             return (earlier[0].seq, "") if earlier else None
         name, value = named(header.enrichment), value_hash(item.message.value)
@@ -317,7 +293,7 @@ class Linker:
         }
         if tag:
             document["tags"] = [tag]
-        self._remember(item)
+        self._unstored.remember(item)
         section.append(
             Kind.DUPLICATE,
             self._now,
@@ -345,7 +321,7 @@ def _body(item: Item) -> bytes:
     return encode_body(item.message.key, item.message.value, item.headers)
 
 
-def _as_candidate(entry: _Entry) -> Candidate:
+def _as_candidate(entry: Entry) -> Candidate:
     header = entry.item.header
     name = None if header is None else named(header.enrichment)
     return Candidate(entry.seq, False, name, value_hash(entry.item.message.value))

@@ -8,7 +8,7 @@ from services.writer.consumer import Messages, TopicPartition
 
 _OVERHEAD_BYTES = 200
 """What a message weighs beside its key, value and headers."""
-_FIRST_GUESS_BYTES = 16 * 1024
+_FIRST_GUESS_BYTES = 64 * 1024
 
 
 class Buffer:
@@ -35,7 +35,8 @@ class Buffer:
             self._messages.setdefault(partition, []).extend(some)
             self._records += len(some)
             self._bytes += size
-            self._average += (size / len(some) - self._average) / 4
+            mean = size / len(some)
+            self._average = max(mean, self._average + (mean - self._average) / 8)  # up at once, down slowly
             if self._since is None:
                 self._since = now
 

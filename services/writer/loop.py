@@ -169,7 +169,7 @@ class Writer:
         self._pause_s = _FIRST_PAUSE_S
         self._metrics.batches.inc()
         for partition, linked in stored.values():
-            partition.note_opened(linked)
+            partition.note_stored(linked)
             for section in linked.sections:
                 self._metrics.count_records(section.kinds)
                 self._metrics.head.labels(str(section.chain.number)).set(section.chain.next_seq)

@@ -27,9 +27,12 @@ class Partition:
         """The messages made ready for linking."""
         return list(map(self.to_item, messages))
 
-    def note_opened(self, linked: Linked) -> None:
-        """Remembers the numbers of chains that a batch has opened."""
+    def note_stored(self, linked: Linked) -> None:
+        """A batch is committed: its contents are let go, and the numbers of chains that it opened are known."""
+        self.linker.stored()
         for section in linked.sections:
+            section.records.clear()
+            section.payloads.clear()
             if section.opening is not None and section.chain.number is not None:
                 self.numbers.setdefault(section.chain.topic_id, []).append(section.chain.number)
 

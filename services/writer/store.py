@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,10 @@ class Store:
         )
         if await connection.fetchval("SHOW synchronous_commit") == "off":
             await connection.execute("SET synchronous_commit = on")  # else a committed head could be lost
+        with suppress(
+            asyncpg.InvalidParameterValueError
+        ):  # built without: large bodies take six times the CPU
+            await connection.execute("SET default_toast_compression = lz4")
         return connection
 
     def _reader(self) -> asyncpg.Connection:

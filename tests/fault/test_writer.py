@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+import time
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -45,6 +46,7 @@ async def feeding(producer):
             end = min(position + 50, EACH)
             for log in logs:
                 producer.enriched(log.partition, (log.event(n, n - 1) for n in range(position, end)))
+            time.sleep(0.15)  # so that the faults fall into the flow
             position = max(0, end - chance.choice([0, 0, 0, 30])) if end < EACH else end
 
     task = asyncio.create_task(asyncio.to_thread(feed))
@@ -105,7 +107,7 @@ async def test_a_stopped_writers_transaction_ends_and_its_late_work_fails(
             await asyncio.sleep(0.5)  # by now its transaction waits for the heads
             zombie.signal(signal.SIGSTOP)
         await locker.close()  # its transaction goes on in the server as far as it can
-        heir = start_service("writer", **FAST)
+        heir = start_service("writer", **FAST).wait_ready()
         await recorded(asked, PARTITIONS * EACH - 500)
         zombie.signal(signal.SIGCONT)
     await everything_once(asked)

@@ -49,7 +49,7 @@ def test_every_interleaving_of_redeliveries_gives_each_offset_one_record(stream,
         size = sizes[number % len(sizes)]
         number += 1
         chained.link(*messages[:size], found=Found(known))
-        known = chained.recorded(log) if forgets else before  # the database may lag by the batch under way
+        known = chained.recorded(log) if forgets else before  # the database lags by the batch under way
         before = chained.recorded(log)
         if forgets:
             chained.forget()
