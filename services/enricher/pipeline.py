@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas.commitment import ABSENT_HASH, SALT_BYTES, encode_body, headers_fit, payload_commitment
-from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, Header, encode_header
+from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, pack_header
 from schemas.record import ABSENT, NO_TIMESTAMP_TYPE, Kind
 from schemas.topics import PIPEROLL_HEADER, REPLY_HEADER, Topics
 from services.common.errors import FatalError
@@ -195,26 +195,24 @@ def _header(
             record.headers if headers_fit(record.headers) else ()
         )  # as RECORD_FORMAT.md says of such messages
         commitment = payload_commitment(payload_salt, encode_body(record.key, record.value, headers))
-    return encode_header(
-        Header(
-            flags,
-            result.kind,
-            at.topic_id,
-            at.partition,
-            at.offset,
-            prev,
-            at.timestamp_ms,
-            NO_TIMESTAMP_TYPE if at.timestamp_ms == ABSENT else record.timestamp_type,
-            result.event_time_us,
-            result.producer_seq,
-            result.producer_id,
-            result.event_id,
-            result.identity_hash,
-            payload_salt,
-            enrich_salt,
-            commitment,
-            _encode_json(result.document),
-        )
+    return pack_header(
+        flags,
+        result.kind,
+        at.topic_id,
+        at.partition,
+        at.offset,
+        prev,
+        at.timestamp_ms,
+        NO_TIMESTAMP_TYPE if at.timestamp_ms == ABSENT else record.timestamp_type,
+        result.event_time_us,
+        result.producer_seq,
+        result.producer_id,
+        result.event_id,
+        result.identity_hash,
+        payload_salt,
+        enrich_salt,
+        commitment,
+        _encode_json(result.document),
     )
 
 

@@ -29,7 +29,7 @@ def main() -> int:
     folder.chmod(0o711)
     try:
         with Parts(folder) as parts:
-            results = asyncio.run(_run(parts, options))
+            results = _run(parts, options)
     finally:
         shutil.rmtree(folder)
     if options.json:
@@ -51,12 +51,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _run(parts: Parts, options: argparse.Namespace) -> dict[str, object]:
+def _run(parts: Parts, options: argparse.Namespace) -> dict[str, object]:
     kafka = parts.topics("bench", options.partitions)
     _say(f"sending {options.events:,} events of {options.bytes} B to {options.partitions} partitions")
-    await load.send(kafka, options.events, options.bytes)
+    asyncio.run(load.send(kafka, options.events, options.bytes))
     _say("reading them with aiokafka and nothing else (the baseline)")
-    baseline = await load.read_rate(kafka, options.events)
+    baseline = asyncio.run(load.read_rate(kafka, options.events))
     timings = {}
     _say(f"enricher alone, {options.instances} instances")
     timings["enricher alone"] = parts.drain(kafka, kafka.topics.enriched, enricher=options.instances)
@@ -64,7 +64,7 @@ async def _run(parts: Parts, options: argparse.Namespace) -> dict[str, object]:
     timings["writer alone"] = parts.drain_writers(kafka, options.instances)
     _say("all together, 1 enricher and 1 writer")
     together = parts.topics("together", options.partitions)
-    await load.send(together, options.events, options.bytes)
+    asyncio.run(load.send(together, options.events, options.bytes))
     timings["all together"] = parts.drain_writers(together, 1, enricher=1)
     return {
         "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}",

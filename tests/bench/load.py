@@ -11,7 +11,7 @@ from services.common.settings import KafkaSettings
 _TEXT = (
     b'{"specversion":"1.0","id":"%012d","source":"/apps/web","type":"data_export","time":"2026-05-01T12:00:00Z",'
     b'"datacontenttype":"application/json","data":{"user_id":%d,"dataset_id":"ds-%d",'
-    b'"export_time":"2026-05-01T12:00:00Z","export_reason":"%s"}}'
+    b'"export_time":"2026-05-01T12:00:00Z","export_reason":"regulator request","note":"%s"}}'
 )
 
 
