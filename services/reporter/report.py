@@ -66,7 +66,8 @@ class Report:
 
     @property
     def summary(self) -> list[Sentence]:
-        return executive_summary(self.period, self.figures)
+        unreadable = sum(result.kinds[Kind.POISON] for result in self.verification.chains)
+        return executive_summary(self.period, self.figures, unreadable)
 
     def days(self, *, high: bool) -> list[Day]:
         """Events by day, or those of high risk."""

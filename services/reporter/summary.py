@@ -35,8 +35,9 @@ class Sentence(NamedTuple):
         )
 
 
-def executive_summary(period: Period, figures: Figures) -> list[Sentence]:
-    """What a reader must know, in the order of its weight."""
+def executive_summary(period: Period, figures: Figures, unreadable_in_log: int) -> list[Sentence]:
+    """What a reader must know, in the order of its weight. `unreadable_in_log` counts the whole log's: a message that
+    cannot be read has no event time, so most reports by event time leave it out."""
     total = figures.one("all")
     if total.events == 0:
         return [_sentence(figures, [], f"No events are recorded for {period.title}.")]
@@ -46,7 +47,7 @@ def executive_summary(period: Period, figures: Figures) -> list[Sentence]:
         *_rule(figures),
         *_most_frequent(figures),
         *_busiest_day(figures),
-        _unreadable(figures),
+        _unreadable(figures, unreadable_in_log),
         _repeats(figures),
         *_catalogue(figures),
         _summaries(figures, total),
@@ -142,14 +143,16 @@ def _busiest_day(figures: Figures) -> list[Sentence]:
     return [_sentence(figures, [most.first_id], text)]
 
 
-def _unreadable(figures: Figures) -> Sentence:
+def _unreadable(figures: Figures, in_log: int) -> Sentence:
     poison = figures.one("poison")
     if poison.events == 0:
-        return _sentence(
-            figures,
-            [],
-            "Every message of the period could be read as an event (one that cannot has Kafka's time for its own).",
-        )
+        text = "No message of the period was unreadable"
+        if in_log:
+            text += (
+                f"; in the whole log {plural(in_log, 'message')} {_is_are(in_log)},"
+                " which count by their time in Kafka, outside the period"
+            )
+        return _sentence(figures, [], f"{text}.")
     text = (
         f"{plural(poison.events, 'message')} could not be read as events; "
         "each is kept as it came, as a dead letter and in its place among the records."
