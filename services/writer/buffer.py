@@ -71,9 +71,4 @@ class Buffer:
 
 
 def _weight(message: Any) -> int:
-    key, value, headers = (
-        message.serialized_key_size,
-        message.serialized_value_size,
-        message.serialized_header_size,
-    )
-    return int(key + value + headers) + _OVERHEAD_BYTES
+    return int(message.size_in_bytes) + _OVERHEAD_BYTES

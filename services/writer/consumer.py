@@ -79,7 +79,6 @@ class Consumer:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._topics = settings.topics.chained()
-        install_reader()
         options = client_options(settings, "piperoll-writer") | {"bootstrap_timeout_ms": BOOTSTRAP_MS}
         with _kafka_errors():
             self._admin = KafkaAdminClient(**options)
@@ -97,6 +96,7 @@ class Consumer:
                 metadata_max_age_ms=METADATA_AGE_MS,
                 allow_auto_create_topics=False,
             )
+            install_reader(self._consumer)
             self._listener = _Listener(self._consumer)
             self._consumer.subscribe(self._topics, listener=self._listener)
 

@@ -5,11 +5,15 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka import TopicPartition
+from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
+from kafka.protocol.consumer import IsolationLevel
+from kafka.record import MemoryRecords
 from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
 from schemas.commitment import decode_body, encode_body
-from services.writer.record_batch import RecordBatch
+from services.writer.record_batch import PartitionRecords, RecordBatch
 
 optional = st.none() | st.binary(max_size=300)
 records = st.lists(
@@ -75,3 +79,28 @@ def test_a_cut_batch_is_corrupt():
     raw = build([(1, b"key", b"value", [])])
     with pytest.raises(CorruptRecordError):
         list(RecordBatch(raw[:-1]))
+
+
+def whole(items, kind, fetch_offset=0, most=None) -> list:
+    """What a fetch of one partition comes to, read in portions of `most`."""
+    ended = []
+    raw = build(items) if items else b""
+    reader = kind(
+        fetch_offset,
+        TopicPartition("t", 0),
+        MemoryRecords(raw),
+        isolation_level=IsolationLevel.READ_COMMITTED,
+        on_drain=ended.append,
+    )
+    read, rounds = [], 0
+    while reader and rounds < 100:
+        read += [(r.offset, r.key, r.value, r.headers) for r in reader.take(most)]
+        rounds += 1
+    return [read, reader.next_fetch_offset, len(ended)]
+
+
+@given(st.just([]) | records, st.integers(0, 25), st.none() | st.integers(1, 7))
+def test_a_fetch_is_handed_over_as_by_kafka_python(items, fetch_offset, most):
+    theirs = whole(items, Fetcher.PartitionRecords, fetch_offset, most)
+    assert whole(items, PartitionRecords, fetch_offset, most) == theirs
+    assert theirs[2] == 1
