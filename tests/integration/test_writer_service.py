@@ -215,6 +215,25 @@ async def test_a_rewound_log_is_a_new_chain(producer, asked, kafka, start_servic
     await asked.verify()
 
 
+async def test_what_a_transaction_aborts_is_a_lawful_hole(producer, kafka, asked, start_service):
+    """Only committed messages are read; aborted ones and markers are covered by skip records."""
+    sender = KafkaProducer(
+        bootstrap_servers=kafka.bootstrap_servers, transactional_id=f"{kafka.topic_prefix}-t", acks="all"
+    )
+    sender.init_transactions()
+    for outcome in (sender.commit_transaction, sender.abort_transaction, sender.commit_transaction):
+        sender.begin_transaction()
+        for _ in range(2):
+            sender.send(kafka.topics.system, value=own_event()).get(10)
+        outcome()
+    sender.close()
+    start_service("writer", **FAST)
+    await asked.until("SELECT count(*) FROM audit.record WHERE kind = 8", 4)
+    kinds = await asked.kinds(".system")
+    assert kinds == [Kind.GENESIS, *[Kind.OWN_EVENT] * 2, Kind.SKIP, *[Kind.OWN_EVENT] * 2]
+    await asked.verify()
+
+
 async def test_duplicates_are_found_across_restarts(producer, asked, start_service):
     [log, *_] = producer.logs()
     producer.enriched(0, [log.event(0, -1, identifier="x", value=b"1")])
