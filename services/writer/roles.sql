@@ -8,6 +8,11 @@ BEGIN
     LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
             EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE', wanted);
+            IF wanted = 'piperoll_reporter' THEN
+                -- the view joins large tables, over many partitions
+                ALTER ROLE piperoll_reporter SET work_mem = '64MB';
+                ALTER ROLE piperoll_reporter SET jit = off;
+            END IF;
         END IF;
     END LOOP;
     IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)

@@ -99,16 +99,19 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (ARRAY['informational', 'low', 'medium', 'high', 'critical'])[level];
 
 -- The rules' risk: what the enrichment says where rules made it, else the highest level of the rules that fired;
--- at least high where the writer found the identity contested.
+-- at least high where the writer found the identity contested. Without a subquery, so that PostgreSQL inlines it.
 CREATE FUNCTION audit.risk_floor(enrichment jsonb) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN greatest(
     1,
     CASE WHEN coalesce(enrichment ->> 'by', 'rules') = 'rules' THEN audit.risk_level(enrichment ->> 'risk') END,
     CASE WHEN enrichment ? 'writer_tags' THEN 4 END,
-    CASE WHEN enrichment ? 'rules' THEN (
-        SELECT max(audit.risk_level(hit #>> '{}')) FROM jsonb_path_query(enrichment, 'lax $.rules[*].level') AS hit
-    ) END
+    CASE WHEN enrichment ? 'rules' THEN CASE
+        WHEN jsonb_path_exists(enrichment, 'lax $.rules[*].level ? (@ == "critical")') THEN 5
+        WHEN jsonb_path_exists(enrichment, 'lax $.rules[*].level ? (@ == "high")') THEN 4
+        WHEN jsonb_path_exists(enrichment, 'lax $.rules[*].level ? (@ == "medium")') THEN 3
+        WHEN jsonb_path_exists(enrichment, 'lax $.rules[*].level ? (@ == "low")') THEN 2
+    END END
 );
 
 CREATE FUNCTION audit.risk_ai(enrichment jsonb, annotated integer) RETURNS integer
