@@ -63,12 +63,12 @@ async def run() -> int:
 def main() -> None:
     """Settings, logging, run; the process ends at once afterwards, whatever threads are left."""
     service = "annotator" if "annotator" in sys.argv[1:] else "enricher"
+    runner = asyncio.Runner()  # never closed: that would wait for tasks and threads that hang with the broker
     try:
         configure_logging(read_settings(LogSettings), service)
         # The annotator's module only where it runs: the enricher needs no openai.
-        status = asyncio.run(
-            run() if service == "enricher" else import_module("services.enricher.annotate_main").run()
-        )
+        begin = run if service == "enricher" else import_module("services.enricher.annotate_main").run
+        status = runner.run(begin())
     except (ConfigurationError, TransientError) as error:
         status = 2 if isinstance(error, ConfigurationError) else 1
         log.critical("settings_wrong" if status == 2 else "broker_not_reached", error=str(error))
