@@ -6,6 +6,7 @@ Exit status: 0 stopped cleanly, 1 failed (a restart recovers), 2 wrong settings.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -49,6 +50,9 @@ async def run() -> int:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    gc.collect()
+    gc.freeze()  # what stands here stands for ever: not to be looked at again and again
+    gc.set_threshold(50_000, 20, 50)
     await producer.start()
     await app.start()
     with health_server(read_settings(HealthSettings), metrics.registry, alive=app.wrong, ready=app.not_ready):

@@ -128,16 +128,16 @@ class Pipeline:
             )
             value = None if result.withheld else record.value
             kept = () if result.withheld else record.headers
-            await enriched.add(
-                record.key if not result.withheld else None, value, [*kept, (PIPEROLL_HEADER, header)]
-            )
+            key = None if result.withheld else record.key
+            if enriched.add(key, value, [*kept, (PIPEROLL_HEADER, header)]):
+                await enriched.send_full()
             if result.kind == Kind.POISON:
-                await dead.add(*_dead_letter(result, coordinates, record))
-            token = _reply_token(record.headers)
-            if token is not None:
+                poisoned += 1
+                if dead.add(*_dead_letter(result, coordinates, record)):
+                    await dead.send_full()
+            if record.headers and (token := _reply_token(record.headers)) is not None:
                 replies.append((token, _reply(token, result)))
             prev, flags = record.offset, 0
-            poisoned += result.kind == Kind.POISON
         self._metrics.events.labels("poison").inc(poisoned)
         self._metrics.events.labels("event").inc(len(batch.records) - poisoned)
         return [*await enriched.flush(), *await dead.flush()], replies
@@ -153,29 +153,35 @@ class Pipeline:
 
 
 class _Outgoing:
-    """Record batches for one partition, filled in order and sent when full."""
+    """Record batches for one partition, filled in order. `add` says when one is full: then `send_full` is due."""
 
     def __init__(self, producer: AIOKafkaProducer, topic: str, partition: int) -> None:
         self._producer = producer
         self._topic = topic
         self._partition = partition
-        self._builder: Any = None
+        self._builder = producer.create_batch()
+        self._full: list[Any] = []
         self._sent: list[asyncio.Future[Any]] = []
 
-    async def add(self, key: bytes | None, value: bytes | None, headers: Any) -> None:
-        if self._builder is None:
-            self._builder = self._producer.create_batch()
-        if self._builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
-            await self.flush()
-            self._builder = self._producer.create_batch()
-            self._builder.append(timestamp=None, key=key, value=value, headers=headers)
+    def add(self, key: bytes | None, value: bytes | None, headers: Any) -> bool:
+        if self._builder.append(timestamp=None, key=key, value=value, headers=headers) is not None:
+            return False
+        self._full.append(self._builder)
+        self._builder = self._producer.create_batch()
+        self._builder.append(timestamp=None, key=key, value=value, headers=headers)
+        return True
 
-    async def flush(self) -> list[asyncio.Future[Any]]:
-        if self._builder is not None:
-            builder, self._builder = self._builder, None
+    async def send_full(self) -> None:
+        for builder in self._full:
             self._sent.append(
                 await self._producer.send_batch(builder, self._topic, partition=self._partition)
             )
+        self._full.clear()
+
+    async def flush(self) -> list[asyncio.Future[Any]]:
+        if self._builder.record_count():
+            self._full.append(self._builder)
+        await self.send_full()
         return self._sent
 
 

@@ -291,16 +291,21 @@ class BatchTransport(driver.Transport):
 
 def split(records: list[Any], limits: BatchLimits) -> list[list[Any]]:
     """The records in parts of at most `limits.events` events and, but for single larger ones, `limits.bytes`."""
-    parts: list[list[Any]] = []
-    part: list[Any] = []
+    parts = [records[start : start + limits.events] for start in range(0, len(records), limits.events)]
+    return [piece for part in parts for piece in _split_by_bytes(part, limits.bytes)]
+
+
+def _split_by_bytes(part: list[Any], most: int) -> list[list[Any]]:
+    # -1 stands for a null: a byte of difference does not matter here
+    weights = [record.serialized_key_size + record.serialized_value_size + 100 for record in part]
+    if sum(weights) <= most:
+        return [part]
+    pieces: list[list[Any]] = [[]]
     size = 0
-    for record in records:
-        weight = max(record.serialized_key_size, 0) + max(record.serialized_value_size, 0) + 100
-        if part and (len(part) >= limits.events or size + weight > limits.bytes):
-            parts.append(part)
-            part, size = [], 0
-        part.append(record)
+    for record, weight in zip(part, weights, strict=True):
+        if pieces[-1] and size + weight > most:
+            pieces.append([])
+            size = 0
+        pieces[-1].append(record)
         size += weight
-    if part:
-        parts.append(part)
-    return parts
+    return pieces

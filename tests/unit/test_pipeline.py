@@ -25,6 +25,9 @@ class FakeBuilder(list):
         super().append((key, value, headers))
         return object()
 
+    def record_count(self):
+        return len(self)
+
 
 class FakeProducer:
     """Keeps what is sent; the test resolves the acks."""

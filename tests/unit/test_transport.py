@@ -19,5 +19,5 @@ def test_batches_keep_order_and_limits(sizes, events, limit):
     assert [item for part in parts for item in part] == records
     for part in parts:
         assert 1 <= len(part) <= events
-        weight = sum(item.serialized_value_size + 100 for item in part)
+        weight = sum(item.serialized_value_size + 99 for item in part)
         assert weight <= limit or len(part) == 1
