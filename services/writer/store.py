@@ -32,6 +32,9 @@ from services.writer.rows import (
 
 _QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 _CHUNK_BYTES = 256 * 1024
+_LOOK_UPS_BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+"""What is looked up is hardly ever there. The planner expects to find it, and where its statistics are old it would
+read a whole month of payloads for each batch."""
 _FENCED = ("PR001", "23505")
 """Another writer claimed the chain, or was faster with the same row."""
 _TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58")
@@ -89,6 +92,7 @@ class Store:
         with _translated():
             self._appending = await self._connect()
             self._reading = await self._connect()
+            await self._reading.execute(_LOOK_UPS_BY_INDEX)
 
     async def close(self) -> None:
         """Drops the connections without waiting for the server."""
