@@ -50,7 +50,7 @@ format: $(READY) ## format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 EXTRAS := ingest enricher writer reporter dev
-lock: $(READY) ## lock the dependencies anew, with hashes and without addresses
+lock: ## lock the dependencies anew, with hashes and without addresses
 	@for extra in $(EXTRAS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done
 
 clean: ## remove what tests and builds leave behind (not .piperoll, where the local data is)

@@ -6,8 +6,8 @@ from kafka import TopicPartition
 
 from services.common.errors import FatalError, TransientError
 from services.common.queries import load_queries
+from services.common.wire_records import Record
 from services.writer.buffer import Buffer
-from services.writer.record_batch import Record
 from services.writer.store import FencedError, _translated
 
 AT = TopicPartition("audit.enriched", 0)
