@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -14,15 +15,16 @@ from mode import Service
 
 from schemas.topics import ENRICHMENT_ALLOWANCE
 from services.common.errors import FatalError, TransientError
-from services.common.kafka import admin_client, check_topics, sasl_password, ssl_context, topic_ids
+from services.common.kafka import check_topics, sasl_password, ssl_context
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
 from services.enricher.settings import EnricherSettings
+from services.enricher.topic_ids import TopicIds
 from services.enricher.transport import BatchConsumer, BatchLimits, BatchTransport
 
 log = get_logger(__name__)
 
-IDS_EVERY_S = 5.0
+LOOK_EVERY_S = 5.0
 CHECK_EVERY_S = 60.0
 
 
@@ -41,8 +43,7 @@ class BatchApp(faust.App):
         self.batched_topics = frozenset({batched})
         self.batch_limits = BatchLimits(settings.batch_events, settings.batch_bytes)
         self.fetch_bytes = settings.fetch_bytes
-        self.topic_ids: dict[str, bytes] = {}
-        self._ids_read = float("-inf")
+        self.ids = TopicIds(kafka, self.batched_topics)
         self.joined = asyncio.Event()
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
@@ -92,25 +93,6 @@ class BatchApp(faust.App):
         if not self.failure.done():
             self.failure.set_result(error)
 
-    async def topic_id(self, name: str) -> bytes:
-        """The 16-byte id of a topic, read within the last five seconds. Raises FatalError if it has changed."""
-        if time.monotonic() - self._ids_read > IDS_EVERY_S:
-            await self.refresh_topic_ids()
-        return self.topic_ids[name]
-
-    async def refresh_topic_ids(self) -> None:
-        """Reads the ids. Raises FatalError where a topic was made anew: its offsets mean other events now."""
-        found = await asyncio.to_thread(_read_ids, self.kafka, sorted(self.batched_topics))
-        for name, seen in found.items():
-            if self.topic_ids.setdefault(name, seen) != seen:
-                raise FatalError(
-                    f"topic {name} was deleted and made anew: the restarted process reads it from its start"
-                )
-        missing = self.batched_topics - set(found)
-        if missing:
-            raise FatalError(f"no topic {', '.join(sorted(missing))}: `piperoll topics create` makes it")
-        self._ids_read = time.monotonic()
-
 
 class BatchSchema(faust.Schema[Any, Any]):
     """Takes the batch as it is: there is nothing to decode."""
@@ -139,9 +121,9 @@ class Watch(Service):
     async def _look(self) -> None:
         checked = time.monotonic()
         while not self.should_stop:
-            await self.sleep(IDS_EVERY_S)
+            await self.sleep(LOOK_EVERY_S)
             try:
-                await self.app.refresh_topic_ids()
+                await self.app.ids.refresh()
                 if time.monotonic() - checked > CHECK_EVERY_S:
                     await asyncio.to_thread(check_topics, self.app.kafka)
                     checked = time.monotonic()
@@ -149,7 +131,7 @@ class Watch(Service):
                 self._look_at_fetching()
             except TransientError as error:
                 log.warning("broker_not_reached", error=str(error))
-            except FatalError as error:
+            except Exception as error:  # noqa: BLE001 - a watch that dies quietly would be worse than none
                 self.app.fail(error)
 
     def _look_at_ledger(self) -> None:
@@ -167,14 +149,6 @@ class Watch(Service):
                 raise FatalError(f"the consumer group has been rebalancing for {limit_s:g} s")
             if silent := self.app.batch_consumer.unpolled(limit_s):
                 raise FatalError(f"nothing was fetched from {silent} for {limit_s:g} s")
-
-
-def _read_ids(kafka: KafkaSettings, names: list[str]) -> dict[str, bytes]:
-    admin = admin_client(kafka, "piperoll-topic-ids")
-    try:
-        return topic_ids(admin, names)
-    finally:
-        admin.close()
 
 
 def new_app(kafka: KafkaSettings, settings: EnricherSettings, *, service: str, batched: str) -> BatchApp:
@@ -198,6 +172,7 @@ def new_app(kafka: KafkaSettings, settings: EnricherSettings, *, service: str, b
         topic_allow_declare=False,
         web_enabled=False,
         store="memory://",
+        datadir=tempfile.mkdtemp(prefix="piperoll-faust-"),  # Faust makes one; nothing is kept in it
         processing_guarantee="at_least_once",
     )
     app.configure(kafka, settings, batched)

@@ -25,6 +25,7 @@ from schemas.topics import EVENT_LIMIT
 from services.common.errors import ConfigurationError
 from services.common.logging import get_logger
 from services.common.settings import SettingsGroup
+from services.common.wire_records import OddName
 from services.enricher.identity import NAME_LIMIT, Sources, event_time, kafka_time, sequence_number
 from services.enricher.rules.index import Armed, RuleSet, by_risk, load_rules
 from services.enricher.summary import summarise
@@ -101,9 +102,9 @@ class Enricher:
         if size > self._event_limit:
             reason = f"{size:,} bytes, and {self._event_limit:,} are the limit (EVENT_MAX_BYTES)"
             return self._poison(reason, TAG_TOO_LARGE, size, at, withheld=True)
-        if headers and not headers_fit(headers):
-            reason = "more than 65,535 headers, or a header name of more than 65,535 bytes"
-            return self._poison(reason, TAG_TOO_LARGE, size, at, withheld=True)
+        unfit = _unfit(headers) if headers else None
+        if unfit is not None:
+            return self._poison(unfit, TAG_TOO_LARGE, size, at, withheld=True)
         try:
             event = read_message(value, headers)
         except PoisonError as error:
@@ -242,8 +243,15 @@ def load_enricher(
 def _size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
     size = len(key or b"") + len(value or b"")
     for name, content in headers:
-        size += len(name) + (0 if content is None else len(content))
+        size += len(name.encode("utf-8", "surrogateescape")) + (0 if content is None else len(content))
     return size
+
+
+def _unfit(headers: Headers) -> str | None:
+    """Why these headers can go no further, None if they can."""
+    if not headers_fit(headers):
+        return "more than 65,535 headers, or a header name of more than 65,535 bytes"
+    return "a header name that is not UTF-8" if any(type(name) is OddName for name, _ in headers) else None
 
 
 def _complete(event: Event, kind: CatalogEntry | Mapping, data: dict[str, Any], at: Coordinates) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 
 class Metrics:
@@ -21,7 +21,4 @@ class Metrics:
         )
         self.replies_failed = Counter(
             "piperoll_enricher_replies_failed", "Replies that could not be sent.", registry=self.registry
-        )
-        self.partitions = Gauge(
-            "piperoll_enricher_partitions", "Partitions of audit.events assigned.", registry=self.registry
         )

@@ -30,6 +30,7 @@ from services.enricher.transport import Batch
 
 log = get_logger(__name__)
 _encode_json = msgspec.json.encode
+_REPLY_TIMEOUT_S = 5.0
 
 
 class Pipeline:
@@ -92,16 +93,15 @@ class Pipeline:
     ) -> None:
         try:
             await asyncio.wait_for(asyncio.gather(*sent), self._ack_timeout_s)
-        except TimeoutError:
-            self._give_up(FatalError(f"no ack from Kafka for {self._ack_timeout_s:g} s"))
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the process must not go on
-            self._give_up(error)
-        else:
-            await self._reply(replies)
             self._complete(batch)
             self._metrics.batches.inc()
             self._metrics.seconds.observe(time.monotonic() - batch.range.since)
             done()
+            await self._reply(replies)
+        except TimeoutError:
+            self._give_up(FatalError(f"no ack from Kafka for {self._ack_timeout_s:g} s"))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the process must not go on
+            self._give_up(error)
         finally:
             self._slots.release()
 
@@ -143,13 +143,18 @@ class Pipeline:
         return [*await enriched.flush(), *await dead.flush()], replies
 
     async def _reply(self, replies: list[tuple[bytes, bytes]]) -> None:
-        """A lost reply costs a caller its 200 (it gets a 202 instead), never an event: so it is only counted."""
-        for token, reply in replies:
-            try:
-                await self._producer.send(self._topics.replies, reply, key=token)
-            except KafkaError as error:
-                self._metrics.replies_failed.inc()
-                log.warning("reply_failed", error=str(error))
+        """A lost reply costs a caller its 200 (it gets a 202 instead), never an event: so it is only counted. After
+        the batch is complete, and for a bounded time: replies must not stand in the way of events."""
+        try:
+            async with asyncio.timeout(_REPLY_TIMEOUT_S):
+                sent = [
+                    await self._producer.send(self._topics.replies, reply, key=token)
+                    for token, reply in replies
+                ]
+                await asyncio.gather(*sent)
+        except (KafkaError, TimeoutError) as error:
+            self._metrics.replies_failed.inc(len(replies))
+            log.warning("replies_failed", count=len(replies), error=repr(error))
 
 
 class _Outgoing:

@@ -26,6 +26,7 @@ from mode.utils.futures import notify
 from services.common.errors import FatalError
 from services.common.logging import get_logger
 from services.enricher.ledger import Ledger, Range
+from services.enricher.records import install as install_reader
 
 log = get_logger(__name__)
 
@@ -41,6 +42,25 @@ class Batch(NamedTuple):
     reset: bool
     records: list[Any]
     range: Range
+
+
+class Cursor(NamedTuple):
+    """Where a partition is read on: the next offset, the one fetched before it (-1 none), and whether offsets between
+    may have expired."""
+
+    next: int
+    prev: int
+    reset: bool
+
+
+def start_of(committed: int | None, earliest: int, end: int) -> Cursor:
+    """Where to begin: at the group's committed offset; at the earliest where there is none or where it does not exist
+    in the log (`earliest` to `end`)."""
+    if committed is None:
+        return Cursor(earliest, -1, reset=True)
+    if committed > end:
+        return Cursor(earliest, earliest - 1, reset=True)
+    return Cursor(max(committed, earliest), committed - 1, reset=committed < earliest)
 
 
 class BatchLimits(NamedTuple):
@@ -60,7 +80,7 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ledger = Ledger()
-        self._cursor: dict[TP, int] = {}
+        self._cursor: dict[TP, Cursor] = {}
         self._epoch: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
@@ -72,59 +92,54 @@ class BatchConsumer(driver.Consumer):
     # -- fetching
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Any]]:  # noqa: ASYNC109 - Faust's
+        epochs = dict(self._epoch)
         fetched = await super()._getmany(active_partitions, timeout)
         handed: dict[TP, list[Any]] = {}
         for tp, records in fetched.items():
             if not self._batched(tp):
                 handed[tp] = records
             elif records:
-                handed[tp] = await self._to_batches(tp, records)
+                handed[tp] = await self._to_batches(tp, records, epochs.get(tp, 0))
         return handed
 
-    async def _to_batches(self, tp: TP, records: list[Any]) -> list[Batch]:
-        epoch = self._epoch.get(tp, 0)
-        topic_id = await self.app.topic_id(tp.topic)
-        prev, reset = await self._before(tp, records[0].offset, topic_id)
+    async def _to_batches(self, tp: TP, records: list[Any], epoch: int) -> list[Batch]:
+        """The batches of what was fetched in `epoch`. Nothing where the partition was revoked or sought meanwhile, and
+        nothing before its cursor stands: what is dropped here is fetched again, from where `_find_start` seeks to."""
+        topic_id = await self.app.ids.id_of(tp.topic)
+        cursor = self._cursor.get(tp)
+        if cursor is None:
+            await self._find_start(tp, topic_id)
+            return []
+        first = records[0].offset
+        if first < cursor.next:
+            raise FatalError(f"{tp.topic}/{tp.partition} went back from offset {cursor.next} to {first}")
+        reset = cursor.reset or (first > cursor.next and (await self.earliest_offsets(tp))[tp] > cursor.next)
         if self._epoch.get(tp, 0) != epoch:
-            return []  # revoked or sought while we asked: fetched anew from the committed position
-        self._cursor[tp] = records[-1].offset
-        now = time.monotonic()
-        batches = []
+            return []
+        self._cursor[tp] = Cursor(records[-1].offset + 1, records[-1].offset, reset=False)
+        prev, now, batches = cursor.prev, time.monotonic(), []
         for part in split(records, self.app.batch_limits):
             registered = self.ledger.register(tp, part[0].offset, part[-1].offset, now)
             batches.append(Batch(tp.topic, topic_id, tp.partition, prev, reset, part, registered))
             prev, reset = part[-1].offset, False
         return batches
 
-    async def _before(self, tp: TP, first: int, topic_id: bytes) -> tuple[int, bool]:
-        """(`prev`, `reset`) of the record at offset `first`. Raises FatalError if the log went backwards."""
-        last = self._cursor.get(tp)
-        if last is None:
-            return await self._before_at_start(tp, first, topic_id)
-        if first == last + 1:
-            return last, False
-        if first <= last:
-            raise FatalError(
-                f"{tp.topic}/{tp.partition} went back from offset {last} to {first}: topic made anew?"
-            )
-        earliest = (await self.earliest_offsets(tp))[tp]
-        return last, earliest > last + 1
-
-    async def _before_at_start(self, tp: TP, first: int, topic_id: bytes) -> tuple[int, bool]:
+    async def _find_start(self, tp: TP, topic_id: bytes) -> None:
+        """Seeks to where a partition begins, so that its first record and `prev` are of the same position, whatever
+        was fetched before."""
+        epoch = self._epoch.get(tp, 0)
         committed, committed_id = await self._thread.committed(tp)
-        earliest = (await self.earliest_offsets(tp))[tp]
-        other_topic = committed_id not in ("", topic_id.hex())
-        if other_topic and first > earliest:
-            # The commit is of an earlier topic of this name: what lies before it here has never been read.
+        if committed_id not in ("", topic_id.hex()):
             log.warning("topic_made_anew", topic=tp.topic, partition=tp.partition, committed=committed)
-            await self._thread.seek_to_beginning(driver.ensure_aiokafka_TP(tp))
-            self._start_anew([tp])
-        if committed is None or other_topic or first < committed:
-            self._read_offset[tp] = None  # else Faust drops offsets below the committed one
+            committed = None
+        earliest, end = (await self.earliest_offsets(tp))[tp], (await self.highwaters(tp))[tp]
+        cursor = start_of(committed, earliest, end)
+        if self._epoch.get(tp, 0) != epoch or not await self._thread.seek_to(tp, cursor.next):
+            return
+        if self._epoch.get(tp, 0) == epoch:
+            self._cursor[tp] = cursor
+            self._read_offset[tp] = None  # else Faust drops what lies before the committed offset
             self._committed_offset[tp] = None
-        if committed is None or other_topic:
-            return -1, True
-        return min(committed, first) - 1, first < committed or earliest > committed
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         if not isinstance(record, Batch):
@@ -174,7 +189,7 @@ class BatchConsumer(driver.Consumer):
 
     def progress(self) -> tuple[int, int]:
         """Changes whenever something is fetched, assigned, revoked or sought."""
-        return sum(self._cursor.values()), sum(self._epoch.values())
+        return sum(cursor.next for cursor in self._cursor.values()), sum(self._epoch.values())
 
     def unpolled(self, limit_s: float) -> list[TP]:
         """Assigned partitions of which the broker has told nothing for `limit_s` seconds, not even that all is read."""
@@ -224,6 +239,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
+        install_reader()
         self._assignor = self.app.assignor if self.app.tables.changelog_topics else RangePartitionAssignor
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
@@ -260,14 +276,23 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         found = (await coordinator.fetch_committed_offsets([driver.ensure_aiokafka_TP(tp)])).get(tp)
         return (None, "") if found is None or found.offset < 0 else (found.offset, found.metadata or "")
 
+    async def seek_to(self, tp: TP, offset: int) -> bool:
+        """Moves the position; False if the partition is no longer ours."""
+        return cast("bool", await self.call_thread(self._seek_to, tp, offset))
+
+    async def _seek_to(self, tp: TP, offset: int) -> bool:
+        try:
+            self._ensure_consumer().seek(driver.ensure_aiokafka_TP(tp), offset)
+        except IllegalStateError:
+            return False
+        return True
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer = self._ensure_consumer()
         ours = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
         self.tp_last_committed_at.update(dict.fromkeys(ours, time.monotonic()))
         named = {
-            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(
-                offset, self.app.topic_ids.get(tp.topic, b"").hex()
-            )
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, self.app.ids.known(tp.topic).hex())
             for tp, offset in ours.items()
         }
         try:

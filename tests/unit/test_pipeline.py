@@ -48,6 +48,9 @@ class FakeProducer:
     async def send(self, topic, value, *, key=None):
         self.sent.append((topic, None, [value]))
         self.keys.append(key)
+        sent = asyncio.get_running_loop().create_future()
+        sent.set_result(None)
+        return sent
 
     def messages(self, topic):
         return [message for name, _, batch in self.sent if name == topic for message in batch]
@@ -195,4 +198,5 @@ async def test_a_waiting_ingest_gets_its_reply_after_the_ack(parts):
     parts.producer.acks[0].set_result(None)
     await settle()
     assert b'"token":"tok"' in parts.producer.messages("audit.replies")[0]
+    assert parts.failures == []
     assert parts.producer.keys == [b"tok"]  # by which ingest knows its own

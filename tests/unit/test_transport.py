@@ -1,11 +1,15 @@
-"""Batches end where they should."""
+"""Batches end where they should, and what is fetched is never taken for what it is not."""
 
 from types import SimpleNamespace
 
+import pytest
+from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.enricher.transport import BatchLimits, split
+from services.common.errors import FatalError
+from services.enricher.ledger import Ledger
+from services.enricher.transport import BatchConsumer, BatchLimits, Cursor, split, start_of
 
 
 def record(size):
@@ -21,3 +25,109 @@ def test_batches_keep_order_and_limits(sizes, events, limit):
         assert 1 <= len(part) <= events
         weight = sum(item.serialized_value_size + 99 for item in part)
         assert weight <= limit or len(part) == 1
+
+
+@pytest.mark.parametrize(
+    ("committed", "expected"),
+    [
+        (None, Cursor(10, -1, reset=True)),
+        (40, Cursor(40, 39, reset=False)),
+        (10, Cursor(10, 9, reset=False)),
+        (100, Cursor(100, 99, reset=False)),
+        (5, Cursor(10, 4, reset=True)),
+        (101, Cursor(10, 9, reset=True)),
+    ],
+)
+def test_a_partition_begins_where_its_commit_is_if_the_log_has_it(committed, expected):
+    assert start_of(committed, earliest=10, end=100) == expected
+
+
+class Thread:
+    """The consumer's thread: answers at once; `meanwhile` is what happens while it is asked."""
+
+    def __init__(self, committed=400):
+        self.meanwhile = lambda: None
+        self.sought = []
+        self._committed = committed
+
+    async def committed(self, tp):
+        self.meanwhile()
+        return self._committed, ""
+
+    async def seek_to(self, tp, offset):
+        self.sought.append((tp.partition, offset))
+        return True
+
+
+@pytest.fixture
+def consumer():
+    """A BatchConsumer without Kafka: what is fetched comes from the test."""
+    made = object.__new__(BatchConsumer)
+    made.ledger, made._cursor, made._epoch = Ledger(), {}, {}
+    made._read_offset, made._committed_offset = {}, {}
+    made._thread = Thread()
+
+    class Ids:
+        async def id_of(self, name):
+            return bytes(16)
+
+    made.app = SimpleNamespace(ids=Ids(), batch_limits=BatchLimits(1000, 10**6), batched_topics={"events"})
+
+    async def bounds(self, *places):
+        return dict.fromkeys(places, 0 if self == "earliest" else 1000)
+
+    made.earliest_offsets = lambda *places: bounds("earliest", *places)
+    made.highwaters = lambda *places: bounds("end", *places)
+    return made
+
+
+def fetched(first, last):
+    return [
+        SimpleNamespace(offset=offset, serialized_key_size=-1, serialized_value_size=10)
+        for offset in range(first, last + 1)
+    ]
+
+
+PLACE = TP("events", 1)
+
+
+async def test_what_is_fetched_before_the_start_is_known_is_fetched_again_from_there(consumer):
+    assert await consumer._to_batches(PLACE, fetched(500, 599), 0) == []
+    assert consumer._thread.sought == [(1, 400)]
+    (batch,) = await consumer._to_batches(PLACE, fetched(400, 449), 0)
+    assert (batch.prev, batch.reset, batch.range.first, batch.range.last) == (399, False, 400, 449)
+
+
+async def test_records_of_before_a_rebalance_are_never_taken_for_those_after_it(consumer):
+    consumer._cursor[PLACE] = Cursor(500, 499, reset=False)
+    epochs = dict(consumer._epoch)
+    consumer._start_anew([PLACE])  # a whole rebalance while the fetch was under way
+    assert await consumer._to_batches(PLACE, fetched(500, 599), epochs.get(PLACE, 0)) == []
+    assert consumer._thread.sought == [(1, 400)]
+    assert await consumer._to_batches(PLACE, fetched(400, 410), epochs.get(PLACE, 0)) == []
+    assert (await consumer._to_batches(PLACE, fetched(400, 410), consumer._epoch[PLACE]))[0].prev == 399
+
+
+async def test_a_rebalance_while_the_start_is_looked_for_leaves_it_unknown(consumer):
+    consumer._thread.meanwhile = lambda: consumer._start_anew([PLACE])
+    await consumer._to_batches(PLACE, fetched(400, 449), 0)
+    assert PLACE not in consumer._cursor
+
+
+async def test_a_log_that_goes_backwards_ends_the_process(consumer):
+    consumer._cursor[PLACE] = Cursor(500, 499, reset=False)
+    with pytest.raises(FatalError, match="went back"):
+        await consumer._to_batches(PLACE, fetched(10, 20), 0)
+
+
+async def test_a_hole_says_reset_only_where_the_log_begins_behind_it(consumer):
+    consumer._cursor[PLACE] = Cursor(500, 499, reset=False)
+    (batch,) = await consumer._to_batches(PLACE, fetched(520, 530), 0)
+    assert (batch.prev, batch.reset) == (499, False)
+
+    async def late(*places):
+        return dict.fromkeys(places, 600)
+
+    consumer.earliest_offsets = late
+    (batch,) = await consumer._to_batches(PLACE, fetched(600, 610), 0)
+    assert (batch.prev, batch.reset) == (530, True)
