@@ -16,6 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from deploy.local import processes
 from deploy.local.artifacts import kafka_jars
@@ -27,6 +28,10 @@ from deploy.local.postgres_programs import find_programs, system_programs
 from services.common.kafka import admin_client, create_topics
 from services.common.settings import KafkaSettings
 from tests.service_process import ROOT, ServiceProcess
+
+# No test is timed: a loaded machine is not a fault.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 NO_DATA = "not run: no data"
 PASSWORDS = {role: f"{role}-secret" for role in ("piperoll_writer", "piperoll_sealer", "piperoll_reporter")}

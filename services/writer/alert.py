@@ -35,6 +35,19 @@ def hole(topic: str, partition: int, topic_id: bytes, expected: int, prev: int) 
     )
 
 
+def begins_late(topic: str, partition: int, topic_id: bytes, first: int) -> Alert:
+    """A chain does not begin with its topic."""
+    return Alert(
+        f"writer:begins-late:{topic_id.hex()}:{partition}:{first}",
+        "critical",
+        "chain_begins_late",
+        f"{topic} partition {partition}: the chain begins at offset {first}. What the enricher made of the offsets before "
+        "is not in this database: recorded in another one, or lost from the enriched topic. `piperoll replay offsets "
+        "--partition … --offset …` has them read again while the topic still holds them.",
+        {"topic": topic, "topic_id": topic_id.hex(), "partition": partition, "first": first},
+    )
+
+
 def expired(topic: str, partition: int, topic_id: bytes, first: int, last: int) -> Alert:
     """Events were deleted by retention before anybody read them."""
     return Alert(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from schemas.commitment import encode_body, payload_commitment
-from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, Header, add_writer_tags
+from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, PREV_NONE, Header, add_writer_tags
 from schemas.record import Kind
 from services.common.clock import Clock, system_clock
 from services.writer import alert
@@ -28,7 +28,7 @@ from services.writer.chain import (
     own_body,
 )
 from services.writer.drop_rule import Verdict, first_offset, judge
-from services.writer.found import Candidate, Found, Item, named, value_hash
+from services.writer.found import Candidate, Found, Item, content_of, named
 from services.writer.unstored import Entry, Unstored
 
 IDENTITY_CONFLICT = "identity:conflict"
@@ -74,6 +74,7 @@ class Linker:
         self._clock = clock
         self._random = random
         self._unstored = Unstored()
+        self._holes_said: set[str] = set()
 
     def to_look_up(self, items: Iterable[Item]) -> tuple[list[tuple[bytes, int]], list[int]]:
         """What `link` needs to know of these: (topic id, offset) of the passed ones, and identity hashes."""
@@ -149,6 +150,7 @@ class Linker:
         chain = self.chain
         if chain is None:
             self._begin(header.topic_id, first_offset(header.prev, header.offset), None, None)
+            self._note_late_beginning(header)
         elif header.topic_id != chain.topic_id and header.topic_id not in self.passed:
             self._reopen("topic-recreated", header, first_offset(header.prev, header.offset))
         else:
@@ -172,7 +174,8 @@ class Linker:
     def _leave_hole(self, header: Header) -> bool:
         expected = self._expected(header.topic_id)
         said = alert.hole(self.place.topic, self.place.partition, header.topic_id, expected, header.prev)
-        if all(other.id != said.id for other in self._linked.alerts):
+        if said.id not in self._holes_said:  # while it is open, every message says it again
+            self._holes_said.add(said.id)
             self._linked.alerts.append(said)
         return self._drop("before_a_hole_is_filled")
 
@@ -216,6 +219,15 @@ class Linker:
         self._linked.alerts.append(said)
         self.passed[old.topic_id] = max(old.next_source_offset, self.passed.get(old.topic_id, 0))
         self._begin(header.topic_id, first, old, why)
+        if why == "topic-recreated" and header.topic_id not in self.passed:
+            self._note_late_beginning(header)
+
+    def _note_late_beginning(self, header: Header) -> None:
+        """The enricher has read offsets before the first that comes here: what it made of them is not in this database."""
+        first = first_offset(header.prev, header.offset)
+        if header.prev != PREV_NONE and first > 0:
+            said = alert.begins_late(self.place.topic, self.place.partition, header.topic_id, first)
+            self._linked.alerts.append(said)
 
     def _skip_to(self, header: Header) -> None:
         """A skip record for the offsets before this message that were never delivered."""
@@ -273,13 +285,13 @@ class Linker:
         ]
         if self._by_name:
             return (earlier[0].seq, "") if earlier else None
-        name, value = named(header.enrichment), value_hash(item.message.value)
+        name, content = named(header.enrichment), content_of(item.message.value, item.headers)
         outcome = None
         for candidate in earlier:
             if candidate.erased:
                 outcome = (candidate.seq, IDENTITY_UNCHECKED)
             elif candidate.name == name:
-                if candidate.value_hash == value:
+                if candidate.content == content:
                     return candidate.seq, ""
                 outcome = outcome or (candidate.seq, IDENTITY_CONFLICT)
         return outcome
@@ -324,7 +336,7 @@ def _body(item: Item) -> bytes:
 def _as_candidate(entry: Entry) -> Candidate:
     header = entry.item.header
     name = None if header is None else named(header.enrichment)
-    return Candidate(entry.seq, False, name, value_hash(entry.item.message.value))
+    return Candidate(entry.seq, False, name, content_of(entry.item.message.value, entry.item.headers))
 
 
 def _same_message(one: Item, header: Header, other: Item, other_header: Header) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
@@ -52,23 +52,45 @@ class Recorded(NamedTuple):
         return self.salt is None or body is None or payload_commitment(self.salt, body) == self.commitment
 
 
+class Content(NamedTuple):
+    """What makes two events of one identity the same: the SHA-256 of the Kafka value (None for a null), and the headers
+    in which a binary CloudEvent has its attributes and media type. A binary event's type and subject stand nowhere else:
+    by value alone a harmless forerunner could hide a real event."""
+
+    value_hash: bytes | None
+    attributes: tuple[tuple[bytes, bytes | None], ...] = ()
+
+
 class Candidate(NamedTuple):
-    """An earlier record of the chain with the same identity hash. `name` is its (source, id); `value_hash` the SHA-256
-    of its Kafka value, None for a null; both are None where the payload is erased."""
+    """An earlier record of the chain with the same identity hash. `name` is its (source, id); both it and `content` are
+    None where the payload is erased."""
 
     seq: int
     erased: bool
     name: tuple[str, str] | None
-    value_hash: bytes | None
+    content: Content | None
 
 
 MOST_CANDIDATES = 16
 """Earlier events of one identity that a repeat is compared with, at most."""
 
 
-def value_hash(value: bytes | None) -> bytes | None:
-    """SHA-256 of a Kafka value, None for a null."""
-    return None if value is None else sha256(value).digest()
+def content_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Content:
+    """The content of a message, `headers` being those that came with the event."""
+    return Content(
+        None if value is None else sha256(value).digest(),
+        attributes_of((name.encode("utf-8", "surrogateescape"), content) for name, content in headers),
+    )
+
+
+def attributes_of(headers: Iterable[tuple[bytes, bytes | None]]) -> tuple[tuple[bytes, bytes | None], ...]:
+    """The headers of a CloudEvent in binary mode, in a fixed order (Kafka Protocol Binding 3.2)."""
+    return tuple(
+        sorted(
+            (pair for pair in headers if pair[0].startswith(b"ce_") or pair[0] == b"content-type"),
+            key=lambda pair: (pair[0], pair[1] or b""),
+        )
+    )
 
 
 @dataclass(slots=True)

@@ -30,6 +30,7 @@ WHERE r.chain_no = ANY ($1::smallint[]) AND r.source_offset = ANY ($2::bigint[])
 -- candidates: earlier records with the same identity hash, since a time; 16 of each hash at most, so that a flood of
 -- conflicting repeats costs no more
 SELECT wanted.hash AS identity_hash, r.seq, p.seq IS NULL AS erased, sha256(audit.value_of(p.body)) AS value_hash,
+    substr(p.body, 1 + key.bytes + value.bytes) AS headers,
     audit.json_of(p.enrich) ->> 'source' AS source, audit.json_of(p.enrich) ->> 'id' AS id
 FROM unnest($2::bigint[]) AS wanted (hash)
 CROSS JOIN LATERAL (
@@ -37,7 +38,11 @@ CROSS JOIN LATERAL (
     WHERE chain_no = $1 AND identity_hash = wanted.hash AND kind IN (1, 7, 8) AND appended_us >= $3
     LIMIT 16
 ) r
-LEFT JOIN audit.payload p ON p.chain_no = $1 AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us);
+LEFT JOIN audit.payload p ON p.chain_no = $1 AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+CROSS JOIN LATERAL (SELECT CASE get_byte(p.body, 0) WHEN 0 THEN 1
+    ELSE 5 + ('x' || encode(substr(p.body, 2, 4), 'hex'))::bit(32)::int END AS bytes) key
+CROSS JOIN LATERAL (SELECT CASE get_byte(p.body, key.bytes) WHEN 0 THEN 1
+    ELSE 5 + ('x' || encode(substr(p.body, key.bytes + 2, 4), 'hex'))::bit(32)::int END AS bytes) value;
 
 -- annotation: notes which event an annotation is about
 INSERT INTO audit.annotation (topic_id, partition, source_offset, chain_no, seq, appended_at)

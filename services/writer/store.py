@@ -15,12 +15,13 @@ from typing import Any
 
 import asyncpg
 
+from schemas.commitment import decode_body
 from schemas.record import decode
 from services.common.errors import FatalError, TransientError
 from services.common.queries import load_queries
 from services.writer.batch import Linked
 from services.writer.chain import Chain, Place, Section
-from services.writer.found import Candidate, Found, Recorded
+from services.writer.found import Candidate, Content, Found, Recorded, attributes_of
 from services.writer.rows import (
     COPY_HEADER,
     COPY_TRAILER,
@@ -32,6 +33,7 @@ from services.writer.rows import (
 
 _QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 _CHUNK_BYTES = 256 * 1024
+_NO_KEY_NO_VALUE = b"\0\0"
 _LOOK_UPS_BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 """What is looked up is hardly ever there. The planner expects to find it, and where its statistics are old it would
 read a whole month of payloads for each batch."""
@@ -294,4 +296,7 @@ def _recorded(row: Any) -> Recorded:
 
 def _candidate(row: Any) -> Candidate:
     name = None if row["source"] is None else (row["source"], row["id"])
-    return Candidate(row["seq"], row["erased"], name, row["value_hash"])
+    if row["erased"]:
+        return Candidate(row["seq"], True, name, None)
+    headers = [] if row["headers"] is None else decode_body(_NO_KEY_NO_VALUE + row["headers"]).headers
+    return Candidate(row["seq"], False, name, Content(row["value_hash"], attributes_of(headers)))

@@ -5,7 +5,7 @@ import pytest
 from schemas.commitment import identity_hash, payload_commitment
 from schemas.record import Kind
 from services.writer.batch import IDENTITY_CONFLICT, IDENTITY_UNCHECKED
-from services.writer.found import MOST_CANDIDATES, Candidate, Found, value_hash
+from services.writer.found import MOST_CANDIDATES, Candidate, Found, content_of
 from tests.builders import Log, structured
 from tests.linking import Chained
 
@@ -47,7 +47,7 @@ def test_it_is_found_in_the_batch_before_too():
 def test_it_is_found_in_the_database():
     chained, log = Chained(), Log()
     chained.link(log.event(0, -1))
-    known = Candidate(77, False, ("/a", "x"), value_hash(VALUE))
+    known = Candidate(77, False, ("/a", "x"), content_of(VALUE, ()))
     chained.link(log.event(1, source="/a", identifier="x", value=VALUE), found=found(known))
     assert kinds(chained) == [Kind.EVENT, Kind.DUPLICATE]
     assert chained.documents[2]["first_seq"] == 77
@@ -65,6 +65,21 @@ def test_other_bytes_under_the_same_identity_are_a_full_event_and_a_conflict():
     assert chained.commitments_hold()
 
 
+def test_a_binary_event_of_another_type_is_no_repeat_whatever_its_value():
+    chained, log = Chained(), Log()
+    viewed = log.event(
+        0, -1, source="/a", identifier="x", value=VALUE, headers=(("ce_type", b"page_viewed"),)
+    )
+    deleted = log.event(
+        1, source="/a", identifier="x", value=VALUE, headers=(("ce_type", b"account_deleted"),)
+    )
+    again = log.event(2, source="/a", identifier="x", value=VALUE, headers=(("ce_type", b"account_deleted"),))
+    chained.link(viewed, deleted, again)
+    assert kinds(chained) == [Kind.EVENT, Kind.EVENT, Kind.DUPLICATE]
+    assert f'"writer_tags":["{IDENTITY_CONFLICT}"]'.encode() in chained.payloads[2].enrich
+    assert chained.documents[3]["first_seq"] == 2
+
+
 def test_a_repeat_of_an_erased_event_is_a_duplicate_that_could_not_be_checked():
     chained, log = Chained(), Log()
     chained.link(log.event(0, -1))
@@ -78,7 +93,7 @@ def test_a_repeat_of_an_erased_event_is_a_duplicate_that_could_not_be_checked():
 def test_equal_hashes_of_different_identities_are_nothing():
     chained, log = Chained(), Log()
     chained.link(log.event(0, -1))
-    other = Candidate(5, False, ("/b", "y"), value_hash(VALUE))
+    other = Candidate(5, False, ("/b", "y"), content_of(VALUE, ()))
     chained.link(log.event(1, source="/a", identifier="x", value=VALUE), found=found(other))
     assert kinds(chained) == [Kind.EVENT, Kind.EVENT]
     assert b"writer_tags" not in chained.payloads[2].enrich
