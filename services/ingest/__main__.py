@@ -25,16 +25,15 @@ log = get_logger(__name__)
 
 
 async def run(settings: IngestSettings, kafka: KafkaSettings, access: Access, reader: Reader) -> int:
-    """Serves until SIGTERM or SIGINT; returns the exit status."""
-    metrics = Metrics()
-    publisher = Publisher(kafka, settings.delivery_timeout, metrics)
-    replies = Replies(kafka, settings.max_waiting, broker_away=lambda: publisher.trouble is not None)
+    """Serves until SIGTERM or SIGINT, or a thread fails (FatalError, after an orderly end); returns the exit status."""
+    metrics, stop = Metrics(), asyncio.Event()
+    publisher = Publisher(kafka, settings.delivery_timeout, metrics, on_failure=stop.set)
+    replies = Replies(kafka, settings.max_waiting, broker_away=publisher.away, on_failure=stop.set)
     routes = Routes(
         settings, kafka, access=access, reader=reader, publisher=publisher, replies=replies, metrics=metrics
     )
     ingest = Ingest(routes)
     server = HttpServer(ingest, settings)
-    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     publisher.start()
@@ -54,8 +53,7 @@ async def run(settings: IngestSettings, kafka: KafkaSettings, access: Access, re
     await ingest.drain(settings.stop_timeout)
     server.stop()
     await stopped(serving, 5.0)
-    await publisher.stop(settings.delivery_timeout)
-    await replies.stop(5.0)
+    await ingest.end(settings.delivery_timeout)
     log.info("ingest_stopped")
     return 0
 

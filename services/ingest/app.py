@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
+from services.common.errors import FatalError
 from services.common.logging import get_logger
 from services.ingest.answers import Answer
 from services.ingest.body import ClientGoneError, Receive
@@ -71,6 +72,14 @@ class Ingest:
                 await self._idle.wait()
         except TimeoutError:
             log.warning("requests_cut", open=self._open, reason=f"not finished after {seconds:g} s")
+
+    async def end(self, seconds: float) -> None:
+        """Ends the threads. Raises FatalError where one has failed."""
+        workers = [self._routes.publisher.worker, self._routes.replies.worker]
+        await self._routes.publisher.stop(seconds)
+        await self._routes.replies.stop(5.0)
+        if any(worker.failed for worker in workers):
+            raise FatalError("a thread failed (thread_failed above says why): start ingest again")
 
     async def _post(
         self, handler: Handler, scope: MutableMapping[str, Any], receive: Receive, send: Send

@@ -12,12 +12,13 @@ _PROBLEMS = {
     401: "An API key is required, or this one is not known.",
     403: "The key lacks the scope or may not send as this source, or the source is reserved (piperoll/…).",
     408: "The body did not come in time.",
-    413: "Too large (EVENT_MAX_BYTES, INGEST_BATCH_MAX_BYTES, INGEST_BATCH_MAX_EVENTS).",
+    413: "Too large (EVENT_MAX_BYTES, INGEST_BATCH_MAX_BYTES, INGEST_BATCH_MAX_EVENTS). Where the broker refused one "
+    "event for its size, `durable` and `not_recorded` name all.",
     415: "The Content-Type is not taken, or the body is compressed.",
     422: "Fields are missing (`missing` names them), or unknown ones stand in the short form (`unknown`).",
     500: "A mistake of ours; whether the event was recorded is not known.",
     503: "Not recorded, or not known to be: the broker is away, or too much is in flight. See Retry-After; `durable`, "
-    "`unknown` and `not_recorded` name ids.",
+    "`unknown` and `not_recorded` name every event by index or line, and by the id to send it again with.",
 }
 _SHORT = {
     "type": "object",
@@ -60,7 +61,19 @@ _CLOUDEVENT = {
         "data_base64": {"type": ["string", "null"], "contentEncoding": "base64"},
     },
 }
-_PROBLEM = {
+_ITEMS = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["id"],
+        "properties": {
+            "index": {"type": "integer", "minimum": 0, "description": "In a batch."},
+            "line": {"type": "integer", "minimum": 1, "description": "In JSON lines."},
+            "id": {"type": "string"},
+        },
+    },
+}
+_PROBLEM: dict[str, Any] = {
     "type": "object",
     "title": "Problem (RFC 9457)",
     "required": ["type", "title", "status", "detail"],
@@ -70,6 +83,10 @@ _PROBLEM = {
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "What is wrong and what to do."},
     },
+}
+_NOT_DURABLE = _PROBLEM | {
+    "title": "Problem that may name each event",
+    "properties": {**_PROBLEM["properties"], "durable": _ITEMS, "unknown": _ITEMS, "not_recorded": _ITEMS},
 }
 _REPLY = {
     "type": "object",
@@ -128,7 +145,9 @@ def describe(generated: dict[str, Any]) -> dict[str, Any]:
 
 def _operation(summary: str, responses: dict[str, Any], *, many: bool) -> dict[str, Any]:
     problems = {
-        str(status): _response(description, _PROBLEM, "application/problem+json")
+        str(status): _response(
+            description, _NOT_DURABLE if status in (413, 503) else _PROBLEM, "application/problem+json"
+        )
         for status, description in _PROBLEMS.items()
     }
     content = {

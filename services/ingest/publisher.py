@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from threading import Event, Lock, Thread
+from threading import Lock
 
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
@@ -25,6 +25,7 @@ from services.ingest import producer as producers
 from services.ingest.delivery import REFUSED, Delivery, Outcome
 from services.ingest.metrics import Metrics
 from services.ingest.reading import Record
+from services.ingest.worker import Worker
 
 log = get_logger(__name__)
 
@@ -38,9 +39,17 @@ class BrokerAwayError(Exception):
 
 
 class Publisher:
-    """`trouble` says why nothing can be taken now, None where all is well. Made on the event loop."""
+    """`trouble` says why nothing can be taken now, None where all is well. Made on the event loop; `on_failure` is
+    called there when the thread fails."""
 
-    def __init__(self, kafka: KafkaSettings, delivery_timeout: float, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        delivery_timeout: float,
+        metrics: Metrics,
+        *,
+        on_failure: Callable[[], None],
+    ) -> None:
         self.trouble: str | None = STARTING
         self._kafka = kafka
         self._topic = kafka.topics.events
@@ -51,12 +60,18 @@ class Publisher:
         self._queue: SimpleQueue[Delivery] = SimpleQueue()
         self._finished: list[Delivery] = []
         self._finished_lock = Lock()
+        self._producer: KafkaProducer | None = None
         self._broken: str | None = None
-        self._stopping = Event()
-        self._thread = Thread(target=self._run, name="publisher", daemon=True)
+        self._on_failure = on_failure
+        self.worker = Worker("publisher", self._run, self._fail)
+        self._stopping = self.worker.stopping
 
     def start(self) -> None:
-        self._thread.start()
+        self.worker.start()
+
+    def away(self) -> bool:
+        """Whether nothing can be taken now."""
+        return self.trouble is not None
 
     async def publish(self, records: Sequence[Record]) -> Delivery:
         """Hands records over and waits until all are durable, have failed, or the time is up. Raises
@@ -82,8 +97,7 @@ class Publisher:
     async def stop(self, seconds: float) -> None:
         """Sends what is queued, then ends; nothing may be published any more."""
         self.trouble = "ingest is stopping"
-        self._stopping.set()
-        await asyncio.to_thread(self._thread.join, seconds)
+        await self.worker.stop(seconds)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -94,6 +108,7 @@ class Publisher:
                 gc.collect()  # a producer that failed in its making holds sockets in reference cycles
                 self._stopping.wait(_RETRY_SECONDS)
                 continue
+            self._producer = producer
             self._broken = self.trouble = None
             log.info("broker_reached", topic=self._topic)
             self._serve(producer)
@@ -108,19 +123,40 @@ class Publisher:
                     _close(producer, self._timeout)
                     return
                 continue
-            delivery.hand_over(producer, self._topic)
+            self._hand_over(producer, delivery)
         self.trouble = self._broken
         log.error("give_up_producer", reason=self.trouble)
         self._metrics.reconnects.inc()
         producers.part(producer)
-        while not self._queue.empty():
-            self._queue.get().refuse(TransientError(self._broken))
+        self._refuse_queued(self.trouble)
 
-    def _report(self, error: BaseException) -> None:
-        """Takes note of a record that failed; any thread."""
-        if not isinstance(error, REFUSED) and self._broken is None:
-            self._broken = f"the broker did not take an event: {type(error).__name__}"
-            log.warning("event_not_taken", reason=str(error))
+    def _hand_over(self, producer: KafkaProducer, delivery: Delivery) -> None:
+        """Nothing goes to a producer that broke while we waited: it would fail that too, and nobody could say whether
+        it was recorded."""
+        if self._broken is None:
+            delivery.hand_over(producer, self._topic)
+        else:
+            delivery.refuse(TransientError(self._broken))
+
+    def _refuse_queued(self, why: str) -> None:
+        while not self._queue.empty():
+            self._queue.get().refuse(TransientError(why))
+
+    def _fail(self) -> None:
+        """What was handed over may still become durable, since Kafka's sender lives on; nothing else will."""
+        self.trouble = "ingest cannot send to the broker any more and ends; the log says why"
+        self._refuse_queued(self.trouble)
+        self._loop.call_soon_threadsafe(self._on_failure)
+
+    def _report(self, producer: KafkaProducer, error: BaseException) -> bool:
+        """Takes note of a record that failed; any thread. Whether the broker has refused it: that is known of the first
+        only. kafka-python (3.0.12) ends an idempotent producer after any failure, and fails with the same error what
+        is in flight then, which may well be recorded."""
+        if producer is not self._producer or self._broken is not None:
+            return False
+        self._broken = self.trouble = f"the broker did not take an event: {type(error).__name__}"
+        log.warning("event_not_taken", reason=str(error))
+        return isinstance(error, REFUSED)
 
     def _finish(self, delivery: Delivery) -> None:
         """Any thread: brings a delivery's end to the event loop."""

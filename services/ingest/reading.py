@@ -183,6 +183,14 @@ class Reader:
         )
 
 
+def places(request: Request) -> list[dict[str, int]]:
+    """Where each event of a request that was read stands in it: its index or line; nothing for a single event."""
+    if not request.form.many:
+        return [{}]
+    where, pieces = _pieces(request)
+    return [{where: place} for place, _piece in pieces]
+
+
 def _pieces(request: Request) -> tuple[str, Iterator[tuple[int, bytes]]]:
     if request.form is Form.BATCH:
         return "index", split_array(request.body)

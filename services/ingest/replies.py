@@ -10,7 +10,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from threading import Event, Thread
 from typing import Any, Literal
 
 import msgspec
@@ -22,6 +21,7 @@ from services.common.errors import TransientError
 from services.common.kafka import client_options
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
+from services.ingest.worker import Worker
 
 log = get_logger(__name__)
 
@@ -74,9 +74,17 @@ class Waiting:
 
 
 class Replies:
-    """`trouble` says why no reply can be heard now, None where all is well. Made on the event loop."""
+    """`trouble` says why no reply can be heard now, None where all is well. Made on the event loop; `on_failure` is
+    called there when the thread fails."""
 
-    def __init__(self, kafka: KafkaSettings, max_waiting: int, *, broker_away: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        max_waiting: int,
+        *,
+        broker_away: Callable[[], bool],
+        on_failure: Callable[[], None],
+    ) -> None:
         self.trouble: str | None = "ingest does not follow the replies yet"
         self._topic = kafka.topics.replies
         self._options = client_options(kafka, "piperoll-ingest-replies") | {
@@ -93,14 +101,15 @@ class Replies:
         self._broker_away = broker_away
         self._waiting: dict[bytes, Waiting] = {}
         self._loop = asyncio.get_running_loop()
-        self._stopping = Event()
-        self._thread = Thread(target=self._run, name="replies", daemon=True)
+        self._on_failure = on_failure
+        self.worker = Worker("replies", self._run, self._fail)
+        self._stopping = self.worker.stopping
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def start(self) -> None:
-        self._thread.start()
+        self.worker.start()
 
     def expect(self) -> Waiting | None:
         """A place for a reply, to be forgotten after use; None where none could be heard or too many wait."""
@@ -116,13 +125,17 @@ class Replies:
     def release(self) -> None:
         """All that wait now are answered with what is known, and nobody waits from here on."""
         self.trouble = "ingest is stopping"
-        self._stopping.set()
+        self.worker.stopping.set()
         for waiting in self._waiting.values():
             waiting.take(None)
 
     async def stop(self, seconds: float) -> None:
         self.release()
-        await asyncio.to_thread(self._thread.join, seconds)
+        await self.worker.stop(seconds)
+
+    def _fail(self) -> None:
+        self.trouble = "ingest cannot hear replies any more and ends; the log says why"
+        self._loop.call_soon_threadsafe(self._on_failure)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

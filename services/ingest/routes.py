@@ -12,18 +12,23 @@ from services.common.settings import KafkaSettings
 from services.ingest.access import Access
 from services.ingest.answers import Answer, json_answer
 from services.ingest.body import Receive, read_body
-from services.ingest.delivery import TOO_LARGE, Delivery, Outcome
+from services.ingest.delivery import Delivery, Outcome
 from services.ingest.gate import Gate, Place
 from services.ingest.head import Head
 from services.ingest.media import Form, form_of, refuse_encoding
 from services.ingest.metrics import Metrics
-from services.ingest.problems import ProblemError, too_large, unavailable
+from services.ingest.problems import ProblemError, unavailable
 from services.ingest.publisher import BrokerAwayError, Publisher
-from services.ingest.reading import Reader, Record, Request
+from services.ingest.reading import Reader, Record, Request, places
 from services.ingest.replies import Replies, Reply, Waiting
 from services.ingest.settings import IngestSettings
 
 _RETRY_AFTER = 5
+_TOO_LARGE = (
+    "An event is too large for the broker: the one named in `not_recorded`, the first where there are more. Make it "
+    "smaller, or raise max.message.bytes of the topic to EVENT_MAX_BYTES. Send all but the durable ones again with the "
+    "ids given here: a repeat is recognised."
+)
 
 
 class Routes:
@@ -60,7 +65,7 @@ class Routes:
                 record = self.reader.one(request)
                 if waiting is not None:
                     record = record._replace(headers=[*record.headers, (REPLY_HEADER, waiting.token)])
-                await self._publish([record])
+                await self._publish(request, [record])
             # Durable from here on: whatever happens now, the answer is a 2xx.
             if waiting is not None:
                 reply, result = await waiting.reply(until - time.monotonic())
@@ -78,7 +83,7 @@ class Routes:
             request = await self._request(head, receive, place, many=True)
             many = request.form.many
             records = await self.reader.many(request) if many else [self.reader.one(request)]
-            await self._publish(records)
+            await self._publish(request, records)
         return json_answer(
             HTTPStatus.ACCEPTED, {"status": "accepted", "ids": [record.id for record in records]}
         )
@@ -119,7 +124,7 @@ class Routes:
             seconds=self._settings.body_timeout,
         )
 
-    async def _publish(self, records: Sequence[Record]) -> None:
+    async def _publish(self, request: Request, records: Sequence[Record]) -> None:
         """Returns once all records are durable. Raises ProblemError."""
         try:
             delivery = await self.publisher.publish(records)
@@ -127,25 +132,27 @@ class Routes:
             raise _broker_away() from None
         outcomes = delivery.outcomes()
         if any(outcome is not Outcome.DURABLE for outcome in outcomes):
-            raise self._not_durable(delivery, outcomes)
+            raise _not_durable(delivery, outcomes, places(request))
 
-    def _not_durable(self, delivery: Delivery, outcomes: list[Outcome]) -> ProblemError:
-        ids: dict[Outcome, list[str]] = {outcome: [] for outcome in Outcome}
-        for record, outcome in zip(delivery.records, outcomes, strict=True):
-            ids[outcome].append(record.id)
-        if isinstance(delivery.error, TOO_LARGE):
-            return too_large(
-                "The event, for the broker,", self._event_limit, "max.message.bytes of the topic"
-            )
-        if ids[Outcome.UNKNOWN]:
-            detail = (
-                "The broker did not acknowledge in time: the events named in `unknown` may or may not have been "
-                "recorded. Send all but the durable ones again with the same ids: a repeat is recognised."
-            )
-        else:
-            detail = "The broker did not take the events named in `not_recorded`: send them again."
-        members = {outcome.replace("-", "_"): identifiers for outcome, identifiers in ids.items()}
-        return unavailable("not-durable", detail, _RETRY_AFTER, **members)
+
+def _not_durable(delivery: Delivery, outcomes: list[Outcome], at: list[dict[str, int]]) -> ProblemError:
+    """The problem that names every event by its place in the request and its id, given here where the sender gave
+    none, so that it can be sent again under that id."""
+    items: dict[str, list[dict[str, Any]]] = {outcome.replace("-", "_"): [] for outcome in Outcome}
+    for record, outcome, place in zip(delivery.records, outcomes, at, strict=True):
+        items[outcome.replace("-", "_")].append({**place, "id": record.id})
+    if delivery.too_large:
+        return ProblemError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", _TOO_LARGE, headers=None, **items
+        )
+    if items["unknown"]:
+        detail = (
+            "The broker did not acknowledge in time: the events named in `unknown` may or may not have been "
+            "recorded. Send all but the durable ones again with the ids given here: a repeat is recognised."
+        )
+    else:
+        detail = "The broker did not take the events named in `not_recorded`: send them again with the ids given here."
+    return unavailable("not-durable", detail, _RETRY_AFTER, **items)
 
 
 def _ok(identifier: str, reply: Reply) -> dict[str, Any]:

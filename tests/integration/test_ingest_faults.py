@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -20,9 +21,11 @@ from deploy.local.artifacts import kafka_jars
 from deploy.local.java import java
 from deploy.local.kafka import Broker
 from deploy.local.ports import free_port
+from services.common.kafka import create_topics
 from services.common.settings import KafkaSettings
 from services.ingest.keys import create_key, remove_key
 from tests.ingest_parts import EVENT, LINES, SHORT, Ingest, ingest_on, messages, topics_on, until
+from tests.service_process import ROOT
 
 MIB = 1024 * 1024
 
@@ -69,14 +72,18 @@ def test_a_silent_broker_gives_503_in_time_then_at_once_and_all_is_well_when_it_
     with ingest_on(kafka, tmp_path, INGEST_DELIVERY_TIMEOUT="3") as ingest:
         assert post(ingest, "before").status_code == 202
         own_broker.signal(signal.SIGSTOP)
-        with ThreadPoolExecutor(8) as pool:
+        lines = [json.dumps(SHORT), "", json.dumps(SHORT | {"id": "named"})]
+        with ThreadPoolExecutor(9) as pool:
+            batch = pool.submit(ingest.post, "/v1/events", content="\n".join(lines), headers=LINES)
             answers = list(pool.map(lambda number: post(ingest, f"during-{number}"), range(8)))
+            problem = batch.result().json()
         for answer in answers:
             assert answer.status_code == 503
             assert answer.elapsed.total_seconds() < 15
             assert int(answer.headers["retry-after"]) > 0
         assert {answer.json()["type"] for answer in answers} == {"urn:piperoll:problem:not-durable"}
-        assert sorted(answer.json()["unknown"][0] for answer in answers) == [f"during-{n}" for n in range(8)]
+        said = sorted((answer.json()["unknown"] for answer in answers), key=str)
+        assert said == [[{"id": f"during-{n}"}] for n in range(8)]
         assert "may or may not" in answers[0].json()["detail"]
         late = until(lambda: (a := post(ingest, "late")).json()["type"].endswith("broker-away") and a)
         assert (late.status_code, late.elapsed.total_seconds() < 2.5) == (503, True)
@@ -88,6 +95,95 @@ def test_a_silent_broker_gives_503_in_time_then_at_once_and_all_is_well_when_it_
         found = ingest.ids()
         assert {"before", "after"} <= set(found)
         assert "late" not in found
+        assert (problem["durable"], problem["not_recorded"]) == ([], [])
+        send_again(ingest, lines, problem["unknown"])
+
+
+def send_again(ingest: Ingest, lines: list[str], items: list[dict[str, Any]]) -> None:
+    """As a client would, with the ids of the problem: a repeat has the bytes of what may have been recorded."""
+    assert [item["line"] for item in items] == [1, 3]
+    again = [json.dumps(json.loads(lines[item["line"] - 1]) | {"id": item["id"]}) for item in items]
+    answer = ingest.post("/v1/events", content="\n".join(again), headers=LINES)
+    ids = [item["id"] for item in items]
+    assert (answer.status_code, answer.json()["ids"]) == (202, ids)
+    values = [message.value for message in ingest.messages() if json.loads(message.value)["id"] in ids]
+    assert len(values) >= 2
+    assert len(set(values)) == 2
+
+
+def test_an_event_that_the_broker_finds_too_large_does_not_hide_those_that_are_durable(broker, tmp_path):
+    kafka = KafkaSettings(
+        bootstrap_servers=broker, topic_prefix=f"small{free_port()}", partitions=1, EVENT_MAX_BYTES=20_000
+    )
+    create_topics(kafka)
+    with ingest_on(kafka, tmp_path) as ingest:
+        large = SHORT | {"event_data": SHORT["event_data"] | {"x": os.urandom(100_000).hex()}}
+        lines = [json.dumps(event) for event in (SHORT, large, SHORT, SHORT)]
+        answer = ingest.post("/v1/events", content="\n".join(lines), headers=LINES)
+        problem = answer.json()
+        assert (answer.status_code, problem["type"]) == (413, "urn:piperoll:problem:too-large")
+        assert [item["line"] for item in problem["not_recorded"]] == [2]
+        durable = [item["id"] for item in problem["durable"]]
+        assert [item["line"] for item in problem["durable"]][:1] == [1]
+        assert len(durable) + len(problem["unknown"]) == 3
+        assert set(durable) <= set(ingest.ids())
+        assert "max.message.bytes" in problem["detail"]
+        for _ in range(2):
+            until(lambda: ready(ingest))
+            alone = ingest.post("/audit?wait=0", json=large | {"id": "alone"})
+            assert (alone.status_code, alone.json()["not_recorded"]) == (413, [{"id": "alone"}])
+        until(lambda: post(ingest, "after").status_code == 202)
+        assert {"after", *durable} <= set(ingest.ids())
+
+
+BREAKS_SENDING = """
+from kafka import KafkaProducer
+real = KafkaProducer.send
+def send(self, topic, value, **rest):
+    if b"breaks-the-thread" in value:
+        raise AssertionError("a state that cannot be")
+    return real(self, topic, value, **rest)
+KafkaProducer.send = send
+"""
+BREAKS_LISTENING = """
+from kafka import KafkaConsumer
+def poll(self, **_):
+    raise AssertionError("a state that cannot be")
+KafkaConsumer.poll = poll
+"""
+
+
+def broken_by(folder: Path, code: str) -> str:
+    """A PYTHONPATH under which every process runs the code first."""
+    (folder / "sitecustomize.py").write_text(code)
+    return f"{folder}:{ROOT}"
+
+
+def test_a_publisher_that_fails_unexpectedly_ends_the_process_and_says_what_became_of_each_event(
+    broker, tmp_path
+):
+    path = broken_by(tmp_path, BREAKS_SENDING)
+    with ingest_on(topics_on(broker), tmp_path, PYTHONPATH=path) as ingest:
+        identifiers = ["a", "breaks-the-thread", "c"]
+        lines = [json.dumps(EVENT | {"id": identifier}) for identifier in identifiers]
+        answer = ingest.client.post("/v1/events", content="\n".join(lines), headers=LINES)
+        assert answer.status_code == 503
+        problem = answer.json()
+        assert problem["durable"] == [{"line": 1, "id": "a"}]
+        assert problem["unknown"] == [{"line": 2, "id": "breaks-the-thread"}]
+        assert problem["not_recorded"] == [{"line": 3, "id": "c"}]
+        assert ingest.service.wait(15) == 1
+        assert ingest.ids() == ["a"]
+        for said in ("thread_failed", '"publisher"', "a state that cannot be", "start ingest again"):
+            assert said in ingest.service.log()
+
+
+def test_a_listener_for_replies_that_fails_unexpectedly_ends_the_process(broker, tmp_path):
+    path = broken_by(tmp_path, BREAKS_LISTENING)
+    with ingest_on(topics_on(broker), tmp_path, ready=False, PYTHONPATH=path) as ingest:
+        assert ingest.service.wait(20) == 1
+        for said in ("thread_failed", '"replies"', "a state that cannot be", "start ingest again"):
+            assert said in ingest.service.log()
 
 
 def test_a_broker_that_dies_and_comes_back_loses_nothing_that_was_answered_2xx(own_broker, tmp_path):
@@ -137,8 +233,6 @@ def _answers(ingest: Ingest) -> bool:
 
 
 def test_missing_topics_are_told_by_readyz_and_found_when_made(broker, tmp_path):
-    from services.common.kafka import create_topics  # noqa: PLC0415
-
     kafka = KafkaSettings(bootstrap_servers=broker, topic_prefix=f"later{free_port()}", partitions=1)
     with ingest_on(kafka, tmp_path, ready=False) as ingest:
         until(lambda: _answers(ingest) and "piperoll topics create" in ingest.client.get("/readyz").text)
