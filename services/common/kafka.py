@@ -45,12 +45,14 @@ def create_topics(settings: KafkaSettings) -> list[str]:
             topic for topic in settings.topics.layout(settings.event_limit) if topic.name not in existing
         ]
         created = []
+        # An ack from all replicas in sync is worth little where that may be one.
+        durable = {"min.insync.replicas": str(2 if settings.replication >= 3 else 1)}
         for topic in missing:
             new = NewTopic(
                 topic.name,
                 num_partitions=topic.partitions or settings.partitions,
                 replication_factor=settings.replication,
-                topic_configs=topic.config,
+                topic_configs=topic.config | durable,
             )
             try:
                 admin.create_topics([new])
