@@ -64,6 +64,7 @@ class Parts:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        folder.mkdir(mode=0o711, exist_ok=True)
         self._broker = Broker(
             folder / "kafka", free_port(), free_port(), java(), kafka_jars(print), profile="local"
         )

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from deploy.local.postgres import run_async
 from services.common.settings import KafkaSettings
+from services.reporter.verify import verify_database
 from tests import query
 from tests.fault import feeder
 from tests.service_process import ServiceProcess
@@ -49,6 +51,14 @@ class Pipeline:
             timeout=timeout,
             what=f"{goal} records",
         )
+
+    def assert_verified(self) -> None:
+        """Every chain is good by the verifier that users run, and no record was left out."""
+        verification = run_async(verify_database(self.database.reporter_dsn, processes=1))
+        assert verification.good, verification.findings
+        assert not verification.partial
+        assert [(verification.records,)] == self.rows("SELECT count(*) FROM audit.record")
+        assert [(len(verification.chains),)] == self.rows("SELECT count(*) FROM audit.chain")
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ import json
 import httpx
 import pytest
 
-from schemas.commitment import decode_body
+from schemas.commitment import Body, decode_body
+from schemas.topics import ORIGIN_HEADER, REASON_HEADER
 from tests.fault import feeder
+from tests.ingest_parts import messages
 
 OWN_HOSTILE = [
     b"",
@@ -53,7 +55,23 @@ def _check(pipeline, values) -> dict[bytes, set[int]]:
     found = _recorded_values(pipeline)
     assert set(values) <= set(found)
     pipeline.rows("SELECT event_data, ai_summary, ai_tags, rules FROM audit_events")
+    _every_poison_record_has_its_dead_letter(pipeline)
+    pipeline.assert_verified()
     return found
+
+
+def _every_poison_record_has_its_dead_letter(pipeline) -> None:
+    poison = [
+        f"{topic_id.hex()}/{partition}/{offset}".encode()
+        for topic_id, partition, offset in pipeline.rows(
+            "SELECT topic_id, partition, source_offset FROM audit.record JOIN audit.chain USING (chain_no) WHERE kind = 3"
+        )
+    ]
+    letters = [message.headers for message in messages(pipeline.kafka, pipeline.kafka.topics.dead_letters)]
+    assert len(letters) == len(poison)
+    assert all([name for name, _ in headers[-2:]] == [REASON_HEADER, ORIGIN_HEADER] for headers in letters)
+    assert all(headers[-2][1] for headers in letters)
+    assert sorted(headers[-1][1] for headers in letters) == sorted(poison)
 
 
 def test_our_own_hostile_messages_are_all_recorded(pipeline):
@@ -82,7 +100,11 @@ def test_every_file_of_json_test_suite_is_recorded_or_refused_over_http(pipeline
             accepted += answer.status_code == 202
             if path.name.startswith("n_"):
                 assert answer.status_code == 400, path.name
-    assert accepted >= 90
+            if path.name.startswith("y_"):
+                assert answer.status_code == 202 or "duplicated_key" in path.name, (
+                    f"{path.name}: {answer.text}"
+                )
+    assert accepted > 0
     pipeline.wait_recorded(accepted)
     assert pipeline.recorded() == accepted
 
@@ -128,11 +150,41 @@ SOURCES = [
 ]
 
 
+HEADERS = [
+    [],
+    [("content-type", b"application/json"), ("trace", b"00-1"), ("trace", b"00-2"), ("trace", b"00-1")],
+    [("empty", b""), ("odd", b"\x00\xff"), ("", b"without a name")],
+    [("Größe 尺寸", "ä".encode()), ("piperoll", b"not yours"), ("piperoll-reason", b"none")],
+    [("piperoll", b""), ("last", b"x"), ("piperoll", b"\x01" * 200)],
+]
+# (kafka-python sends no null header values: tests/unit/test_pipeline.py has them)
+KEYS = [None, b"", b"tenant-7", b"\x00\xff"]
+
+
+def _send_whole(pipeline, values) -> list[Body]:
+    """Each with another key and other headers; returns what the records must hold."""
+    client, sent = feeder.producer(pipeline.kafka), []
+    for number, value in enumerate(values):
+        key, headers = KEYS[number % len(KEYS)], HEADERS[number % len(HEADERS)]
+        place = {"partition": number % pipeline.kafka.partitions}
+        client.send(pipeline.kafka.topics.events, value=value, key=key, headers=headers, **place)
+        sent.append(Body(key, value, [(name.encode(), text) for name, text in headers]))
+    client.flush()
+    client.close()
+    return sent
+
+
 @pytest.mark.timeout(300)
 def test_real_events_go_through_the_whole_pipeline_byte_for_byte(pipeline, shared_data):
     values = [
         line for name in SOURCES for line in (shared_data / name).read_bytes().split(b"\n") if line.strip()
     ]
     assert len(values) > 4000
-    found = _check(pipeline, values)
-    assert all(kinds == {1} for kinds in found.values())
+    sent = _send_whole(pipeline, values)
+    pipeline.wait_recorded()
+    rows = pipeline.rows(
+        "SELECT kind, body FROM audit.record JOIN audit.payload USING (chain_no, seq) WHERE kind IN (1, 3)"
+    )
+    assert {kind for kind, _ in rows} == {1}
+    assert sorted((decode_body(body) for _, body in rows), key=repr) == sorted(sent, key=repr)
+    pipeline.assert_verified()

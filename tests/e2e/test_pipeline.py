@@ -1,28 +1,41 @@
 """From an app's event to a record, as users do it."""
 
 import json
+import re
+import shutil
+import subprocess
 
-import httpx
 import pytest
+from cloudevents.core.bindings import kafka as kafka_binding
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
 
 from schemas.commitment import decode_body
 from tests.fault import feeder
+from tests.service_process import ROOT
 
-README_CALL = {
-    "event_type": "data_export",
-    "event_data": {
-        "user_id": 42,
-        "dataset_id": "ds-99",
-        "export_time": "2026-05-01T12:00:00Z",
-        "export_reason": "regulator request",
-    },
-}
+
+def readme_call() -> str:
+    """The curl command of the README, letter by letter."""
+    [command] = re.findall(r"```sh\n(curl .*?)\n```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    return command
 
 
 def test_the_call_of_the_readme_is_answered_and_its_event_is_in_the_view(pipeline):
-    answer = httpx.post(f"{pipeline.url}/audit", json=README_CALL, timeout=20)
-    assert answer.status_code == 200, answer.text
-    said = answer.json()
+    if shutil.which("curl", path="/usr/bin:/bin") is None:
+        pytest.skip("curl is not installed")
+    command = readme_call()
+    assert command.count("http://localhost:8080/") == 1
+    here = command.replace("localhost:8080", f"localhost:{pipeline.ingest.port}")
+    status = " --silent --show-error --write-out '\\n%{http_code}'"
+    environ = {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        ["sh", "-c", here + status], env=environ, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    text, _, status = done.stdout.rpartition("\n")
+    assert status == "200", done.stdout
+    said = json.loads(text)
     assert said["status"] == "ok"
     assert "42" in said["summary"]
     assert said["by"] == "rules"
@@ -33,8 +46,34 @@ def test_the_call_of_the_readme_is_answered_and_its_event_is_in_the_view(pipelin
     )
     assert len(found) == 1
     kind, data, summary, tags, _ = found[0]
-    assert (kind, json.loads(data)) == ("data_export", README_CALL["event_data"])
+    sent = json.loads(re.search(r"-d '(.*)'", command)[1])
+    assert (kind, json.loads(data)) == (sent["event_type"], sent["event_data"])
     assert (summary, list(tags)) == (said["summary"], said["tags"])
+    pipeline.assert_verified()
+
+
+def test_the_cloudevents_sdk_is_a_kafka_client(pipeline):
+    """Structured and binary messages, as its Kafka binding makes them, mean the same."""
+    attributes = {"type": "com.example.test", "source": "/sdk", "subject": "ä b%", "partitionkey": "tenant-7"}
+    attributes |= {"datacontenttype": "application/json"}
+    bindings = {"structured": kafka_binding.to_structured, "binary": kafka_binding.to_binary}
+    client = feeder.producer(pipeline.kafka)
+    for name, bind in bindings.items():
+        event = CloudEvent(attributes=attributes | {"id": name}, data={"user_id": 42, "form": name})
+        message = bind(event, JSONFormat())
+        key, headers = message.key.encode(), list(message.headers.items())
+        client.send(pipeline.kafka.topics.events, value=message.value, key=key, headers=headers)
+    client.flush()
+    client.close()
+    pipeline.wait_recorded(2)
+    found = pipeline.rows(
+        "SELECT event_id, event_type, source, subject, event_data::text, kind FROM audit_events ORDER BY event_id"
+    )
+    assert [(*row[:4], json.loads(row[4]), row[5]) for row in found] == [
+        (name, "com.example.test", "/sdk", "ä b%", {"user_id": 42, "form": name}, "event")
+        for name in sorted(bindings)
+    ]
+    pipeline.assert_verified()
 
 
 def test_an_event_sent_twice_is_recorded_once_and_its_repeat_as_a_duplicate(pipeline):
@@ -47,6 +86,7 @@ def test_an_event_sent_twice_is_recorded_once_and_its_repeat_as_a_duplicate(pipe
     pipeline.wait_recorded(2)
     assert pipeline.rows("SELECT count(*) FROM audit_events") == [(1,)]
     assert pipeline.rows("SELECT count(*) FROM audit.record WHERE kind = 2") == [(1,)]
+    pipeline.assert_verified()
 
 
 def test_a_harmless_forerunner_with_the_same_id_does_not_hide_the_real_event(pipeline):
@@ -110,10 +150,11 @@ def test_a_topic_deleted_and_made_anew_loses_nothing_and_opens_new_chains(pipeli
         "SELECT count(*), count(previous) FROM audit.chain WHERE topic = $1", pipeline.kafka.topics.events
     )
     assert chains == [(6, 3)]
+    pipeline.assert_verified()
 
 
 def _assert_every_offset_once(pipeline) -> None:
-    """Offsets without hole or repeat in each chain, every (source, id) once, and bodies as they were sent."""
+    """Offsets without hole or repeat in each chain, every (source, id) once, bodies as they were sent, chains good."""
     for number, lowest, highest, count in pipeline.rows(
         "SELECT chain_no, min(source_offset), max(source_offset), count(*) FROM audit.record"
         " WHERE kind = 1 GROUP BY chain_no"
@@ -128,3 +169,4 @@ def _assert_every_offset_once(pipeline) -> None:
     )
     ids = {json.loads(decode_body(body).value)["id"] for (body,) in bodies}
     assert len(ids) == events
+    pipeline.assert_verified()
