@@ -34,9 +34,11 @@ class TopicIds:
         """The id as it was read last, empty if it was not."""
         return self._known.get(name, b"")
 
-    async def id_of(self, name: str) -> bytes:
-        """The 16-byte id of a topic, at most a second old. Raises FatalError if it is another one than before."""
-        while time.monotonic() - self._read_at > MOST_AGE_S:
+    async def id_of(self, name: str, *, age_s: float = MOST_AGE_S) -> bytes:
+        """The 16-byte id of a topic, read at most `age_s` seconds ago. Raises FatalError if it is another one than
+        before."""
+        wanted = time.monotonic() - age_s
+        while self._read_at < wanted:
             try:
                 await self.refresh()
             except TransientError as error:

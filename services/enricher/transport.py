@@ -111,11 +111,11 @@ class BatchConsumer(driver.Consumer):
     async def _to_batches(self, tp: TP, records: list[Any], epoch: int) -> list[Batch]:
         """The batches of what was fetched in `epoch`. Nothing where the partition was revoked or sought meanwhile, and
         nothing before its cursor stands: what is dropped here is fetched again, from where `_find_start` seeks to."""
-        topic_id = await self.app.ids.id_of(tp.topic)
         cursor = self._cursor.get(tp)
         if cursor is None:
-            await self._find_start(tp, topic_id)
+            await self._find_start(tp)
             return []
+        topic_id = await self.app.ids.id_of(tp.topic)
         first = records[0].offset
         if first < cursor.next:
             raise FatalError(f"{tp.topic}/{tp.partition} went back from offset {cursor.next} to {first}")
@@ -130,10 +130,11 @@ class BatchConsumer(driver.Consumer):
             prev, reset = part[-1].offset, False
         return batches
 
-    async def _find_start(self, tp: TP, topic_id: bytes) -> None:
+    async def _find_start(self, tp: TP) -> None:
         """Seeks to where a partition begins, so that its first record and `prev` are of the same position, whatever
-        was fetched before."""
+        was fetched before. The topic's id is read anew: it may be a new topic that brought the partition here."""
         epoch = self._epoch.get(tp, 0)
+        topic_id = await self.app.ids.id_of(tp.topic, age_s=0)
         committed, committed_id = await self._thread.committed(tp)
         if committed_id not in ("", topic_id.hex()):
             log.warning("topic_made_anew", topic=tp.topic, partition=tp.partition, committed=committed)

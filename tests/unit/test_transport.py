@@ -68,7 +68,7 @@ def consumer():
     made._thread = Thread()
 
     class Ids:
-        async def id_of(self, name):
+        async def id_of(self, name, *, age_s=1.0):
             return bytes(16)
 
     made.app = SimpleNamespace(ids=Ids(), batch_limits=BatchLimits(1000, 10**6), batched_topics={"events"})
