@@ -61,7 +61,7 @@ class Pipeline:
         assert not verification.partial
         # Alerts of the writer may be recorded meanwhile.
         assert before <= verification.records <= self.rows(count)[0][0]
-        assert [(len(verification.chains),)] == self.rows("SELECT count(*) FROM audit.chain")
+        assert len(verification.chains) <= self.rows("SELECT count(*) FROM audit.chain")[0][0]
 
 
 @pytest.fixture
