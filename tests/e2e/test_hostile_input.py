@@ -110,6 +110,7 @@ def test_every_file_of_json_test_suite_is_recorded_or_refused_over_http(pipeline
     assert accepted > 0
     pipeline.wait_recorded(accepted)
     assert pipeline.recorded() == accepted
+    pipeline.assert_verified()
 
 
 def test_naughty_strings_in_every_place_are_recorded_as_they_came(pipeline, shared_data):

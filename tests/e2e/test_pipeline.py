@@ -102,6 +102,7 @@ def test_a_harmless_forerunner_with_the_same_id_does_not_hide_the_real_event(pip
     assert json.loads(found[1][0])["dataset_id"] == "ds-99"
     assert "identity:conflict" in found[1][1]
     assert found[1][2] == "high"
+    pipeline.assert_verified()
 
 
 @pytest.mark.parametrize("victim", ["enricher", "writer"])
