@@ -210,3 +210,16 @@ def test_a_broker_that_stops_acknowledging_ends_the_process_and_nothing_is_lost(
     finally:
         os.killpg(handle.pid, signal.SIGCONT)
         processes.stop(handle, grace=5)
+
+
+def test_an_enricher_with_nothing_to_do_is_not_taken_for_a_dead_one(kafka, start_service):
+    idle = start_service("enricher", **SMALL, ENRICHER_ACK_TIMEOUT="3")
+    idle.wait_ready()
+    time.sleep(12)  # several looks of the watch, at partitions from which nothing was ever fetched
+    feeder.send(kafka, 30)
+    feeder.wait_drained(kafka)
+    time.sleep(12)  # and at partitions that are read to their end
+    feeder.send(kafka, 30, start=30)
+    feeder.wait_drained(kafka)
+    assert idle.stop() == 0, idle.log()
+    assert_every_event_once(kafka)
