@@ -21,6 +21,7 @@ from services.writer.chain import (
     AnnotationRow,
     Chain,
     Facts,
+    Order,
     Place,
     RandomBytes,
     Section,
@@ -274,6 +275,14 @@ class Linker:
         )
         if item.target is not None:
             section.annotations.append(AnnotationRow(item.target, seq, self._now))
+        if item.order:
+            section.orders.append(Order(item.order, seq))
+        elif item.flaw:
+            place = self.place
+            said = alert.unusable_order(
+                place.topic, self.read_topic_id, place.partition, header.offset, item.flaw
+            )
+            self._linked.alerts.append(said)
 
     def _find_first(self, item: Item, header: Header) -> tuple[int, str] | None:
         """(sequence number, "") of the record that this repeats; or with a tag: IDENTITY_UNCHECKED where the first is
@@ -314,7 +323,8 @@ class Linker:
             self._random(32),
             own_body(document),
             identity=header.identity_hash,
-            original_salt=header.payload_salt,
+            # The first is erased: what could be matched against guesses of the same content is not kept either.
+            original_salt=None if tag == IDENTITY_UNCHECKED else header.payload_salt,
         )
 
 

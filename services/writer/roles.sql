@@ -19,4 +19,8 @@ BEGIN
         AND NOT pg_catalog.pg_has_role(current_user, 'piperoll_owner', 'USAGE') THEN
         EXECUTE pg_catalog.format('GRANT piperoll_owner TO %I', current_user);
     END IF;
+    IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
+        AND NOT pg_catalog.pg_has_role(current_user, 'piperoll_eraser', 'USAGE') THEN
+        EXECUTE pg_catalog.format('GRANT piperoll_eraser TO %I', current_user);
+    END IF;
 END $$;

@@ -22,6 +22,7 @@ from services.common.queries import load_queries
 from services.writer.batch import Linked
 from services.writer.chain import Chain, Place, Section
 from services.writer.found import Candidate, Content, Found, Recorded, attributes_of
+from services.writer.orders import Placed, carry_out, leave_out_erased, take_lock
 from services.writer.rows import (
     COPY_HEADER,
     COPY_TRAILER,
@@ -204,13 +205,19 @@ class Store:
         connection = self._appending
         with _translated():
             async with asyncio.timeout(self._timeout_s + 5), connection.transaction():
-                await _advance(connection, batch)  # first: locks the heads, fails at once if we are a zombie
-                sections = [
-                    section for place, linked in batch for section in await _open(connection, place, linked)
+                await take_lock(connection, [section for _, linked in batch for section in linked.sections])
+                await _advance(connection, batch)  # locks the heads, fails at once if we are a zombie
+                placed = [
+                    Placed(place.partition, section)
+                    for place, linked in batch
+                    for section in await _open(connection, place, linked)
                 ]
+                sections = [section for _, section in placed]
+                await leave_out_erased(connection, placed)
                 await _copy_records(connection, sections)
                 await _copy_payloads(connection, sections)
                 await _copy_annotations(connection, sections)
+                await carry_out(connection, sections)
 
 
 async def _advance(connection: asyncpg.Connection, batch: Sequence[tuple[Place, Linked]]) -> None:
