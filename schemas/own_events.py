@@ -1,5 +1,5 @@
 """Own events that are orders: the writer carries them out in the transaction that records them, and a verification relies
-on them ever after (RECORD_FORMAT.md, section 7). Pure.
+on them ever after (RECORD_FORMAT.md, section 8). Pure.
 
 They are read strictly, fields beyond the known refused: what one version carries out no other may read otherwise.
 """

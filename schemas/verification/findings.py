@@ -26,6 +26,8 @@ class Change(StrEnum):
     """A time or a writer epoch goes back, a record stands where its kind may not."""
     EXPIRED = "expired"
     """Recorded honestly as lost: the offsets had expired from Kafka before they were read. Never green."""
+    NOT_ERASED = "not-erased"
+    """An erasure record covers a payload that is there: brought back by a backup, or put in."""
     BROKEN_SUCCESSION = "broken-succession"
     """A chain and the one that follows it do not name each other."""
 
@@ -41,6 +43,8 @@ class Part(StrEnum):
     ENRICHMENT = "enrichment"
     HEAD = "head"
     CHAIN = "chain"
+    ERASURE = "erasure"
+    """The index of what was erased, audit.erasure."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ def _chain_line(result: ChainResult) -> str:
     facts += [counted(kinds[kind], word) for kind, word in named if kinds[kind]]
     if result.expired_offsets:
         facts.append(f"{counted(result.expired_offsets, 'event')} expired before they were read")
+    if result.erased:
+        facts.append(f"{counted(result.erased, 'payload')} erased as recorded")
     mark = "ok  " if result.good else "BAD "
     return terminal(
         f"{mark} chain {chain.chain_no}, {chain.topic} partition {chain.partition}: {', '.join(facts)}"
@@ -57,6 +59,7 @@ def as_json(verification: Verification) -> dict[str, Any]:
         "taken": utc(verification.taken_us),
         "seconds": round(verification.seconds, 3),
         "records": verification.records,
+        "erased": verification.erased,
         "found": verification.found,
         "findings": [finding.as_json() for finding in verification.findings],
         "chains": [chain_as_json(result) for result in verification.chains],
@@ -85,6 +88,7 @@ def chain_as_json(result: ChainResult) -> dict[str, Any]:
         "last_offset": None if result.next_offset is None else result.next_offset - 1,
         "skipped_offsets": result.skipped_offsets,
         "expired_offsets": result.expired_offsets,
+        "erased": result.erased,
         "first_appended": None if result.first_appended_us is None else utc(result.first_appended_us),
         "last_appended": None if result.last_appended_us is None else utc(result.last_appended_us),
         "last_hash": None if result.last_hash is None else result.last_hash.hex(),

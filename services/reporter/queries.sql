@@ -47,6 +47,9 @@ FROM audit.record WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq;
 SELECT seq, appended_at, salt, body, enrich_salt, enrich
 FROM audit.payload WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq, appended_at;
 
+-- erasures: the index of what was erased, and by which own event
+SELECT topic_id, partition, source_offset, chain_no, seq FROM audit.erasure;
+
 -- figures: all counts of the events selected by a rule ($1 'event': event time, 'append': append time) from $2 to
 -- before $3, by figure and key: events, those of high or critical risk, the share of all in percent, the first record;
 -- at most $4 keys of a figure. Figure 'grave' lists the records of high and critical risk, the worst and earliest first,

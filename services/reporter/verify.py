@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from schemas.chain import ChainVerifier
+from schemas.chain import ChainVerifier, OrderReader
 from schemas.verification.ends import compare_succession
+from schemas.verification.erasures import NOTHING_GONE, Coverage, ErasureRow, Orders
 from schemas.verification.findings import Change, Finding, Part
 from schemas.verification.links import ChainInfo, Head
 from schemas.verification.result import ChainResult
@@ -55,6 +56,11 @@ class Verification:
         return sum(result.records for result in self.chains)
 
     @property
+    def erased(self) -> int:
+        """Payloads that are gone as an erasure record says."""
+        return sum(result.erased for result in self.chains)
+
+    @property
     def found(self) -> int:
         """The number of findings, also of those that were not kept."""
         return len(self.others) + sum(result.found for result in self.chains)
@@ -77,6 +83,7 @@ class Task(NamedTuple):
     chain: ChainInfo
     head: Head | None
     contents: bool
+    coverage: Coverage = NOTHING_GONE
 
 
 async def verify_database(
@@ -115,11 +122,26 @@ async def verify_snapshot(
         if missing:
             raise ConfigurationError(f"there is no chain {', '.join(map(str, missing))}")
     wanted = [(info, head) for info, head in known if chains is None or info.chain_no in chains]
-    tasks = [Task(dsn, snapshot.name, info, head, contents) for info, head in wanted]
+    orders = await _read_orders(dsn, snapshot, known) if contents else Orders()
+    tasks = [Task(dsn, snapshot.name, info, head, contents, orders.coverage(info)) for info, head in wanted]
     results = await _run(tasks, processes or os.cpu_count() or 1, progress)
     others = [] if chains is not None else compare_succession(results)
     others += [_without_chain(number) for number in sorted(unknown) if chains is None or number in chains]
+    if contents:
+        others += orders.compare_index([ErasureRow(*row) for row in await snapshot.fetch("erasures")])
     return Verification(results, others, chains is not None, contents, taken_us, time.monotonic() - start)
+
+
+async def _read_orders(
+    dsn: str, snapshot: Snapshot, known: Sequence[tuple[ChainInfo, Head | None]]
+) -> Orders:
+    """What the own events in all chains of audit.system order: read before anything is judged by it."""
+    orders = Orders()
+    for info, head in known:
+        if info.topic.endswith(".system"):
+            reader = OrderReader(info, head, orders)
+            await verify_chain(Task(dsn, snapshot.name, info, head, contents=True), reader=reader)
+    return orders
 
 
 def _read_chain(row: Any) -> tuple[ChainInfo, Head | None]:
@@ -193,9 +215,11 @@ def _verify_apart(task: Task) -> ChainResult:
     return asyncio.run(verify_chain(task, add))
 
 
-async def verify_chain(task: Task, progress: Callable[[int], None]) -> ChainResult:
-    """Streams one chain through its verifier, a range at a time; the next one is fetched meanwhile."""
-    verifier = ChainVerifier(task.chain, task.head)
+async def verify_chain(
+    task: Task, progress: Callable[[int], None] = lambda _count: None, reader: OrderReader | None = None
+) -> ChainResult:
+    """Streams one chain through its verifier (or `reader`), a range at a time; the next one is fetched meanwhile."""
+    verifier = reader or ChainVerifier(task.chain, task.head, task.coverage)
     async with open_snapshot(task.dsn, task.snapshot) as snapshot:
         await snapshot.connection.set_type_codec(
             "timestamptz", schema="pg_catalog", format="tuple", encoder=_as_tuple, decoder=_as_microseconds
