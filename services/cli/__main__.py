@@ -37,6 +37,9 @@ COMMANDS = {
     "verify": Command("evidence", EVIDENCE, "Recompute every chain; say which record is wrong and how."),
     "report": Command("evidence", EVIDENCE, "Build reports."),
     "export": Command("evidence", EVIDENCE, "Write events as JSON lines."),
+    "erase": Command(
+        "erase", EVIDENCE, "Take the content of events away for good, and leave a record of it."
+    ),
     "migrate": Command("admin", ADMIN, "Bring the database to the present schema."),
     "topics": Command("admin", ADMIN, "Create, list and grow the topics."),
     "replay": Command("replay", ADMIN, "Have events read again: from a hole on, or out of the dead letters."),
