@@ -11,7 +11,8 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 
 ERASURE = "piperoll.erasure"
-ORDERS = frozenset((ERASURE,))
+RESTORE = "piperoll.restore"
+ORDERS = frozenset((ERASURE, RESTORE))
 """Types of own events that are orders."""
 MOST_NAMED = 4000
 """Events that one erasure names: about 400 KB of JSON, well below what audit.system takes."""
@@ -57,6 +58,32 @@ class Erasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ticket: Name | None = None
 
 
+class NamedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A record that is put right, and what of it; `chain_id` in hex."""
+
+    chain_id: Hex16
+    seq: Number
+    what: Literal["leaf", "payload"]
+
+
+class Restore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is put back, from where (`source`) and why. The bytes wait in audit.restoration under `batch` (hex)."""
+
+    by: Name
+    reason: Reason
+    requested_us: Number
+    request: Name
+    part: Number
+    parts: Number
+    source: Name
+    batch: Hex16
+    records: Annotated[list[NamedRecord], msgspec.Meta(min_length=1, max_length=MOST_NAMED)]
+    ticket: Name | None = None
+
+
+Order = Erasure | Restore
+
+
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
     """The CloudEvent around an order."""
 
@@ -69,7 +96,7 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
     datacontenttype: str | None = None
 
 
-_DATA: dict[str, type[Erasure]] = {ERASURE: Erasure}
+_DATA: dict[str, type[Order]] = {ERASURE: Erasure, RESTORE: Restore}
 
 
 class _Typed(msgspec.Struct):
@@ -87,7 +114,7 @@ def order_type(value: bytes) -> str:
     return said if said in ORDERS else ""
 
 
-def read_order(value: bytes) -> Erasure:
+def read_order(value: bytes) -> Order:
     """The order that an own event's Kafka value is. Raises ValueError where it is none, or is not as it must be."""
     if b"\\u0000" in value:
         raise ValueError("U+0000 in an order: PostgreSQL's jsonb does not take it")
@@ -105,9 +132,13 @@ __all__ = [
     "ERASURE",
     "MOST_NAMED",
     "ORDERS",
+    "RESTORE",
     "Erasure",
     "EventPlace",
     "NamedEvent",
+    "NamedRecord",
+    "Order",
+    "Restore",
     "order_type",
     "read_order",
 ]

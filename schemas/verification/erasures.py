@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from schemas.commitment import about_event, decode_body
-from schemas.own_events import EventPlace, order_type, read_order
+from schemas.own_events import Erasure, EventPlace, order_type, read_order
 from schemas.record import Kind, Record
 from schemas.verification.findings import Change, Finding, Part
 from schemas.verification.links import ChainInfo
@@ -53,7 +53,6 @@ class Orders:
     records (chain number, seq) that ordered it."""
 
     erased: dict[tuple[bytes, int], dict[int, list[tuple[int, int]]]] = field(default_factory=dict)
-    count: int = 0
 
     def take(self, chain_no: int, seq: int, body: bytes) -> None:
         """An own event's body, as its record commits to it. What is no order is passed by; so is what the writer did not
@@ -65,7 +64,8 @@ class Orders:
             order = read_order(value)
         except ValueError:
             return
-        self.count += 1
+        if not isinstance(order, Erasure):
+            return
         for named in order.events:
             place = named.place
             offsets = self.erased.setdefault(place[:2], {})

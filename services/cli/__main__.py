@@ -40,6 +40,7 @@ COMMANDS = {
     "erase": Command(
         "erase", EVIDENCE, "Take the content of events away for good, and leave a record of it."
     ),
+    "restore": Command("restore", EVIDENCE, "Put damaged records right, with bytes that fit the hashes."),
     "migrate": Command("admin", ADMIN, "Bring the database to the present schema."),
     "topics": Command("admin", ADMIN, "Create, list and grow the topics."),
     "replay": Command("replay", ADMIN, "Have events read again: from a hole on, or out of the dead letters."),

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, get_args
-from uuid import uuid4
 
 import typer
 from kafka.errors import KafkaError
@@ -30,8 +29,9 @@ from services.cli.erasure.finding import (
     find_subject,
     places_to_name,
 )
-from services.cli.erasure.ordering import RecordedOrder, Request, give_orders, make_orders, remaining
+from services.cli.erasure.naming import erase_places, remaining
 from services.cli.erasure.waiting import wait_until_passed
+from services.cli.ordering import RecordedOrder, Request, new_request
 from services.cli.target import errors_told, say, target_variables
 from services.common.clock import system_clock
 from services.common.errors import ConfigurationError, TransientError
@@ -79,8 +79,8 @@ def erase(
         variables = target_variables("piperoll_reporter")
         settings = read_settings(KafkaSettings, variables)
         dsn = read_settings(PostgresSettings, variables).dsn
-        request = Request(f"erasure-{uuid4()}", by, reason, ticket, system_clock())
-        chosen = _chosen(subject, field, ids, reason, dry_run=dry_run)
+        request = new_request("erasure", by, reason, ticket, system_clock())
+        chosen = _chosen(subject, field, ids, (reason, ticket or ""), dry_run=dry_run)
         wait_until_passed(settings, dsn, wait, say)
         found = asyncio.run(_find(dsn, subject, chosen, ids or []))
         if dry_run or not found:
@@ -100,14 +100,18 @@ def erase(
         raise typer.Exit(1)
 
 
-def _chosen(subject: str | None, field: str, ids: list[int] | None, reason: str, *, dry_run: bool) -> Field:
-    """The field to look in. Raises ConfigurationError where the options do not fit together."""
+def _chosen(
+    subject: str | None, field: str, ids: list[int] | None, said: tuple[str, str], *, dry_run: bool
+) -> Field:
+    """The field to look in; `said` is reason and ticket. Raises ConfigurationError where the options do not fit
+    together."""
+    reason, ticket = said
     if (subject is None) == (not ids):
         raise ConfigurationError("say which: --subject TEXT, or --id N (may be repeated)")
     if not reason.strip() and not dry_run:
         raise ConfigurationError("say why: --reason, which is recorded for good (name nobody in it)")
-    if subject and (subject.casefold() in reason.casefold()):
-        raise ConfigurationError("--reason names the subject, and it stays for good: say it without the name")
+    if subject and subject.casefold() in f"{reason} {ticket}".casefold():
+        raise ConfigurationError("--reason or --ticket names the subject, and stays for good: say it without")
     for known in get_args(Field):
         if field == known:
             chosen: Field = known
@@ -128,7 +132,7 @@ def _erase(
     orders: list[RecordedOrder] = []
     more = found
     for _ in range(_MOST_ROUNDS):
-        orders += give_orders(settings, dsn, make_orders(request, places_to_name(more)), wait_s)
+        orders += erase_places(settings, dsn, request, places_to_name(more), wait_s)
         more = asyncio.run(find_about(dsn, found))
         if not more:
             break

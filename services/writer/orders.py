@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from schemas.own_events import ERASURE, EventPlace
+from schemas.own_events import ERASURE, RESTORE, EventPlace
 from schemas.record import Kind
 from services.common.logging import get_logger
 from services.common.queries import load_queries
@@ -22,7 +22,7 @@ from services.writer.rows import PAYLOAD_PIECES, read_row
 log = get_logger(__name__)
 
 _QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
-_CARRIED_OUT = {ERASURE: "erase"}
+_CARRIED_OUT = {ERASURE: "erase", RESTORE: "restore"}
 """The query that carries out an order."""
 _ERASABLE = frozenset((Kind.EVENT, Kind.DUPLICATE, Kind.POISON, Kind.ANNOTATION))
 

@@ -64,3 +64,6 @@ CROSS JOIN LATERAL (
 
 -- erase: carries out an erasure that this transaction records
 SELECT audit.erase($1, $2);
+
+-- restore: carries out a restore that this transaction records
+SELECT audit.restore($1, $2);

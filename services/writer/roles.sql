@@ -4,7 +4,7 @@ DO $$
 DECLARE
     wanted text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['piperoll_owner', 'piperoll_eraser', 'piperoll_writer', 'piperoll_sealer', 'piperoll_reporter']
+    FOREACH wanted IN ARRAY ARRAY['piperoll_owner', 'piperoll_eraser', 'piperoll_writer', 'piperoll_sealer', 'piperoll_reporter', 'piperoll_operator']
     LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
             EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE', wanted);

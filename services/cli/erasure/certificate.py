@@ -12,7 +12,7 @@ from schemas.record import Kind
 from schemas.verification.findings import utc
 from services.cli.erasure.copies import Copy
 from services.cli.erasure.finding import FoundRecord
-from services.cli.erasure.ordering import RecordedOrder, Request
+from services.cli.ordering import RecordedOrder, Request
 from services.reporter.escape import terminal
 from services.reporter.integrity import counted
 

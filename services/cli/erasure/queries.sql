@@ -55,13 +55,6 @@ JOIN audit.chain c ON c.chain_no = r.chain_no
 JOIN audit.payload p ON p.chain_no = n.chain_no AND p.seq = n.seq AND p.appended_at = n.appended_at
 ORDER BY r.chain_no, r.seq;
 
--- recorded: own events of the topic with these identities, and how many places the index has of each
-SELECT r.identity_hash, r.chain_no, r.seq, r.record_hash, r.appended_us,
-    (SELECT count(*) FROM audit.erasure e WHERE e.chain_no = r.chain_no AND e.seq = r.seq) AS named
-FROM audit.record r JOIN audit.chain c USING (chain_no)
-WHERE r.identity_hash = ANY ($1::bigint[]) AND r.kind = 8 AND c.topic = $2
-ORDER BY r.chain_no, r.seq;
-
 -- remaining: how many of these records (chain, seq) still have a payload
 SELECT count(*) AS count
 FROM unnest($1::smallint[], $2::bigint[]) AS f (chain_no, seq)
