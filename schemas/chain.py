@@ -274,6 +274,9 @@ class ChainVerifier:
         if problems and content is None and self._coverage.erased(record):
             self.result.erased += 1
             return
+        if problems and content is None and self._coverage.retained(record):
+            self.result.retained += 1
+            return
         if problems and row[0] != record.seq:  # renumbered: its payload may stand under its own number still
             own = self._contents.get(record.seq)
             problems = [] if own is None else check_content(record, identity, own)
@@ -315,4 +318,24 @@ class OrderReader(ChainVerifier):
             and content.body is not None
             and is_committed(record, content)
         ):
-            self.orders.take(self.result.chain.chain_no, record.seq, content.body)
+            self.orders.take(self.result.chain.chain_no, record.seq, record.appended_us, content.body)
+
+
+class SegmentVerifier(ChainVerifier):
+    """Verifies a part of a chain, beginning with the row `first` (an archive has no head and need not have genesis): what
+    it says of the first and last records is only what they say of each other."""
+
+    def __init__(self, chain: ChainInfo, first: Row, coverage: Coverage = NOTHING_GONE) -> None:
+        super().__init__(chain, None, coverage)
+        if len(first.leaf) == RECORD_BYTES:
+            self._place = place_before(first, 0)
+
+    def finish(self) -> ChainResult:
+        """The result, without the comparison with a head."""
+        if self._stretch is not None:
+            self._settle(None)
+        compare_strays(self.result, self._strays if self._place.shift == 0 else [])
+        self.result.next_seq = self._place.next_seq
+        self.result.last_hash = self._place.last_hash if self.result.records else None
+        self.result.next_offset = self._place.next_offset
+        return self.result

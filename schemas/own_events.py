@@ -6,13 +6,15 @@ They are read strictly, fields beyond the known refused: what one version carrie
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
 ERASURE = "piperoll.erasure"
 RESTORE = "piperoll.restore"
-ORDERS = frozenset((ERASURE, RESTORE))
+RETENTION = "piperoll.retention"
+ORDERS = frozenset((ERASURE, RESTORE, RETENTION))
 """Types of own events that are orders."""
 MOST_NAMED = 4000
 """Events that one erasure names: about 400 KB of JSON, well below what audit.system takes."""
@@ -81,7 +83,31 @@ class Restore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ticket: Name | None = None
 
 
-Order = Erasure | Restore
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """That all payloads appended before the end of `month` (2025-10, UTC) go; `records` and `payloads` count what the
+    month had, `archive` is the SHA-256 (hex) of the file that it was written to, None where there is none."""
+
+    by: Name
+    reason: Reason
+    requested_us: Number
+    request: Name
+    part: Number
+    parts: Number
+    month: Annotated[str, msgspec.Meta(pattern="^2[0-9]{3}-(0[1-9]|1[0-2])$")]
+    records: Number
+    payloads: Number
+    archive: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    ticket: Name | None = None
+
+    @property
+    def until_us(self) -> int:
+        """The end of the month, microseconds since 1970 UTC."""
+        year, number = int(self.month[:4]), int(self.month[5:])
+        end = datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
+        return int(end.timestamp()) * 1_000_000
+
+
+Order = Erasure | Restore | Retention
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
@@ -96,7 +122,7 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
     datacontenttype: str | None = None
 
 
-_DATA: dict[str, type[Order]] = {ERASURE: Erasure, RESTORE: Restore}
+_DATA: dict[str, type[Order]] = {ERASURE: Erasure, RESTORE: Restore, RETENTION: Retention}
 
 
 class _Typed(msgspec.Struct):
@@ -133,12 +159,14 @@ __all__ = [
     "MOST_NAMED",
     "ORDERS",
     "RESTORE",
+    "RETENTION",
     "Erasure",
     "EventPlace",
     "NamedEvent",
     "NamedRecord",
     "Order",
     "Restore",
+    "Retention",
     "order_type",
     "read_order",
 ]

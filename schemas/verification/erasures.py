@@ -7,25 +7,33 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from schemas.commitment import about_event, decode_body
-from schemas.own_events import Erasure, EventPlace, order_type, read_order
-from schemas.record import Kind, Record
+from schemas.own_events import Erasure, EventPlace, Retention, order_type, read_order
+from schemas.record import ABSENT, Kind, Record
 from schemas.verification.findings import Change, Finding, Part
 from schemas.verification.links import ChainInfo
 
 ERASABLE = frozenset((Kind.EVENT, Kind.DUPLICATE, Kind.POISON, Kind.ANNOTATION))
 """Kinds whose payload an erasure takes; the others hold no personal data."""
+RETAINED = ERASABLE | {Kind.OWN_EVENT}
+"""Kinds whose payload goes with its month; bodies by which chains are verified are kept, and so are orders."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What is lawfully gone from one chain: erased source offsets of it, and the events (as annotations name them in
-    their records' event_id) about which annotations went."""
+    """What is lawfully gone from one chain: erased source offsets of it, the events (as annotations name them in their
+    records' event_id) about which annotations went, and what was appended before `retained_us`."""
 
     offsets: frozenset[int] = frozenset()
     about: frozenset[bytes] = frozenset()
+    retained_us: int = ABSENT
 
     def __bool__(self) -> bool:
+        """Whether an erasure concerns the chain."""
         return bool(self.offsets or self.about)
+
+    def retained(self, record: Record) -> bool:
+        """Whether retention has taken the payload of a record."""
+        return record.appended_us < self.retained_us and record.kind in RETAINED
 
     def erased(self, record: Record) -> bool:
         """Whether an erasure covers the payload of a record."""
@@ -35,6 +43,14 @@ class Coverage:
 
 
 NOTHING_GONE = Coverage()
+
+
+class RetentionRow(NamedTuple):
+    """A row of audit.retention; `until_us` in microseconds since 1970 UTC."""
+
+    chain_no: int
+    seq: int
+    until_us: int
 
 
 class ErasureRow(NamedTuple):
@@ -53,8 +69,9 @@ class Orders:
     records (chain number, seq) that ordered it."""
 
     erased: dict[tuple[bytes, int], dict[int, list[tuple[int, int]]]] = field(default_factory=dict)
+    retentions: set[RetentionRow] = field(default_factory=set)
 
-    def take(self, chain_no: int, seq: int, body: bytes) -> None:
+    def take(self, chain_no: int, seq: int, appended_us: int, body: bytes) -> None:
         """An own event's body, as its record commits to it. What is no order is passed by; so is what the writer did not
         carry out because it was not written as an order must be."""
         value = decode_body(body).value or b""
@@ -64,6 +81,8 @@ class Orders:
             order = read_order(value)
         except ValueError:
             return
+        if isinstance(order, Retention) and order.until_us <= appended_us:
+            self.retentions.add(RetentionRow(chain_no, seq, order.until_us))
         if not isinstance(order, Erasure):
             return
         for named in order.events:
@@ -76,9 +95,11 @@ class Orders:
     def coverage(self, chain: ChainInfo) -> Coverage:
         """What concerns one chain."""
         offsets = frozenset(self.erased.get((chain.topic_id, chain.partition), ()))
-        if not chain.topic.endswith(".annotations"):
-            return Coverage(offsets)
-        return Coverage(offsets, frozenset(about_event(*place) for place in self._places()))
+        about: frozenset[bytes] = frozenset()
+        if chain.topic.endswith(".annotations"):
+            about = frozenset(about_event(*place) for place in self._places())
+        retained_us = max((row.until_us for row in self.retentions), default=ABSENT)
+        return Coverage(offsets, about, retained_us)
 
     def _places(self) -> Iterable[EventPlace]:
         for (topic_id, partition), offsets in self.erased.items():
@@ -101,6 +122,15 @@ class Orders:
             *_by_order(indexed - ordered, Change.INSERTED, forged),
             *_by_order(ordered - indexed, Change.MISSING, gone),
         ]
+
+
+def compare_retentions(orders: Orders, rows: Iterable[RetentionRow]) -> list[Finding]:
+    """audit.retention against the records: a row without a record would have payloads dropped that nobody ordered."""
+    text = "a row of audit.retention names this record, which orders no such retention: it was put in"
+    return [
+        Finding(row.chain_no, Change.INSERTED, Part.ERASURE, text, row.seq)
+        for row in sorted(set(rows) - orders.retentions)
+    ]
 
 
 def _by_order(rows: Iterable[ErasureRow], change: Change, text: str) -> list[Finding]:

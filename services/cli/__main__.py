@@ -41,6 +41,9 @@ COMMANDS = {
         "erase", EVIDENCE, "Take the content of events away for good, and leave a record of it."
     ),
     "restore": Command("restore", EVIDENCE, "Put damaged records right, with bytes that fit the hashes."),
+    "retain": Command(
+        "retain", EVIDENCE, "Archive and drop the payloads of old months, and leave a record of it."
+    ),
     "migrate": Command("admin", ADMIN, "Bring the database to the present schema."),
     "topics": Command("admin", ADMIN, "Create, list and grow the topics."),
     "replay": Command("replay", ADMIN, "Have events read again: from a hole on, or out of the dead letters."),

@@ -110,7 +110,7 @@ def _chosen(
         raise ConfigurationError("say which: --subject TEXT, or --id N (may be repeated)")
     if not reason.strip() and not dry_run:
         raise ConfigurationError("say why: --reason, which is recorded for good (name nobody in it)")
-    if subject and subject.casefold() in f"{reason} {ticket}".casefold():
+    if subject and any(subject.casefold() in text.casefold() for text in (reason, ticket)):
         raise ConfigurationError("--reason or --ticket names the subject, and stays for good: say it without")
     for known in get_args(Field):
         if field == known:

@@ -21,7 +21,8 @@ from services.common.clock import system_clock
 from services.common.errors import ConfigurationError
 from services.common.settings import PostgresSettings, read_settings
 from services.reporter import verify as verification_of
-from services.reporter.account import as_json, as_lines
+from services.reporter.account import archive_as_json, archive_as_lines, as_json, as_lines
+from services.reporter.archive import verify_alone, verify_archive
 from services.reporter.attachments import replacing
 from services.reporter.build import FORMATS, build_report
 from services.reporter.export import export_records
@@ -41,12 +42,20 @@ def verify(
     processes: Annotated[
         int | None, typer.Option(min=1, help="How many at once; default: one a core.")
     ] = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="Verify this file of `piperoll retain` or `export` instead.")
+    ] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="The archive by itself, without a database.")
+    ] = False,
     as_json_object: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Recompute every chain from its records, and say which record is wrong and how.
 
     Exit status: 0 all is consistent, 1 something is wrong, 2 it could not be verified.
     """
+    if archive is not None:
+        raise typer.Exit(_verify_archive(archive, alone=alone, as_json_object=as_json_object))
     with _checked(), _progress("verifying") as progress:
         verification = asyncio.run(
             verification_of.verify_database(
@@ -62,6 +71,17 @@ def verify(
     else:
         print("\n".join(as_lines(verification)))
     raise typer.Exit(0 if verification.good else 1)
+
+
+def _verify_archive(path: Path, *, alone: bool, as_json_object: bool) -> int:
+    with _checked():
+        found = verify_alone(path) if alone else asyncio.run(verify_archive(_reporter_dsn(), path))
+    print(
+        json.dumps(archive_as_json(found))
+        if as_json_object
+        else "\n".join(archive_as_lines(path.name, found))
+    )
+    return 0 if found.good else 1
 
 
 @report.command("build")

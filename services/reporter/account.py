@@ -7,6 +7,7 @@ from typing import Any
 from schemas.record import Kind
 from schemas.verification.findings import utc
 from schemas.verification.result import ChainResult
+from services.reporter.archive import ArchiveVerification
 from services.reporter.escape import terminal
 from services.reporter.integrity import assurance, counted, verdict
 from services.reporter.verify import Verification
@@ -42,6 +43,8 @@ def _chain_line(result: ChainResult) -> str:
         facts.append(f"{counted(result.expired_offsets, 'event')} expired before they were read")
     if result.erased:
         facts.append(f"{counted(result.erased, 'payload')} erased as recorded")
+    if result.retained:
+        facts.append(f"{counted(result.retained, 'payload')} retained away as recorded")
     mark = "ok  " if result.good else "BAD "
     return terminal(
         f"{mark} chain {chain.chain_no}, {chain.topic} partition {chain.partition}: {', '.join(facts)}"
@@ -60,9 +63,43 @@ def as_json(verification: Verification) -> dict[str, Any]:
         "seconds": round(verification.seconds, 3),
         "records": verification.records,
         "erased": verification.erased,
+        "retained": verification.retained,
         "found": verification.found,
         "findings": [finding.as_json() for finding in verification.findings],
         "chains": [chain_as_json(result) for result in verification.chains],
+    }
+
+
+def archive_as_lines(name: str, found: ArchiveVerification) -> list[str]:
+    """An archive's verdict, findings and chains."""
+    what = f"{counted(found.records, 'record')}, {counted(found.payloads, 'payload')}"
+    lines = [f"{'OK' if found.good else 'NOT OK'}: {terminal(name)}: {what}, SHA-256 {found.sha256}"]
+    if found.matched is None:
+        lines.append(
+            f"By itself only, {counted(sum(one.retained for one in found.chains), 'payload')} not in it: whether these "
+            "are the records of a chain, and what was gone lawfully, the chain's database tells."
+        )
+    else:
+        lines.append(f"{counted(found.matched, 'record')} the same in the database.")
+        record = "No retention record names this file."
+        if found.named_by is not None:
+            record = f"Record {found.named_by[1]} of chain {found.named_by[0]} (retention) names this file."
+        lines.append(record)
+    lines += [terminal(finding.sentence()) for finding in found.findings[:_MOST_LINES]]
+    return lines + [_chain_line(result) for result in found.chains]
+
+
+def archive_as_json(found: ArchiveVerification) -> dict[str, Any]:
+    """For --json."""
+    return {
+        "good": found.good,
+        "sha256": found.sha256,
+        "records": found.records,
+        "payloads": found.payloads,
+        "matched": found.matched,
+        "named_by": None if found.named_by is None else list(found.named_by),
+        "findings": [finding.as_json() for finding in found.findings],
+        "chains": [chain_as_json(result) for result in found.chains],
     }
 
 
@@ -89,6 +126,7 @@ def chain_as_json(result: ChainResult) -> dict[str, Any]:
         "skipped_offsets": result.skipped_offsets,
         "expired_offsets": result.expired_offsets,
         "erased": result.erased,
+        "retained": result.retained,
         "first_appended": None if result.first_appended_us is None else utc(result.first_appended_us),
         "last_appended": None if result.last_appended_us is None else utc(result.last_appended_us),
         "last_hash": None if result.last_hash is None else result.last_hash.hex(),

@@ -50,6 +50,20 @@ FROM audit.payload WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq, a
 -- erasures: the index of what was erased, and by which own event
 SELECT topic_id, partition, source_offset, chain_no, seq FROM audit.erasure;
 
+-- retentions: the index of what was retained away, and by which own event
+SELECT chain_no, seq, (extract(epoch FROM until) * 1000000)::bigint AS until_us FROM audit.retention;
+
+-- hashes: the hashes of a chain's records from $2 to $3
+SELECT seq, record_hash FROM audit.record WHERE chain_no = $1 AND seq BETWEEN $2 AND $3;
+
+-- orders: the own events of type $1 and their records
+SELECT r.chain_no, r.seq, p.body
+FROM audit.chain c
+JOIN audit.record r ON r.chain_no = c.chain_no AND r.kind = 8
+JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+WHERE c.topic LIKE '%.system' AND audit.json_of(audit.value_of(p.body)) ->> 'type' = $1
+ORDER BY r.chain_no, r.seq;
+
 -- figures: all counts of the events selected by a rule ($1 'event': event time, 'append': append time) from $2 to
 -- before $3, by figure and key: events, those of high or critical risk, the share of all in percent, the first record;
 -- at most $4 keys of a figure. Figure 'grave' lists the records of high and critical risk, the worst and earliest first,
@@ -131,7 +145,7 @@ WHERE CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END >= $2::tim
 ORDER BY event_time, id;
 
 -- export: records with all that is needed to verify them anew, by append time from $1 to before $2, of event type $3
-SELECT r.chain_no, c.chain_id, c.topic, c.topic_id, c.partition, r.seq, r.kind, r.source_offset, r.appended_us, r.event_time_us,
+SELECT r.chain_no, c.chain_id, c.topic, c.topic_id, c.partition, c.cluster_id, r.seq, r.kind, r.source_offset, r.appended_us, r.event_time_us,
     r.identity_hash, r.record_hash, r.leaf, p.salt, p.body, p.enrich_salt, p.enrich, p.original_salt
 FROM audit.record r
 JOIN audit.chain c USING (chain_no)

@@ -19,7 +19,14 @@ from typing import Any, NamedTuple
 
 from schemas.chain import ChainVerifier, OrderReader
 from schemas.verification.ends import compare_succession
-from schemas.verification.erasures import NOTHING_GONE, Coverage, ErasureRow, Orders
+from schemas.verification.erasures import (
+    NOTHING_GONE,
+    Coverage,
+    ErasureRow,
+    Orders,
+    RetentionRow,
+    compare_retentions,
+)
 from schemas.verification.findings import Change, Finding, Part
 from schemas.verification.links import ChainInfo, Head
 from schemas.verification.result import ChainResult
@@ -59,6 +66,11 @@ class Verification:
     def erased(self) -> int:
         """Payloads that are gone as an erasure record says."""
         return sum(result.erased for result in self.chains)
+
+    @property
+    def retained(self) -> int:
+        """Payloads that are gone as a retention record says."""
+        return sum(result.retained for result in self.chains)
 
     @property
     def found(self) -> int:
@@ -129,6 +141,8 @@ async def verify_snapshot(
     others += [_without_chain(number) for number in sorted(unknown) if chains is None or number in chains]
     if contents:
         others += orders.compare_index([ErasureRow(*row) for row in await snapshot.fetch("erasures")])
+        rows = [RetentionRow(*row) for row in await snapshot.fetch("retentions")]
+        others += compare_retentions(orders, rows)
     return Verification(results, others, chains is not None, contents, taken_us, time.monotonic() - start)
 
 
@@ -142,6 +156,13 @@ async def _read_orders(
             reader = OrderReader(info, head, orders)
             await verify_chain(Task(dsn, snapshot.name, info, head, contents=True), reader=reader)
     return orders
+
+
+async def read_coverages(dsn: str, snapshot: Snapshot) -> Callable[[ChainInfo], Coverage]:
+    """What is lawfully gone from each chain, by the orders recorded in this database."""
+    known = [_read_chain(row) for row in await snapshot.fetch("chains")]
+    orders = await _read_orders(dsn, snapshot, known)
+    return orders.coverage
 
 
 def _read_chain(row: Any) -> tuple[ChainInfo, Head | None]:

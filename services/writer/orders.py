@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from schemas.own_events import ERASURE, RESTORE, EventPlace
+from schemas.own_events import ERASURE, RESTORE, RETENTION, EventPlace
 from schemas.record import Kind
 from services.common.logging import get_logger
 from services.common.queries import load_queries
@@ -22,8 +22,10 @@ from services.writer.rows import PAYLOAD_PIECES, read_row
 log = get_logger(__name__)
 
 _QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
-_CARRIED_OUT = {ERASURE: "erase", RESTORE: "restore"}
+_CARRIED_OUT = {ERASURE: "erase", RESTORE: "restore", RETENTION: "retain"}
 """The query that carries out an order."""
+ORDER_TIMEOUT_S = 120.0
+"""An order may take longer than a batch; the writer still counts as alive meanwhile."""
 _ERASABLE = frozenset((Kind.EVENT, Kind.DUPLICATE, Kind.POISON, Kind.ANNOTATION))
 
 
@@ -41,10 +43,18 @@ class _Span(NamedTuple):
     last: int
 
 
+def has_orders(sections: Sequence[Section]) -> bool:
+    """Whether a batch brings orders."""
+    return any(section.orders for section in sections)
+
+
 async def take_lock(connection: asyncpg.Connection, sections: Sequence[Section]) -> None:
     """The first lock of every transaction that appends, so that no two wait for each other."""
-    ordered = any(section.orders for section in sections)
-    await connection.execute(_QUERIES["order_lock" if ordered else "append_lock"])
+    if not has_orders(sections):
+        await connection.execute(_QUERIES["append_lock"])
+        return
+    await connection.execute(f"SET LOCAL statement_timeout = {int(ORDER_TIMEOUT_S * 1000)}")
+    await connection.execute(_QUERIES["order_lock"])
 
 
 async def leave_out_erased(connection: asyncpg.Connection, placed: Sequence[Placed]) -> int:
@@ -95,7 +105,10 @@ async def carry_out(connection: asyncpg.Connection, sections: Sequence[Section])
     for section in sections:
         for order in section.orders:
             done = await connection.fetchval(
-                _QUERIES[_CARRIED_OUT[order.type]], section.chain.number, order.seq
+                _QUERIES[_CARRIED_OUT[order.type]],
+                section.chain.number,
+                order.seq,
+                timeout=ORDER_TIMEOUT_S + 5,
             )
             report = log.critical if done is None else log.info
             report(

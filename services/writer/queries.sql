@@ -67,3 +67,9 @@ SELECT audit.erase($1, $2);
 
 -- restore: carries out a restore that this transaction records
 SELECT audit.restore($1, $2);
+
+-- retain: carries out a retention that this transaction records
+SELECT audit.retain($1, $2);
+
+-- drop_retained: drops partitions of retained months that a reader held when the order came
+SELECT audit.drop_retained();
