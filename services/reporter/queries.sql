@@ -67,7 +67,7 @@ SELECT EXISTS (SELECT FROM audit.record WHERE chain_no = $1 AND seq < 0)
 SELECT appended_us FROM audit.record WHERE chain_no = $1 AND seq = $2;
 
 -- seals: the database's own copy of the seal log
-SELECT leaf FROM audit.seal ORDER BY seal_no;
+SELECT seal_no, leaf FROM audit.seal ORDER BY seal_no;
 
 -- range_hashes: hashes of the full ranges of 65,536 records of chain $1, the first $2 of them
 SELECT root FROM audit.tile WHERE tree = $1 AND level = 1 AND n < $2 ORDER BY n;

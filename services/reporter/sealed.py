@@ -52,7 +52,8 @@ async def read_sealing(snapshot: Snapshot, evidence: Evidence) -> Sealing:
     """The history that the checkpoints sign: from a published log, else from the database. Findings where checkpoints
     contradict each other, or the database has other seals."""
     anchors = evidence.anchors
-    own = [row["leaf"] async for row in snapshot.stream("seals")]
+    rows = {row["seal_no"]: row["leaf"] async for row in snapshot.stream("seals")}
+    own = [leaf for at, (number, leaf) in enumerate(rows.items()) if number == at]
     size = max(anchor.size for anchor in anchors)
     candidates = [("the database", own)]
     candidates += [(log.place, log.entries("seal", 0, size, size)) for log in evidence.logs]
@@ -61,13 +62,13 @@ async def read_sealing(snapshot: Snapshot, evidence: Evidence) -> Sealing:
         histories,
         key=lambda item: (sum(map(item[2].agrees, anchors)), item[2].size, item[0] != "the database"),
     )
-    sealing = Sealing(best, anchors, len(own))
+    sealing = Sealing(best, anchors, 1 + max(rows, default=-1))
     for anchor in anchors:
         if not best.agrees(anchor):
             sealing.findings.append(_contradicted(anchor, best, place))
     sealing.findings += [_seal_finding(Change.FORKED, fault) for fault in best.faults]
     if place != "the database" and not sealing.findings:
-        sealing.findings += _compare_own(own, leaves)
+        sealing.findings += _compare_own(rows, leaves)
     return sealing
 
 
@@ -94,13 +95,21 @@ def _contradicted(anchor: Anchor, history: History, place: str) -> Finding:
     return _seal_finding(Change.FORKED, text)
 
 
-def _compare_own(own: Sequence[bytes], trusted: Sequence[bytes]) -> list[Finding]:
-    """The database's own copy of the seals. Fewer is no finding: it gets them last, and may have been restored."""
-    changed = [number for number, (one, other) in enumerate(zip(own, trusted, strict=False)) if one != other]
-    if not changed:
-        return []
-    text = f"the database's copy of seal {changed[0]} is not the one that was signed ({len(changed)} in all)"
-    return [_seal_finding(Change.EDITED, text)]
+def _compare_own(own: Mapping[int, bytes], trusted: Sequence[bytes]) -> list[Finding]:
+    """The database's own copy of the seals. That it ends earlier is no finding: it gets them last, and may have been
+    restored; a gap in it, or another seal, is."""
+    findings = []
+    gone = [number for number in range(min(len(trusted), max(own, default=-1))) if number not in own]
+    changed = [number for number, leaf in enumerate(trusted) if own.get(number, leaf) != leaf]
+    if gone:
+        text = f"the database's copy of seal {gone[0]} is gone ({len(gone)} in all)"
+        findings.append(_seal_finding(Change.DELETED, text))
+    if changed:
+        text = (
+            f"the database's copy of seal {changed[0]} is not the one that was signed ({len(changed)} in all)"
+        )
+        findings.append(_seal_finding(Change.EDITED, text))
+    return findings
 
 
 def compare_roots(sealed: Sequence[Sealed], roots: Mapping[int, bytes]) -> Compared:
