@@ -17,6 +17,10 @@ WITH RECURSIVE records AS (
 SELECT chain_no FROM records WHERE chain_no IS NOT NULL UNION SELECT chain_no FROM payloads WHERE chain_no IS NOT NULL
 ORDER BY chain_no;
 
+-- told: the own events with these identity hashes, the earliest of each
+SELECT DISTINCT ON (identity_hash) identity_hash, chain_no, seq FROM audit.record
+WHERE identity_hash = ANY ($1::bigint[]) AND kind = 8 ORDER BY identity_hash, chain_no, seq;
+
 -- next_range: the next numbers of a chain from $2 on, at most $3 rows and about $4 bytes of payload; nulls at the end
 WITH records AS (
     SELECT seq FROM audit.record WHERE chain_no = $1 AND seq >= $2 ORDER BY seq LIMIT $3

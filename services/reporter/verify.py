@@ -23,6 +23,7 @@ from schemas.verification.findings import Change, Finding, Part
 from schemas.verification.links import ChainInfo, Head
 from schemas.verification.result import ChainResult
 from services.common.errors import ConfigurationError, TransientError
+from services.reporter.holes import find_holes
 from services.reporter.store import Snapshot, open_snapshot
 
 RANGE_RECORDS = 8192
@@ -118,6 +119,7 @@ async def verify_snapshot(
     tasks = [Task(dsn, snapshot.name, info, head, contents) for info, head in wanted]
     results = await _run(tasks, processes or os.cpu_count() or 1, progress)
     others = [] if chains is not None else compare_succession(results)
+    others += await find_holes(snapshot, wanted)
     others += [_without_chain(number) for number in sorted(unknown) if chains is None or number in chains]
     return Verification(results, others, chains is not None, contents, taken_us, time.monotonic() - start)
 

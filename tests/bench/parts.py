@@ -136,6 +136,8 @@ class Parts:
         others = {"broker": self._kafka_process.pid, "postgres": self._postgres_process.pid}
         begun, first, at_start, peak = None, 0, {}, 0
         while (count := done()) < goal:
+            for service in services:
+                assert processes.exit_status(service.handle) is None, service.log()
             peak = max([peak, *(process.memory_info().rss for process in watched.values())])
             if begun is None and count:
                 begun, first, at_start = time.monotonic(), count, self._cpu(services, others)
