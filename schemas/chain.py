@@ -18,7 +18,7 @@ from schemas.record import ABSENT, LABEL, RECORD_BYTES, Kind, Record, unpack
 from schemas.verification.contents import Content, check_content, is_committed
 from schemas.verification.diagnosis import Stretch, explain
 from schemas.verification.ends import beyond_head, compare_head, compare_strays
-from schemas.verification.erasures import ERASABLE, NOTHING_GONE, Coverage, Orders
+from schemas.verification.erasures import NOTHING_GONE, Coverage, Orders
 from schemas.verification.findings import Change, Finding, Part
 from schemas.verification.links import ChainInfo, Head, Link, Place, Row, follows, place_before, read_link
 from schemas.verification.path import State, Step, true_path
@@ -236,12 +236,9 @@ class ChainVerifier:
 
     def _find_not_erased(self, rows: Sequence[Any], contents: Mapping[int, Content]) -> None:
         """Payloads that an erasure record covers and that are there."""
-        offsets, about = self._coverage.offsets, self._coverage.about
         for row in rows:
-            seq, kind, offset, leaf = row[0], row[1], row[2], row[7]
-            if (offset in offsets and kind in ERASABLE) or (about and leaf[107:139] in about):
-                if seq not in contents:
-                    continue
+            seq, offset = row[0], row[2]
+            if seq in contents and self._coverage.erases(row):
                 text = "an erasure record covers this payload, and it is there: order the erasure again"
                 chain_no = self.result.chain.chain_no
                 self.result.add(

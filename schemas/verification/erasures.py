@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from schemas.commitment import about_event, decode_body
 from schemas.own_events import Erasure, EventPlace, Retention, order_type, read_order
@@ -30,6 +30,12 @@ class Coverage:
     def __bool__(self) -> bool:
         """Whether an erasure concerns the chain."""
         return bool(self.offsets or self.about)
+
+    def erases(self, row: Any) -> bool:
+        """The same of a row of audit.record (Row's fields), quickly."""
+        return (row[2] in self.offsets and row[1] in ERASABLE) or (
+            row[1] == Kind.ANNOTATION and bool(self.about) and row[7][107:139] in self.about
+        )
 
     def retained(self, record: Record) -> bool:
         """Whether retention has taken the payload of a record."""

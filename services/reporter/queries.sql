@@ -17,6 +17,10 @@ WITH RECURSIVE records AS (
 SELECT chain_no FROM records WHERE chain_no IS NOT NULL UNION SELECT chain_no FROM payloads WHERE chain_no IS NOT NULL
 ORDER BY chain_no;
 
+-- told: the own events with these identity hashes, the earliest of each
+SELECT DISTINCT ON (identity_hash) identity_hash, chain_no, seq FROM audit.record
+WHERE identity_hash = ANY ($1::bigint[]) AND kind = 8 ORDER BY identity_hash, chain_no, seq;
+
 -- next_range: the next numbers of a chain from $2 on, at most $3 rows and about $4 bytes of payload; nulls at the end
 WITH records AS (
     SELECT seq FROM audit.record WHERE chain_no = $1 AND seq >= $2 ORDER BY seq LIMIT $3
@@ -63,6 +67,31 @@ JOIN audit.record r ON r.chain_no = c.chain_no AND r.kind = 8
 JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
 WHERE c.topic LIKE '%.system' AND audit.json_of(audit.value_of(p.body)) ->> 'type' = $1
 ORDER BY r.chain_no, r.seq;
+
+-- payloads_within: the same, as far as they have about $4 bytes, at least one
+SELECT seq, appended_at, salt, body, enrich_salt, enrich FROM (
+    SELECT seq, appended_at, salt, body, enrich_salt, enrich,
+        sum(coalesce(octet_length(body), 0) + coalesce(octet_length(enrich), 0)) OVER running AS bytes, row_number() OVER running AS number
+    FROM audit.payload WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 WINDOW running AS (ORDER BY seq ROWS UNBOUNDED PRECEDING)
+) AS wanted WHERE bytes <= $4::bigint OR number = 1 ORDER BY seq, appended_at;
+
+-- leaves: the leaves of chain $1 from $2 on, $3 at most
+SELECT seq, leaf FROM audit.record WHERE chain_no = $1 AND seq >= $2 ORDER BY seq LIMIT $3;
+
+-- strays: whether rows of chain $1 stand under numbers that it does not have: below 0, or from $2 on
+SELECT EXISTS (SELECT FROM audit.record WHERE chain_no = $1 AND seq < 0)
+    OR EXISTS (SELECT FROM audit.record WHERE chain_no = $1 AND seq >= $2)
+    OR EXISTS (SELECT FROM audit.payload WHERE chain_no = $1 AND seq < 0)
+    OR EXISTS (SELECT FROM audit.payload WHERE chain_no = $1 AND seq >= $2) AS strays;
+
+-- appended: when record $2 of chain $1 was appended, in microseconds
+SELECT appended_us FROM audit.record WHERE chain_no = $1 AND seq = $2;
+
+-- seals: the database's own copy of the seal log
+SELECT seal_no, leaf FROM audit.seal ORDER BY seal_no;
+
+-- range_hashes: hashes of the full ranges of 65,536 records of chain $1, the first $2 of them
+SELECT root FROM audit.tile WHERE tree = $1 AND level = 1 AND n < $2 ORDER BY n;
 
 -- figures: all counts of the events selected by a rule ($1 'event': event time, 'append': append time) from $2 to
 -- before $3, by figure and key: events, those of high or critical risk, the share of all in percent, the first record;
@@ -113,6 +142,13 @@ WHERE kind NOT IN (1, 3)
     AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END >= $2::timestamptz
     AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END < $3::timestamptz
 GROUP BY kind ORDER BY kind;
+
+-- unchecked: repeats of events that were erased before, which the writer could compare with nothing; selected as above
+SELECT count(*) AS events, min((r.chain_no::bigint << 48) | r.seq) AS first_id FROM audit.record r
+JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+WHERE r.kind = 2 AND audit.json_of(audit.value_of(p.body)) -> 'tags' ? 'identity:unchecked'
+    AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(r.event_time_us, r.appended_us)) ELSE audit.moment(r.appended_us) END >= $2::timestamptz
+    AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(r.event_time_us, r.appended_us)) ELSE audit.moment(r.appended_us) END < $3::timestamptz;
 
 -- events: the events with these ids, in the order of the ids given
 SELECT e.id, e.event_time, e.event_type, e.source, e.ai_summary, e.summary_by, e.ai_tags, e.risk, e.risk_floor, e.risk_ai,

@@ -323,8 +323,7 @@ class Linker:
             self._random(32),
             own_body(document),
             identity=header.identity_hash,
-            # The first is erased: what could be matched against guesses of the same content is not kept either.
-            original_salt=None if tag == IDENTITY_UNCHECKED else header.payload_salt,
+            original_salt=header.payload_salt,
         )
 
 

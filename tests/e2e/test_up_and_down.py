@@ -87,7 +87,8 @@ def test_from_up_to_curl_to_sql_to_down_and_once_more(piperoll):
 
     a_killed_writer_comes_back(piperoll.home, addresses)
     again = piperoll("up")
-    assert (again.returncode, again.stderr) == (0, "already up\n")
+    assert again.returncode == 0
+    assert again.stderr.startswith("already up")
     handles = all_handles(piperoll.home)
     assert len(handles) == 6
     assert json.loads(piperoll("down", "--json").stdout) == {"ended": ["services", "Kafka", "PostgreSQL"]}
