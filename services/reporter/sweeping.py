@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from schemas.chain import ChainVerifier, OrderReader
 from schemas.tlog.merkle import Frontier, leaf_hash
-from schemas.verification.erasures import NOTHING_GONE, Coverage
+from schemas.verification.erasures import NOTHING_GONE, Coverage, Orders
 from schemas.verification.links import ChainInfo, Head
 from schemas.verification.result import ChainResult
 from schemas.verification.sweep import Sweep, Swept
@@ -92,23 +92,33 @@ async def _read(
     return await snapshot.fetch("records", number, start, upto - 1), payloads, upto
 
 
-async def go_through(task: Task, counted: Counted, reader: OrderReader | None = None) -> Gone:
-    """Streams one chain through `ChainVerifier` (or `reader`), which says what happened to it; the next range is fetched
-    meanwhile."""
-    verifier = reader or ChainVerifier(task.chain, task.head, task.coverage)
+async def go_through(task: Task, counted: Counted) -> Gone:
+    """Streams one chain through `ChainVerifier`, which says what happened to it."""
+    verifier = ChainVerifier(task.chain, task.head, task.coverage)
     async with _opened(task.dsn, task.snapshot) as snapshot:
-        fetching = asyncio.create_task(_next_range(snapshot, task, _SMALLEST_SEQ))
-        try:
-            while (found := await fetching) is not None:
-                fetching = asyncio.create_task(_next_range(snapshot, task, found.last + 1))
-                await asyncio.sleep(0)
-                verifier.feed(found.records, found.payloads)
-                counted(verifier.result.records)
-        finally:
-            fetching.cancel()
-            await asyncio.gather(fetching, return_exceptions=True)
+        await _stream(snapshot, task, verifier, counted)
         roots = await _roots(snapshot, task) if task.sizes else []
     return Gone(verifier.finish(), roots)
+
+
+async def collect_orders(task: Task, orders: Orders) -> None:
+    """Streams a chain of audit.system and takes the orders in it that its records commit to."""
+    async with _opened(task.dsn, task.snapshot) as snapshot:
+        await _stream(snapshot, task, OrderReader(task.chain, task.head, orders), lambda _count: None)
+
+
+async def _stream(snapshot: Snapshot, task: Task, verifier: ChainVerifier, counted: Counted) -> None:
+    """Feeds all rows of a chain; the next range is fetched meanwhile."""
+    fetching = asyncio.create_task(_next_range(snapshot, task, _SMALLEST_SEQ))
+    try:
+        while (found := await fetching) is not None:
+            fetching = asyncio.create_task(_next_range(snapshot, task, found.last + 1))
+            await asyncio.sleep(0)
+            verifier.feed(found.records, found.payloads)
+            counted(verifier.result.records)
+    finally:
+        fetching.cancel()
+        await asyncio.gather(fetching, return_exceptions=True)
 
 
 async def _roots(snapshot: Snapshot, task: Task) -> list[tuple[int, bytes]]:

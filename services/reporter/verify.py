@@ -17,7 +17,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from schemas.chain import OrderReader
 from schemas.verification.ends import compare_head, compare_succession
 from schemas.verification.erasures import (
     NOTHING_GONE,
@@ -45,7 +44,7 @@ from services.reporter.sealed import (
     rolled_back,
 )
 from services.reporter.store import Snapshot, open_snapshot
-from services.reporter.sweeping import Counted, Gone, RangeTask, Task, go_through, sweep_range
+from services.reporter.sweeping import Counted, Gone, RangeTask, Task, collect_orders, go_through, sweep_range
 
 _FEW_RECORDS = 20_000
 """Up to so many are verified in this process: starting others takes longer."""
@@ -207,8 +206,7 @@ async def _read_orders(
     orders = Orders()
     for info, head in known:
         if info.topic.endswith(".system"):
-            task = Task(dsn, snapshot.name, info, head, contents=True)
-            await go_through(task, lambda _count: None, OrderReader(info, head, orders))
+            await collect_orders(Task(dsn, snapshot.name, info, head, contents=True), orders)
     return orders
 
 

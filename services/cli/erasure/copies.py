@@ -107,6 +107,12 @@ def outside_copies(found: Sequence[FoundRecord]) -> list[Copy]:
             "Ask their readers to delete them; build the period's report anew.",
         ),
         Copy(
+            "Repeats that still come",
+            "recorded with a salted commitment (tag identity:unchecked), not with their content",
+            None,
+            "Where an app sends these events again: `piperoll erase --id` of the erased event takes them too.",
+        ),
+        Copy(
             "The apps that sent the events, and log shippers", "their own records", None, "Erase there too."
         ),
     ]

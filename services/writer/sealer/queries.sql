@@ -13,6 +13,13 @@ FROM (SELECT leaf FROM audit.record WHERE chain_no = $1 AND seq >= $2 AND seq < 
 SELECT coalesce(string_agg(int8send(seq), ''::bytea), ''::bytea) AS numbers, coalesce(string_agg(salt, ''::bytea), ''::bytea) AS salts
 FROM (SELECT seq, salt FROM audit.payload WHERE chain_no = $1 AND seq >= $2 AND seq < $3 ORDER BY seq) AS wanted;
 
+-- erased: source offsets of the same records of which an erasure is recorded
+SELECT DISTINCT r.source_offset
+FROM audit.record r
+JOIN audit.chain c USING (chain_no)
+JOIN audit.erasure e ON e.topic_id = c.topic_id AND e.partition = c.partition AND e.source_offset = r.source_offset
+WHERE r.chain_no = $1 AND r.seq >= $2 AND r.seq < $3;
+
 -- own_bodies: bodies of our own records of chain $1 with the numbers $2
 SELECT seq, body, original_salt FROM audit.payload WHERE chain_no = $1 AND seq = ANY ($2::bigint[]);
 

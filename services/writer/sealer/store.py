@@ -98,6 +98,9 @@ class Store:
         salts = {seq: row["salts"][at * 32 : at * 32 + 32] for at, seq in enumerate(numbers)}
         stretch = Stretch(first, leaves, salts)
         kinds = leaves[_KIND_AT::RECORD_BYTES]
+        if len(salts) < len(kinds):
+            rows = await self._rows("erased", chain_no, first, end)
+            stretch.erased = frozenset(row["source_offset"] for row in rows)
         own = [first + at for at, kind in enumerate(kinds) if kind in (Kind.DUPLICATE, Kind.SKIP)]
         if own:
             originals, skips = {}, {}
