@@ -7,7 +7,9 @@ import time
 import asyncpg
 import pytest
 
+from schemas.commitment import decode_body
 from schemas.own_events import ERASURE
+from schemas.record import decode
 from schemas.verification.findings import Change, Part
 from services.reporter.verify import verify_database
 from services.writer.batch import IDENTITY_UNCHECKED
@@ -16,6 +18,7 @@ from tests.audit_tables import tamper
 from tests.builders import Log, Message, annotation, structured
 from tests.orders import erasure, order
 from tests.recording import TOPICS, Recorder
+from tests.sealing import Sealing, Sent, Silent
 
 VALUE = structured("/a", "x", "data_export", 1)
 
@@ -277,3 +280,56 @@ async def test_a_large_erasure_takes_seconds(world):
     await world.system.record(erasure([(other, 0, offset) for offset in range(4000)]))
     verification = await world.verify()
     assert (verification.findings, verification.erased) == ([], 4000)
+
+
+async def test_what_was_erased_before_it_was_sealed_is_sealed_and_what_was_only_taken_away_is_not(
+    world, tmp_path
+):
+    """A record of the erasure stands for the look at the topic; a forged row of the index does not."""
+    log, held = world.log, {}
+
+    def topic(at):
+        return held.get((at.topic, at.partition), [])
+
+    rows = await world.admin.fetch(
+        "SELECT c.topic, r.source_offset, r.leaf, p.body, r.kind FROM audit.record r JOIN audit.chain c USING (chain_no)"
+        " JOIN audit.payload p USING (chain_no, seq) WHERE r.source_offset IS NOT NULL ORDER BY chain_no, seq"
+    )
+    for row in rows:
+        body = decode_body(row["body"])
+        if row["kind"] == 2:
+            body = decode_body(rows[1]["body"])
+        record = decode(row["leaf"])
+        headers = [(name.decode(), value) for name, value in body.headers]
+        held.setdefault((row["topic"], 0), []).append(
+            Sent(
+                row["source_offset"], record.kafka_ts_ms, record.kafka_ts_type, body.key, body.value, headers
+            )
+        )
+    await world.erase(1, 4)
+    system = await world.admin.fetchrow(
+        "SELECT r.source_offset, r.leaf, p.body FROM audit.record r JOIN audit.payload p USING (chain_no, seq) WHERE kind = 8"
+    )
+    record, body = decode(system["leaf"]), decode_body(system["body"])
+    held["audit.system", 0] = [
+        Sent(system["source_offset"], record.kafka_ts_ms, record.kafka_ts_type, None, body.value, [])
+    ]
+    sealing = Sealing(world.database.sealer_dsn, tmp_path / "one", connect=Silent(topic))
+    await sealing.rounds()
+    assert sealing.alerts == []
+    assert {chain.size - chain.compared for chain in sealing.memory.chains.values()} == {0}
+    await sealing.close()
+
+    place = f"'\\x{log.topic_id.hex()}', 0, 2"
+    await tamper(
+        world.database.admin_dsn,
+        f"DELETE FROM audit.payload WHERE chain_no = 1 AND seq = 3; INSERT INTO audit.erasure VALUES ({place}, 3, 1);"
+        " TRUNCATE audit.seal, audit.checkpoint, audit.tile",
+    )
+    again = Sealing(
+        world.database.sealer_dsn, tmp_path / "two", connect=Silent(topic), origin="example.com/two"
+    )
+    await again.rounds()
+    assert again.alerts == ["mismatch"]
+    assert sorted(chain.size for chain in again.memory.chains.values()) == [2, 3, 3]
+    await again.close()
