@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import asyncpg
+
 from schemas.proof_file import Opened, ProofFile
-from schemas.seal import Seal, SealedChain, encode_seal
+from schemas.seal import Seal, SealedChain, decode_seal, encode_seal
 from schemas.tlog.checkpoint import Checkpoint, sign_checkpoint
 from schemas.tlog.cosignature import CosignatureSigner
 from schemas.tlog.merkle import Frontier, inclusion_proof, leaf_hash, tile_root
@@ -62,7 +64,10 @@ class SealedLog:
         chains = []
         for chain in self.chains:
             root = _root([row.record_hash for row in chain.rows])
-            self._sign(chain.chain_no, self.origin(chain), len(chain.rows), root, time_us)
+            if not any(
+                (item.tree, item.size) == (chain.chain_no, len(chain.rows)) for item in self.checkpoints
+            ):
+                self._sign(chain.chain_no, self.origin(chain), len(chain.rows), root, time_us)
             chains.append(SealedChain(chain.chain_id, len(chain.rows), root, chain.next_offset))
         self.seals.append(encode_seal(Seal(number, time_us, tuple(sorted(chains)))))
         root = _root([leaf_hash(leaf) for leaf in self.seals])
@@ -74,7 +79,8 @@ class SealedLog:
         if tree == 0:
             cosigned = (key.cosign(made.text(), time_us // 1_000_000) for key in self.witnesses)
             note += "".join(item.line() for item in cosigned).encode()
-        self.checkpoints.append(Sealed(tree, size, root, note, time_us, len(self.seals)))
+        number = size - 1 if tree == 0 else len(self.seals)
+        self.checkpoints.append(Sealed(tree, size, root, note, time_us, number))
 
     def proof(self, chain: ChainRows, seq: int, *, payload: bool = True) -> ProofFile:
         """Against the first seal that covers the record, and the newest checkpoint of the seal log."""
@@ -139,3 +145,32 @@ def _root(leaves: list[bytes]) -> bytes:
 
 def _subtrees(leaves: list[bytes]):
     return lambda level, index: _root(leaves[index << level : (index + 1) << level])
+
+
+def full_tiles(tree: int, leaves: list[bytes]) -> list[tuple[int, int, int, bytes, bytes]]:
+    """Rows of audit.tile."""
+    rows, level = [], 0
+    while len(leaves) >= 256:
+        tiles = [b"".join(leaves[at : at + 256]) for at in range(0, len(leaves) // 256 * 256, 256)]
+        roots = [tile_root(tile) for tile in tiles]
+        rows += [
+            (tree, level, n, tile, root) for n, (tile, root) in enumerate(zip(tiles, roots, strict=True))
+        ]
+        leaves, level = roots, level + 1
+    return rows
+
+
+async def store_seals(dsn: str, log: SealedLog) -> None:
+    """What a sealer would have put beside the chains; `dsn` is the sealer's or the superuser's."""
+    tiles = [full_tiles(chain.chain_no, [row.record_hash for row in chain.rows]) for chain in log.chains]
+    tiles.append(full_tiles(0, [leaf_hash(leaf) for leaf in log.seals]))
+    connection = await asyncpg.connect(dsn)
+    try:
+        for table, rows in (
+            ("tile", [row for of_tree in tiles for row in of_tree]),
+            ("seal", [(n, decode_seal(leaf).time_us, leaf) for n, leaf in enumerate(log.seals)]),
+            ("checkpoint", [(*item, item.size) for item in log.checkpoints]),
+        ):
+            await connection.copy_records_to_table(table, schema_name="audit", records=rows)
+    finally:
+        await connection.close()
