@@ -32,7 +32,7 @@ from services.reporter.prove import prove_one
 from services.writer.migrate import migrate_async
 from tests.bench.parts import PASSWORDS
 from tests.chain_rows import START_US, ChainRows
-from tests.sealing import BASE, SealedLog, full_tiles
+from tests.sealed_log import BASE, SealedLog, full_tiles
 
 _BATCH = 50_000
 

@@ -15,7 +15,7 @@ from services.common.proofs import Place, State
 from services.reporter.prove import prove_one
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import ChainRows
-from tests.sealing import WITNESSES, SealedLog, store_seals
+from tests.sealed_log import WITNESSES, SealedLog, store_seals
 from tests.service_process import ROOT
 from tests.unit.test_standalone_verifier import standalone
 

@@ -15,7 +15,7 @@ from schemas.tlog.proof import TlogProof
 from schemas.tlog.tiles import decode_bundle, encode_bundle
 from tests.chain_rows import ChainRows
 from tests.published import check_published
-from tests.sealing import SealedLog, publish_tree
+from tests.sealed_log import SealedLog, publish_tree
 from tests.service_process import ROOT
 
 LOG = Signer("example.com/log", bytes([7]) * 32)

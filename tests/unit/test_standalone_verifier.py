@@ -23,7 +23,7 @@ from schemas.tlog.note import Verifier, open_note
 from schemas.tlog.policy import parse_policy
 from services.reporter.integrity import LIMITS
 from tests.chain_rows import ChainRows
-from tests.sealing import WITNESSES, SealedLog
+from tests.sealed_log import WITNESSES, SealedLog
 from tests.service_process import ROOT
 
 PATH = ROOT / "schemas" / "standalone" / "piperoll_verify.py"
