@@ -32,6 +32,7 @@ class ChainRows:
     previous_no: int | None = None
     epoch: int = 1
     step_us: int = 1_000_000
+    topic_id: bytes = b""
     rows: list[Row] = field(default_factory=list)
     contents: list[Content] = field(default_factory=list)
     original_salts: dict[int, bytes] = field(default_factory=dict)
@@ -41,7 +42,7 @@ class ChainRows:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.chain_id = self.random.randbytes(16)
-        self.topic_id = random.Random(self.topic).randbytes(16)
+        self.topic_id = self.topic_id or random.Random(self.topic).randbytes(16)
         self.next_offset = self.first_offset
         self.last_hash = record.GENESIS_PREV
         self.closed = False
@@ -99,7 +100,9 @@ class ChainRows:
         return row
 
     def event(self, data: Any = None, *, time_us: int | None = None, **enrichment: Any) -> Row:
-        """An event as a structured CloudEvent; `enrichment` overrides fields of its enrichment."""
+        """An event as a structured CloudEvent; `enrichment` overrides fields of its enrichment, `message` gives the
+        Kafka message itself (offset, timestamp, timestamp_type, key, value, headers)."""
+        message = enrichment.pop("message", None)
         offset = self.next_offset
         shown = enrichment.pop("shown_source", None)
         at = START_US + len(self.rows) * self.step_us if time_us is None else time_us
@@ -116,8 +119,12 @@ class ChainRows:
         raw = {"specversion": "1.0", "source": said["source"], "id": said["id"], "type": said["type"]}
         value = json.dumps(raw | {"data": {"user_id": offset} if data is None else data}).encode()
         body = commitment.encode_body(b"key", value, [("trace", b"t-1")])
+        kafka_ms = at // 1000
+        if message is not None:
+            body = commitment.encode_body(message.key, message.value, message.headers)
+            kafka_ms, offset = message.timestamp, message.offset
         salt = self.random.randbytes(32)
-        self.next_offset += 1
+        self.next_offset = offset + 1
         return self.append(
             Kind.EVENT,
             body,
@@ -125,7 +132,7 @@ class ChainRows:
             salt=salt,
             identity=commitment.identity_hash(said["source"], said["id"]),
             source_offset=offset,
-            kafka_ts_ms=at // 1000,
+            kafka_ts_ms=kafka_ms,
             kafka_ts_type=0,
             event_time_us=at,
             event_id=commitment.event_id(salt, said["source"], said["id"]),

@@ -18,12 +18,22 @@ class Service:
     role: str | None = None
     needs: tuple[str, ...] = ()
     """It runs where one of these variables is set; always where there are none."""
+    folder_variable: str = ""
+    """Names the folder of its own, which is a folder of its name in the stack's home unless the variable is set."""
 
 
 SERVICES = (
     Service("ingest", "services.ingest", (), 8080, port_variable="INGEST_PORT"),
     Service("enricher", "services.enricher", (), 8081),
     Service("writer", "services.writer", (), 8082, role="piperoll_writer"),
+    Service(
+        "sealer",
+        "services.writer",
+        ("sealer",),
+        8085,
+        role="piperoll_sealer",
+        folder_variable="SEALER_DIR",
+    ),
     Service(
         "annotator",
         "services.enricher",
@@ -32,7 +42,7 @@ SERVICES = (
         needs=("OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT"),
     ),
 )
-RUNNABLE = ("ingest", "enricher", "annotator", "writer", "reporter")
+RUNNABLE = ("ingest", "enricher", "annotator", "writer", "sealer", "reporter")
 """What `piperoll run` takes."""
 
 

@@ -1,4 +1,4 @@
-"""`python -m services.writer`: the writer, until SIGTERM or SIGINT.
+"""`python -m services.writer`: the writer (`… sealer`: the sealer), until SIGTERM or SIGINT.
 
 Exit status: 0 stopped cleanly, 1 failed (a restart recovers), 2 wrong settings.
 """
@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import sys
+from importlib import import_module
 
 from services.common.errors import ConfigurationError, FatalError
 from services.common.health import health_server
@@ -48,17 +49,20 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 20)  # batches are thousands of small objects, hardly any in cycles
     sys.setswitchinterval(0.001)  # the thread that parses must not keep the one that appends waiting
     status = 0
+    service = "sealer" if "sealer" in sys.argv[1:] else "writer"
     try:
-        configure_logging(read_settings(LogSettings), "writer")
-        asyncio.run(run())
+        configure_logging(read_settings(LogSettings), service)
+        # The sealer's module only where it runs: the writer has no key and needs no cryptography.
+        begin = run if service == "writer" else import_module("services.writer.seal_main").run
+        asyncio.run(begin())
     except ConfigurationError as error:
         log.critical("settings_wrong", error=str(error))
         status = 2
     except FatalError as error:
-        log.critical("writer_failed", error=str(error))
+        log.critical("service_failed", service=service, error=str(error))
         status = 1
     except Exception:
-        log.critical("writer_failed", exc_info=True)
+        log.critical("service_failed", service=service, exc_info=True)
         status = 1
     sys.stderr.flush()
     os._exit(status)

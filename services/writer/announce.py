@@ -1,4 +1,4 @@
-"""Says the writer's alerts: to audit.alerts, as events of our own to audit.system, and in the log.
+"""Says the writer's and the sealer's alerts: to audit.alerts, as events of our own to audit.system, and in the log.
 
 Durable when `say` returns. The ids follow from what the alerts are about: said again, they are the same alerts.
 """
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
+from prometheus_client import Counter
 
 from services.common.broker_access import check_access
 from services.common.clock import Clock, system_clock
@@ -19,7 +20,6 @@ from services.common.kafka import client_options
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
 from services.writer.alert import Alert
-from services.writer.metrics import Metrics
 
 log = get_logger(__name__)
 SOURCE = "piperoll/writer"
@@ -30,14 +30,22 @@ _TIMEOUT_S = 30
 class Announcer:
     """A small producer for what is rare and must not be lost. Its methods block."""
 
-    def __init__(self, settings: KafkaSettings, metrics: Metrics, clock: Clock = system_clock) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        counted: Counter,
+        *,
+        source: str = SOURCE,
+        clock: Clock = system_clock,
+    ) -> None:
         self._topics = settings.topics
-        self._metrics = metrics
+        self._counted = counted
+        self._source = source
         self._clock = clock
         check_access(settings)  # the first of the writer's clients: wrong settings are said here
         try:
             self._producer = KafkaProducer(
-                **client_options(settings, "piperoll-writer-alerts"),
+                **client_options(settings, f"{source.replace('/', '-')}-alerts"),
                 acks="all",
                 enable_idempotence=True,
                 bootstrap_timeout_ms=BOOTSTRAP_MS,
@@ -54,14 +62,16 @@ class Announcer:
                 report = log.critical if alert.severity == "critical" else log.error
                 report(alert.name, alert=alert.id, text=alert.text, **alert.facts)
                 sent.append(self._producer.send(self._topics.alerts, value=_as_alert(alert, now_us)))
-                sent.append(self._producer.send(self._topics.system, value=_as_own_event(alert, now_us)))
+                sent.append(
+                    self._producer.send(self._topics.system, value=_as_own_event(alert, self._source, now_us))
+                )
             self._producer.flush(timeout=_TIMEOUT_S)
             for future in sent:
                 future.get(timeout=_TIMEOUT_S)
         except KafkaError as error:
             raise TransientError(f"alerts could not be sent: {error!r}") from error
         for alert in alerts:
-            self._metrics.alerts.labels(alert.name).inc()
+            self._counted.labels(alert.name).inc()
 
     def close(self) -> None:
         """Closes the producer; everything said is acknowledged already."""
@@ -82,12 +92,12 @@ def _as_alert(alert: Alert, now_us: int) -> bytes:
     )
 
 
-def _as_own_event(alert: Alert, now_us: int) -> bytes:
+def _as_own_event(alert: Alert, source: str, now_us: int) -> bytes:
     return msgspec.json.encode(
         {
             "specversion": "1.0",
             "id": alert.id,
-            "source": SOURCE,
+            "source": source,
             "type": "alert",
             "time": datetime.fromtimestamp(now_us / 1_000_000, UTC).isoformat(),
             "datacontenttype": "application/json",

@@ -277,7 +277,7 @@ class Writer:
 
     async def _connect_kafka(self) -> None:
         if not self._clients:
-            self._announcer = await asyncio.to_thread(Announcer, self._kafka, self._metrics)
+            self._announcer = await asyncio.to_thread(Announcer, self._kafka, self._metrics.alerts)
             self._clients.append(self._announcer)
         if len(self._clients) == 1:
             self._consumer = await self._on_kafka(Consumer, self._kafka)

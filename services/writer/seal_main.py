@@ -1,0 +1,32 @@
+"""`python -m services.writer sealer`: the sealer, until SIGTERM or SIGINT.
+
+Exit status: 0 stopped cleanly, 1 failed (a restart recovers, or the log says what to do), 2 wrong settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from services.common.health import health_server
+from services.common.settings import HealthSettings, KafkaSettings, PostgresSettings, read_settings
+from services.writer.sealer.key import read_key
+from services.writer.sealer.loop import Sealer
+from services.writer.sealer.metrics import SealerMetrics
+from services.writer.sealer.outlet import Outlet
+from services.writer.sealer.settings import SealerSettings
+from services.writer.sealer.store import Store
+
+
+async def run() -> None:
+    """Everything by hand: settings, key, clients, signals, the rounds."""
+    settings, kafka = read_settings(SealerSettings), read_settings(KafkaSettings)
+    metrics = SealerMetrics()
+    outlet = Outlet(kafka, settings, read_key(settings), metrics)
+    sealer = Sealer(kafka, settings, Store(read_settings(PostgresSettings).dsn), outlet, metrics)
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    health = read_settings(HealthSettings)
+    with health_server(health, metrics.registry, alive=sealer.not_alive, ready=sealer.not_ready):
+        await sealer.run(stop)

@@ -1,0 +1,294 @@
+"""The sealer's rounds: look at the heads, compare what is new with Kafka, seal it, publish the seal.
+
+What is durable when: the memory file has a seal before anything that was signed leaves the process; tiles and entries
+are durable before the checkpoints that need them; PostgreSQL and the topic come after. A crash anywhere leaves a memory
+that is the newest: at the start, what it has and the directory or the database lack is made anew from the records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from kafka import TopicPartition
+
+from services.common.clock import Clock, system_clock
+from services.common.errors import TransientError
+from services.common.logging import get_logger
+from services.common.settings import KafkaSettings
+from services.writer.alert import Alert
+from services.writer.sealer import alerts
+from services.writer.sealer.book import Book, Gain
+from services.writer.sealer.look import Look
+from services.writer.sealer.memory import ChainMemory, only_one
+from services.writer.sealer.metrics import SealerMetrics
+from services.writer.sealer.news import Linked, gain, link
+from services.writer.sealer.opening import open_book
+from services.writer.sealer.outlet import Outlet
+from services.writer.sealer.settings import SealerSettings
+from services.writer.sealer.source import Reading, Source
+from services.writer.sealer.store import READ_AT_ONCE, Head, Store
+
+log = get_logger(__name__)
+LOOK_SECONDS = 5.0
+_LEAD_WAIT_S = 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class News:
+    """Records of one chain that are not sealed yet."""
+
+    chain: ChainMemory
+    linked: Linked
+    reading: Reading
+
+
+class Sealer:
+    """Runs once, by `run`."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        settings: SealerSettings,
+        store: Store,
+        outlet: Outlet,
+        metrics: SealerMetrics,
+        clock: Clock = system_clock,
+        connect: Callable[[KafkaSettings], Source] = Source,
+    ) -> None:
+        self._kafka = kafka
+        self._connect = connect
+        self._settings = settings
+        self._store = store
+        self._outlet = outlet
+        self._metrics = metrics
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(1, "kafka")
+        self._source: Source | None = None
+        self._book: Book
+        self._held_since: dict[bytes, float] = {}
+        self._refused: set[bytes] = set()
+        self._trouble: str | None = "starting"
+        self._turned = time.monotonic()
+
+    def not_ready(self) -> str | None:
+        """What keeps it from sealing, None if nothing does. One that waits for another's end is ready."""
+        return self._trouble
+
+    def not_alive(self) -> str | None:
+        """Whether the rounds have stopped."""
+        still = time.monotonic() - self._turned
+        return f"no round for {still:.0f} s" if still > 300 + self._settings.interval_s else None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set. Raises FatalError where signing could contradict what was signed."""
+        self._stop = stop
+        while not stop.is_set():
+            try:
+                with only_one(self._settings.folder):
+                    await self._lead()
+            except BlockingIOError:
+                self._stand_by("another sealer of this SEALER_DIR leads")
+                await self._wait(_LEAD_WAIT_S)
+        await self._close()
+
+    def _stand_by(self, why: str) -> None:
+        if self._trouble is not None:
+            log.info("standing_by", why=why)
+        self._trouble = None
+        self._turned = time.monotonic()
+
+    async def _lead(self) -> None:
+        """Rounds, as long as this process holds the folder's lock."""
+        pause_s, opened = _FIRST_PAUSE_S, False
+        while not self._stop.is_set():
+            started = time.monotonic()
+            try:
+                if await self._connected():
+                    if not opened:
+                        await self._open()
+                        opened = True
+                    await self._round()
+                    self._trouble, pause_s = None, _FIRST_PAUSE_S
+                self._turned = time.monotonic()
+            except (TransientError, OSError) as error:
+                self._trouble = str(error) or repr(error)
+                log.warning("held", error=self._trouble, kind=type(error).__name__, pause_s=pause_s)
+                self._metrics.failures.labels("round").inc()
+                await self._store.close()
+                await self._wait(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            await self._wait(self._settings.interval_s - (time.monotonic() - started))
+
+    async def _open(self) -> None:
+        self._book = await open_book(self._settings, self._store, self._outlet)
+
+    async def _connected(self) -> bool:
+        """Whether this sealer is connected and leads. Every reconnection has to win the lead anew."""
+        if self._store.connected:
+            return True
+        await self._store.open()
+        if await self._store.leads():
+            log.info("leads")
+            return True
+        await self._store.close()
+        self._stand_by("another sealer of this database leads")
+        return False
+
+    async def _round(self) -> None:
+        """One look at everything; a seal if there is news, or if the last one is old."""
+        started = time.monotonic()
+        await self._outlet.finish(self._store)  # a seal that was signed and not published everywhere yet
+        heads = await self._store.heads()
+        await self._say(self._watch(heads))
+        news = [found for head in heads if (found := await self._news_of(head)) is not None]
+        gains = await self._compare(news)
+        now_us = self._clock()
+        if not gains and now_us < self._book.memory.sealed_us + int(self._settings.heartbeat_s * 1_000_000):
+            return
+        work = self._book.seal(gains, now_us)
+        # Signed, and known to nobody yet. From the memory's replacement on it counts as signed.
+        await self._outlet.take(self._book.memory, work)
+        await self._outlet.finish(self._store)
+        self._count(gains)
+        self._metrics.round_seconds.observe(time.monotonic() - started)
+
+    def _watch(self, heads: list[Head]) -> list[Alert]:
+        """Takes note of new chains; says which chains have less than was signed."""
+        found = {head.chain_id: head for head in heads}
+        chains = self._book.memory.chains
+        for head in heads:
+            if head.chain_id not in chains:
+                chains[head.chain_id] = ChainMemory(
+                    head.chain_id, head.chain_no, head.topic, head.topic_id, head.partition
+                )
+                self._book.open_chain(head.chain_id)
+        said = []
+        for chain_id, chain in chains.items():
+            head_of = found.get(chain_id)
+            if head_of is None or head_of.next_seq < chain.size:
+                said.append(alerts.set_back(chain, None if head_of is None else head_of.next_seq))
+                self._refused.add(chain_id)
+            elif chain.frontier is not None:
+                self._refused.discard(chain_id)
+        return said
+
+    async def _news_of(self, head: Head) -> News | None:
+        chain = self._book.memory.chains[head.chain_id]
+        waiting = head.next_seq - chain.size
+        self._metrics.waiting.labels(str(head.chain_no)).set(max(waiting, 0))
+        if waiting <= 0 or chain.frontier is None:
+            self._held_since.pop(head.chain_id, None)
+            return None
+        end = min(head.next_seq, chain.size + min(self._settings.records_a_round, READ_AT_ONCE))
+        stretch = await self._store.stretch(head.chain_no, chain.size, end)
+        linked = await asyncio.to_thread(link, chain, stretch.leaves)
+        if linked.broken or len(linked.leaves) < end - chain.size:
+            await self._say([alerts.broken_link(chain, chain.size + len(linked.leaves))])
+            self._refused.add(head.chain_id)
+        look = Look(stretch)
+        start = chain.next_offset if chain.next_offset >= 0 else look.first or 0
+        at = TopicPartition(head.topic, head.partition)
+        return News(chain, linked, Reading(at, head.topic_id, start, look))
+
+    async def _compare(self, news: list[News]) -> dict[bytes, Gain]:
+        """What may be sealed of each chain, after a second look at Kafka."""
+        away = ""
+        for group in _apart(news):
+            try:
+                await self._on_kafka(self._look, [found.reading for found in group])
+            except TransientError as error:
+                away = str(error)
+                log.warning("kafka_away", error=away)
+                self._metrics.failures.labels("kafka").inc()
+        gains = {}
+        for found in news:
+            gained = await self._gain(found, away)
+            if gained is not None:
+                gains[found.chain.chain_id] = gained
+        return gains
+
+    async def _gain(self, found: News, away: str) -> Gain | None:
+        chain, look = found.chain, found.reading.look
+        if look.mismatch is not None:
+            await self._say([alerts.mismatch(chain, look.mismatch)])
+            self._refused.add(chain.chain_id)
+        patience_over = self._patience_over(chain.chain_id, look, len(found.linked.leaves))
+        gained = gain(chain, found.linked, look, patience_over=patience_over)
+        if gained is not None and gained.compared < len(gained.hashes):
+            first, last = chain.size + gained.compared, chain.size + len(gained.hashes) - 1
+            why = found.reading.cannot or away or "the topic did not deliver them in time"
+            await self._say([alerts.uncompared(chain, first, last, why)])
+        return gained
+
+    def _patience_over(self, chain_id: bytes, look: Look, wanted: int) -> bool:
+        """Whether records have waited long enough for the topic to deliver their messages; any progress begins anew."""
+        now = time.monotonic()
+        if look.mismatch is not None or look.compared >= wanted:
+            self._held_since.pop(chain_id, None)
+            return False
+        if look.compared:
+            self._held_since[chain_id] = now
+        return now - self._held_since.setdefault(chain_id, now) >= self._settings.patience_s
+
+    def _look(self, readings: list[Reading]) -> None:
+        if self._source is None:
+            self._source = self._connect(self._kafka)
+        try:
+            self._source.compare(readings, LOOK_SECONDS)
+        except TransientError:
+            with suppress(Exception):
+                self._source.close()
+            self._source = None
+            raise
+
+    def _count(self, gains: dict[bytes, Gain]) -> None:
+        self._metrics.seals.inc()
+        self._metrics.sealed_at.set(self._book.memory.sealed_us / 1_000_000)
+        self._metrics.refused.set(len(self._refused))
+        for gained in gains.values():
+            self._metrics.records.labels("yes").inc(gained.compared)
+            self._metrics.records.labels("no").inc(len(gained.hashes) - gained.compared)
+
+    async def _say(self, said: list[Alert]) -> None:
+        """Each alert once in a process; the writer drops repeats of its id."""
+        self._metrics.refused.set(len(self._refused))
+        await self._outlet.say(said)
+
+    async def _close(self) -> None:
+        await self._store.close()
+        if self._source is not None:
+            with suppress(Exception):
+                await self._on_kafka(self._source.close)
+        await self._outlet.close()
+        self._thread.shutdown(wait=False)
+
+    async def _wait(self, seconds: float) -> None:
+        """Sleeps, but not beyond the stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), max(seconds, 0))
+
+    async def _on_kafka(self, call: Callable[..., Result], *arguments: Any) -> Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(call, *arguments))
+
+
+def _apart(news: list[News]) -> list[list[News]]:
+    """Groups in which no partition stands twice: a topic that was made anew, or rewound, has several chains."""
+    groups: list[list[News]] = []
+    for found in news:
+        for group in groups:
+            if all(other.reading.at != found.reading.at for other in group):
+                group.append(found)
+                break
+        else:
+            groups.append([found])
+    return groups

@@ -1,0 +1,242 @@
+"""How a sealer begins: from what it remembers and what is published to trees that can grow.
+
+The newest of memory, directory, topic and database is where it goes on from, if it is signed by our key and the records
+still give its root. What a crash left unpublished is made anew from the records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
+
+from schemas.record import RECORD_BYTES
+from schemas.seal import decode_seal
+from schemas.tlog.checkpoint import Checkpoint, open_checkpoint
+from schemas.tlog.merkle import Frontier, leaf_hash
+from services.common.errors import FatalError
+from services.common.logging import get_logger
+from services.writer.sealer import alerts
+from services.writer.sealer.book import SEAL_PATH, SEAL_TREE, Book, Published, Work, last_leaf, path_of
+from services.writer.sealer.memory import ChainMemory, Memory, read_memory
+from services.writer.sealer.outlet import MEMORY, Outlet
+from services.writer.sealer.settings import SealerSettings
+from services.writer.sealer.store import READ_AT_ONCE, Head, Store
+from services.writer.sealer.tree import Edge
+
+log = get_logger(__name__)
+_SEALS_AT_ONCE = 1024
+Leaves = Callable[[int, int], Awaitable[list[bytes]]]
+"""Leaves `first` to before `end` of a tree, as the database has them; fewer where they are gone."""
+
+
+async def open_book(settings: SealerSettings, store: Store, outlet: Outlet) -> Book:
+    """The trees as they were last signed, everything of them published. Raises FatalError where what was signed under
+    our name cannot be continued, and what the store and the outlet raise."""
+    memory = await asyncio.to_thread(read_memory, settings.folder / MEMORY, settings.origin)
+    memory = await _newest(memory, settings.origin, store, outlet)
+    seal_edge = await _seal_edge(memory, store, outlet)
+    edges = {}
+    for chain in memory.chains.values():
+        if chain.frontier is not None:
+            edge = await _chain_edge(chain, memory.origin, store, outlet)
+            if edge is None:
+                chain.frontier = None
+                await outlet.say([alerts.lost(chain, "they do not give the signed root")])
+            else:
+                edges[chain.chain_id] = edge
+    book = Book(memory, outlet.key, seal_edge, edges)
+    await _publish_again(book, store, outlet)
+    log.info(
+        "opened", seals=memory.seals.size, chains=len(memory.chains), frozen=len(memory.chains) - len(edges)
+    )
+    return book
+
+
+async def _newest(memory: Memory | None, origin: str, store: Store, outlet: Outlet) -> Memory:
+    """The memory, or what is published where that is newer."""
+    name = f"{origin}/{SEAL_PATH}"
+    verifier = outlet.key.renamed(name).verifier
+    notes = {
+        "the directory": outlet.directory.checkpoint(SEAL_PATH),
+        "the topic": await asyncio.to_thread(outlet.last_sent),
+        "the database": await store.newest_note(),
+    }
+    found: dict[str, Checkpoint] = {}
+    for place, note in notes.items():
+        try:
+            if note is not None:
+                found[place] = open_checkpoint(note, verifier).checkpoint
+        except ValueError as error:  # not ours: somebody else's note proves nothing, and stops nothing
+            log.warning("foreign_checkpoint", place=place, error=str(error))
+    if memory is not None and memory.note:
+        found["the memory"] = open_checkpoint(memory.note, verifier).checkpoint
+    _refuse_contradictions(found)
+    if not found:
+        return memory or Memory(origin)
+    place, newest = max(found.items(), key=lambda item: item[1].size)
+    if memory is not None and newest.size <= memory.seals.size:
+        return memory
+    log.warning("memory_behind", place=place, size=newest.size, remembered=memory.seals.size if memory else 0)
+    return await _adopt(newest, origin, store, outlet)
+
+
+def _refuse_contradictions(found: dict[str, Checkpoint]) -> None:
+    """Two checkpoints of one size with two roots: somebody has signed two histories."""
+    ordered = sorted(found.items(), key=lambda item: item[1].size)
+    for (one, first), (other, second) in pairwise(ordered):
+        if first.size == second.size and first.root != second.root:
+            raise FatalError(
+                f"{one} and {other} hold checkpoints of {first.size} seals with different roots, both signed with our key: "
+                "two sealers have signed two histories. Keep both notes as evidence, find out which is true "
+                "(`piperoll verify --checkpoints …`), and begin a new log (SEALER_ORIGIN, SEALER_DIR, a new key)"
+            )
+
+
+async def _adopt(newest: Checkpoint, origin: str, store: Store, outlet: Outlet) -> Memory:
+    """A memory made anew from a signed checkpoint: from the seals that it covers, and the records that these name."""
+    frontier, last = Frontier(), b""
+    async for leaves in _in_steps(store.seal_leaves_only, 0, newest.size, _SEALS_AT_ONCE):
+        frontier.extend([leaf_hash(leaf) for leaf in leaves])
+        last = leaves[-1]
+    if frontier.size != newest.size or frontier.root() != newest.root:
+        raise FatalError(
+            f"a checkpoint of {newest.size} seals is signed with our key, and the database has other seals or fewer "
+            f"({frontier.size}): it was set back or changed. `piperoll verify` says what is missing. To go on nevertheless, "
+            "begin a new log: another SEALER_ORIGIN and an empty SEALER_DIR; the old checkpoints stay evidence"
+        )
+    seal = decode_seal(last)
+    heads = {head.chain_id: head for head in await store.heads()}
+    memory = Memory(origin, frontier, b"", seal.time_us)
+    for sealed in seal.chains:
+        head = heads.get(sealed.chain_id)
+        chain = ChainMemory(sealed.chain_id, *(_place(head)), sealed.size, sealed.root, None)
+        chain.next_offset = sealed.next_offset if sealed.size > 1 else -1
+        if head is not None:
+            await _read_again(chain, store)
+        memory.chains[sealed.chain_id] = chain
+    note = outlet.sign(f"{origin}/{SEAL_PATH}", frontier.size, newest.root)
+    memory.note = note
+    return memory
+
+
+def _place(head: Head | None) -> tuple[int, str, bytes, int]:
+    return (0, "unknown", bytes(16), 0) if head is None else (head.chain_no, *head[2:5])
+
+
+async def _read_again(chain: ChainMemory, store: Store) -> None:
+    """Gives a chain its frontier back, if the records still give the signed root."""
+    frontier, last = Frontier(), bytes(32)
+    async for leaves in _in_steps(_chain_leaves(store, chain.tree), 0, chain.size, READ_AT_ONCE):
+        hashes = await asyncio.to_thread(_hashes, leaves)
+        frontier.extend(hashes)
+        last = hashes[-1]
+    if frontier.size == chain.size and frontier.root() == chain.root:
+        chain.frontier, chain.last_hash = frontier, last
+        chain.compared = await store.compared(chain.tree, chain.size)
+
+
+async def _chain_edge(chain: ChainMemory, origin: str, store: Store, outlet: Outlet) -> Edge | None:
+    """The edge of a chain's tree, after what was not published yet is. None where the records do not give the root."""
+    assert chain.frontier is not None
+    path = path_of(chain)
+    edge = await _published_edge(f"{origin}/{path}", path, outlet, lambda size: store.edge(chain.tree, size))
+    if edge.size > chain.size:  # memory and directory are of different days: make everything anew
+        edge = Edge()
+    await _grow(edge, chain.tree, path, chain.size, _chain_leaves(store, chain.tree), store, outlet)
+    return edge if edge.root_or_none() == chain.root else None
+
+
+async def _seal_edge(memory: Memory, store: Store, outlet: Outlet) -> Edge:
+    """The edge of the seal log. Its last leaf may stand in the memory alone."""
+    size = memory.seals.size
+
+    async def leaves(first: int, end: int) -> list[bytes]:
+        found = await store.seal_leaves_only(first, min(end, size - 1))
+        return [*found, last_leaf(memory)] if end == size and first + len(found) == size - 1 else found
+
+    edge = await _published_edge(f"{memory.origin}/{SEAL_PATH}", SEAL_PATH, outlet, store.seal_edge)
+    if edge.size > size:
+        edge = Edge()
+    await _grow(edge, SEAL_TREE, SEAL_PATH, size, leaves, store, outlet)
+    if edge.root_or_none() != memory.seals.root():
+        raise FatalError(
+            f"the database does not hold the {size} seals that were signed ({edge.size} found): it was set back or changed. "
+            "`piperoll verify` says what is missing. To go on nevertheless, begin a new log: another SEALER_ORIGIN and an "
+            "empty SEALER_DIR; the old checkpoints stay evidence"
+        )
+    return edge
+
+
+async def _published_edge(
+    origin: str, path: str, outlet: Outlet, read: Callable[[int], Awaitable[Edge]]
+) -> Edge:
+    """The edge at the size that is published, if the database still gives its root; else the empty tree."""
+    note = outlet.directory.checkpoint(path)
+    if note is None:
+        return Edge()
+    try:
+        published = open_checkpoint(note, outlet.key.renamed(origin).verifier).checkpoint
+    except ValueError as error:
+        log.warning("foreign_checkpoint", place=path, error=str(error))
+        return Edge()
+    edge = await read(published.size)
+    return edge if edge.root_or_none() == published.root else Edge()
+
+
+async def _grow(
+    edge: Edge, tree: int, path: str, size: int, leaves: Leaves, store: Store, outlet: Outlet
+) -> None:
+    """Extends a tree to `size`, or as far as there are leaves; writes what is full as it goes."""
+    step = _SEALS_AT_ONCE if tree == SEAL_TREE else READ_AT_ONCE
+    async for found in _in_steps(leaves, edge.size, size, step):
+        growth = edge.extend(found, await asyncio.to_thread(_hashes, found))
+        await asyncio.to_thread(outlet.publish_tiles, path, growth)
+        await store.keep_tiles(tree, growth.tiles)
+
+
+async def _publish_again(book: Book, store: Store, outlet: Outlet) -> None:
+    """The checkpoints and edges that the directory does not have: those of the last seal, where a crash came between."""
+    memory = book.memory
+    if not memory.seals.size:
+        return
+    work = Work(memory.seals.size - 1, memory.sealed_us, last_leaf(memory))
+    for tree in book.published_again():
+        note = outlet.directory.checkpoint(tree.path)
+        if note is None or not _covers(note, tree, outlet, memory.origin):
+            work.trees.append(tree)
+    if work.trees:
+        if work.trees[-1].tree != SEAL_TREE:
+            work.trees.append(book.published_again()[-1])
+        await outlet.take(memory, work)
+        await outlet.finish(store)
+
+
+def _covers(note: bytes, tree: Published, outlet: Outlet, origin: str) -> bool:
+    name = f"{origin}/{tree.path}"
+    try:
+        return open_checkpoint(note, outlet.key.renamed(name).verifier).checkpoint.size == tree.edge.size
+    except ValueError:
+        return False
+
+
+def _chain_leaves(store: Store, tree: int) -> Leaves:
+    async def leaves(first: int, end: int) -> list[bytes]:
+        found = await store.leaves(tree, first, end)
+        return [found[at : at + RECORD_BYTES] for at in range(0, len(found), RECORD_BYTES)]
+
+    return leaves
+
+
+async def _in_steps(leaves: Leaves, first: int, end: int, step: int) -> AsyncIterator[list[bytes]]:
+    """Leaves in lists of at most `step`; ends early where they are gone."""
+    while first < end:
+        found = await leaves(first, min(first + step, end))
+        if not found:
+            return
+        yield found
+        first += len(found)
+
+
+def _hashes(leaves: list[bytes]) -> list[bytes]:
+    return list(map(leaf_hash, leaves))

@@ -1,0 +1,42 @@
+-- leads: whether this session now leads all sealers of the database; the lock ends with the session
+SELECT pg_try_advisory_lock(hashtextextended('audit.sealer', 0));
+
+-- heads: every chain with the sequence number that its next record will have
+SELECT c.chain_no, c.chain_id, c.topic, c.topic_id, c.partition, h.next_seq
+FROM audit.chain c JOIN audit.chain_head h USING (chain_no) ORDER BY c.chain_no;
+
+-- leaves: the leaves of chain $1 from $2 to before $3 one after the other, and how many
+SELECT count(*) AS count, coalesce(string_agg(leaf, ''::bytea), ''::bytea) AS leaves
+FROM (SELECT leaf FROM audit.record WHERE chain_no = $1 AND seq >= $2 AND seq < $3 ORDER BY seq) AS wanted;
+
+-- salts: numbers and payload salts of the same records, each one after the other
+SELECT coalesce(string_agg(int8send(seq), ''::bytea), ''::bytea) AS numbers, coalesce(string_agg(salt, ''::bytea), ''::bytea) AS salts
+FROM (SELECT seq, salt FROM audit.payload WHERE chain_no = $1 AND seq >= $2 AND seq < $3 ORDER BY seq) AS wanted;
+
+-- own_bodies: bodies of our own records of chain $1 with the numbers $2
+SELECT seq, body, original_salt FROM audit.payload WHERE chain_no = $1 AND seq = ANY ($2::bigint[]);
+
+-- tile_roots: roots of the full tiles of tree $1 at level $2 from number $3 to before $4
+SELECT root FROM audit.tile WHERE tree = $1 AND level = $2 AND n >= $3 AND n < $4 ORDER BY n;
+
+-- seal_leaves: leaves of the seal log from $1 to before $2
+SELECT seal_no, leaf FROM audit.seal WHERE seal_no >= $1 AND seal_no < $2 ORDER BY seal_no;
+
+-- newest_checkpoint: the largest signed checkpoint of the seal log
+SELECT note FROM audit.checkpoint WHERE tree = 0 ORDER BY size DESC LIMIT 1;
+
+-- compared: how many records of tree $1 were compared when $2 of them were signed
+SELECT compared_size FROM audit.checkpoint WHERE tree = $1 AND size <= $2 ORDER BY size DESC LIMIT 1;
+
+-- add_tile: keeps a full tile; the same one again changes nothing
+INSERT INTO audit.tile (tree, level, n, hashes, root) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING;
+
+-- add_seal: keeps a leaf of the seal log
+INSERT INTO audit.seal (seal_no, sealed_us, leaf) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
+
+-- add_checkpoint: keeps a signed checkpoint
+INSERT INTO audit.checkpoint (tree, size, root, note, sealed_us, seal_no, compared_size) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT DO NOTHING;
+
+-- add_publication: keeps what a target gave back
+INSERT INTO audit.publication (target, size, published_us, receipt) VALUES ($1, $2, $3, $4);
