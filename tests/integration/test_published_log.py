@@ -3,7 +3,6 @@ mutation, as we do."""
 
 import os
 import random
-import shutil
 import subprocess
 
 import pytest
@@ -14,25 +13,18 @@ from schemas.tlog.note import Signer
 from schemas.tlog.proof import TlogProof
 from schemas.tlog.tiles import decode_bundle, encode_bundle
 from tests.chain_rows import ChainRows
+from tests.go_programs import build
 from tests.published import check_published
 from tests.sealed_log import SealedLog, publish_tree
-from tests.service_process import ROOT
 
 LOG = Signer("example.com/log", bytes([7]) * 32)
 SIZE = 600
 """Two full tiles, a partial one, and a partial one above them."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def logcheck(tmp_path_factory):
-    """The Go program; what Go downloads and builds stays in the user's cache."""
-    if shutil.which("go") is None:
-        pytest.skip("Go is missing: install Go 1.26 or newer, or have these tests run in CI")
-    program = tmp_path_factory.mktemp("go") / "logcheck"
-    command = ["go", "build", "-mod=readonly", "-o", str(program), "./logcheck"]
-    done = subprocess.run(command, cwd=ROOT / "tests" / "go", capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"go build failed (is the module proxy reachable?):\n{done.stderr}"
-    return program
+    return build("logcheck", tmp_path_factory.mktemp("go"))
 
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("go")]
