@@ -12,7 +12,7 @@ import typer
 
 from services.cli.target import errors_told, say, target_variables
 from services.common.errors import ConfigurationError
-from services.common.proofs import Proof, State
+from services.common.proofs import Name, Proof, State, Wanted, read_wanted
 from services.common.settings import PostgresSettings, read_settings
 from services.reporter.attachments import replacing
 from services.reporter.prove import prove_one
@@ -23,7 +23,12 @@ _STATUS = {State.PROVED: 0, State.BROKEN: 1}
 
 @app.command()
 def prove(
-    number: Annotated[int | None, typer.Argument(metavar="[ID]", help="id of the view audit_events.")] = None,
+    record: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]", help="id of the view audit_events, or TOPIC-ID:PARTITION:OFFSET of a receipt."
+        ),
+    ] = None,
     source: Annotated[
         str | None, typer.Option(help="Instead of ID: the event's source, with --event-id.")
     ] = None,
@@ -43,7 +48,7 @@ def prove(
     Exit status: 0 written, 1 the record is not as it was sealed, 2 no such record, not sealed yet, or not possible now.
     """
     with errors_told():
-        wanted = _wanted(number, source, event_id)
+        wanted = _wanted(record, source, event_id)
         if as_json and out is None:
             raise ConfigurationError("--json says what became of the proof: give the proof a file with --out")
         dsn = read_settings(PostgresSettings, target_variables("piperoll_reporter")).dsn
@@ -59,12 +64,15 @@ def prove(
     raise typer.Exit(_STATUS.get(proof.state, 2))
 
 
-def _wanted(number: int | None, source: str | None, event_id: str | None) -> int | tuple[str, str]:
-    if number is not None and source is None and event_id is None:
-        return number
-    if number is None and source is not None and event_id is not None:
-        return source, event_id
-    raise ConfigurationError("name one record: its ID, or --source and --event-id of the event")
+def _wanted(record: str | None, source: str | None, event_id: str | None) -> Wanted:
+    if record is None and source is not None and event_id is not None:
+        return Name(source, event_id)
+    if record is None or source is not None or event_id is not None:
+        raise ConfigurationError("name one record: its ID, or --source and --event-id of the event")
+    wanted = read_wanted(record)
+    if wanted is None:
+        raise ConfigurationError(f"{record!r} is no ID: a number, or TOPIC-ID:PARTITION:OFFSET")
+    return wanted
 
 
 def _write(proof: Proof, out: Path | None) -> None:

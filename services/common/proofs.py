@@ -6,6 +6,7 @@ out, against the roots that were signed; the signatures are for whoever gets it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -29,6 +30,8 @@ SEAL_LOG = 0
 _SEQ_BITS = 48
 _LAST_PUBLICATIONS = 100
 _MOST_EVENTS = 20
+_NUMBER = re.compile(r"[0-9]{1,19}").fullmatch
+_OFFSET = re.compile(r"([0-9a-f]{32}):([0-9]{1,9}):([0-9]{1,18})").fullmatch
 
 
 class State(StrEnum):
@@ -66,28 +69,62 @@ class Place(NamedTuple):
         return cls(number >> _SEQ_BITS, number & (1 << _SEQ_BITS) - 1)
 
 
-async def prove_event(
-    connection: asyncpg.Connection, source: str, identifier: str, *, content: bool = True
-) -> Proof:
-    """The event of a CloudEvents source and id. Where its payload was erased, it is found by its hash alone."""
-    rows = await connection.fetch(_QUERIES["events"], identity_hash(source, identifier), _MOST_EVENTS)
-    places = [
-        Place(row["chain_no"], row["seq"]) for row in rows if _is_named(row["enrich"], source, identifier)
-    ]
+class Offset(NamedTuple):
+    """Where a message stands in Kafka: topic id, 16 bytes, partition, offset."""
+
+    topic_id: bytes
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic_id.hex()}:{self.partition}:{self.offset}"
+
+
+class Name(NamedTuple):
+    """A CloudEvents source and id."""
+
+    source: str
+    id: str
+
+
+Wanted = Place | Offset | Name
+
+
+def read_wanted(text: str) -> Place | Offset | None:
+    """The id of the view audit_events, or TOPIC-ID:PARTITION:OFFSET as a receipt has it; None for anything else."""
+    if _NUMBER(text):
+        return Place.of(int(text))
+    parts = _OFFSET(text)
+    return None if parts is None else Offset(bytes.fromhex(parts[1]), int(parts[2]), int(parts[3]))
+
+
+async def prove(connection: asyncpg.Connection, wanted: Wanted, *, content: bool = True) -> Proof:
+    """The proof of one record. Without `content` it shows that the record exists, and not what it says. Raises asyncpg's
+    errors."""
+    if isinstance(wanted, Place):
+        return await _prove_record(connection, wanted, content=content)
+    if isinstance(wanted, Offset):
+        rows = await connection.fetch(_QUERIES["coordinates"], *wanted, _MOST_EVENTS)
+        places = [Place(row["chain_no"], row["seq"]) for row in rows]
+        why = f"Nothing is recorded of {wanted}; has the writer come to it yet?"
+    else:
+        places = await _find(connection, wanted)
+        why = "No event of this source and id is recorded; are both written as they were sent?"
     if not places:
-        return Proof(
-            State.ABSENT, "No event of this source and id is recorded: is it written as it was sent?"
-        )
+        return Proof(State.ABSENT, why)
     if len(places) > 1:
         numbers = ", ".join(str(place.number) for place in places)
-        return Proof(
-            State.AMBIGUOUS, f"Several events have this source and id: name one by its number: {numbers}"
-        )
-    return await prove_record(connection, places[0], content=content)
+        return Proof(State.AMBIGUOUS, f"Several records are meant by it: name one by its id: {numbers}")
+    return await _prove_record(connection, places[0], content=content)
 
 
-async def prove_record(connection: asyncpg.Connection, place: Place, *, content: bool = True) -> Proof:
-    """The record at a place; without `content` the proof shows that it exists, and not what it says."""
+async def _find(connection: asyncpg.Connection, name: Name) -> list[Place]:
+    """Where the payload of an event was erased, it is found by its hash alone."""
+    rows = await connection.fetch(_QUERIES["events"], identity_hash(*name), _MOST_EVENTS)
+    return [Place(row["chain_no"], row["seq"]) for row in rows if _is_named(row["enrich"], name)]
+
+
+async def _prove_record(connection: asyncpg.Connection, place: Place, *, content: bool = True) -> Proof:
     if not (0 < place.chain_no < 2**15 and place.seq >= 0):
         return Proof(State.ABSENT, f"{place.number} is not the id of a record")
     row = await connection.fetchrow(_QUERIES["record"], *place)
@@ -194,7 +231,7 @@ def _opened(salt: bytes | None, data: bytes | None, *, wanted: bool) -> Opened |
     return Opened(salt, data) if wanted and salt is not None and data is not None else None
 
 
-def _is_named(enrich: bytes | None, source: str, identifier: str) -> bool:
+def _is_named(enrich: bytes | None, name: Name) -> bool:
     """Whether an enrichment may be that of an event (long names stand in it cut); so may one that was erased."""
     if enrich is None:
         return True
@@ -202,7 +239,7 @@ def _is_named(enrich: bytes | None, source: str, identifier: str) -> bool:
         named = read_named(enrich)
     except ValueError:
         return False
-    return (named.source, named.id) == (clean(source), clean(identifier))
+    return (named.source, named.id) == (clean(name.source), clean(name.id))
 
 
 async def _not_sealed(connection: asyncpg.Connection, place: Place) -> str:

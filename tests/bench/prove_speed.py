@@ -27,7 +27,7 @@ from schemas.seal import Seal, SealedChain, encode_seal
 from schemas.standalone import piperoll_verify
 from schemas.tlog.checkpoint import Checkpoint, sign_checkpoint
 from schemas.tlog.merkle import Frontier, leaf_hash
-from services.common.proofs import Place, State, prove_record
+from services.common.proofs import Place, State, prove
 from services.reporter.prove import prove_one
 from services.writer.migrate import migrate_async
 from tests.bench.parts import PASSWORDS
@@ -140,11 +140,11 @@ async def _measure(dsn: str, count: int, proofs: int) -> None:
         seq = chosen.randrange(count)
         baseline.append(await _timed(connection.fetchval("SELECT 1")))
         began = time.perf_counter()
-        proof = await prove_record(connection, Place(1, seq))
+        proof = await prove(connection, Place(1, seq))
         made.append(time.perf_counter() - began)
         assert proof.state is State.PROVED
         if number < 30:
-            fresh.append(await _timed(prove_one(dsn, Place(1, seq).number)))
+            fresh.append(await _timed(prove_one(dsn, Place(1, seq))))
         began = time.perf_counter()
         assert piperoll_verify.check(proof.file, policy)["seq"] == seq
         checked.append(time.perf_counter() - began)

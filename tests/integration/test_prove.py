@@ -11,7 +11,7 @@ from deploy.local.postgres import run_async
 from schemas.enrichment import clean
 from schemas.proof_file import decode_proof_file
 from schemas.tlog.merkle import leaf_hash
-from services.common.proofs import Place, State
+from services.common.proofs import Name, Offset, Place, State, read_wanted
 from services.reporter.prove import prove_one
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import ChainRows
@@ -34,7 +34,7 @@ async def sealed(database, *, seals=3, events=300, witnesses=()):
 
 
 async def prove(database, chain_no, seq, **options):
-    return await prove_one(database.reporter_dsn, Place(chain_no, seq).number, **options)
+    return await prove_one(database.reporter_dsn, Place(chain_no, seq), **options)
 
 
 async def test_any_sealed_record_is_proved_and_the_stand_alone_verifier_agrees(database):
@@ -95,20 +95,38 @@ async def test_an_event_is_found_by_source_and_id(database):
     unsealed.event(source="app/twice", id="1")
     unsealed.event(source="app/twice", id="1")
     await fill(database.admin_dsn, [unsealed])
-    found = await prove_one(database.reporter_dsn, ("app/shop", "1-41"))
+    found = await prove_one(database.reporter_dsn, Name("app/shop", "1-41"))
     assert standalone.check(found.file, log.policy())["source_offset"] == 41
-    assert (await prove_one(database.reporter_dsn, ("app/shop", "1-99999"))).state is State.ABSENT
-    assert (await prove_one(database.reporter_dsn, (long, "1"))).state is State.NOT_SEALED
-    twice = await prove_one(database.reporter_dsn, ("app/twice", "1"))
+    assert (await prove_one(database.reporter_dsn, Name("app/shop", "1-99999"))).state is State.ABSENT
+    assert (await prove_one(database.reporter_dsn, Name(long, "1"))).state is State.NOT_SEALED
+    twice = await prove_one(database.reporter_dsn, Name("app/twice", "1"))
     assert (twice.state, str(Place(3, 2).number) in twice.text) == (State.AMBIGUOUS, True)
+
+
+async def test_a_record_is_found_by_its_offset_in_kafka(database):
+    log = await sealed(database)
+    chain = log.chains[0]
+    wanted = Offset(chain.topic_id, 0, 41)
+    found = await prove_one(database.reporter_dsn, wanted)
+    assert standalone.check(found.file, log.policy())["source_offset"] == 41
+    assert read_wanted(str(wanted)) == wanted
+    elsewhere = await prove_one(database.reporter_dsn, wanted._replace(topic_id=bytes(16)))
+    assert (elsewhere.state, "has the writer come to it yet?" in elsewhere.text) == (State.ABSENT, True)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1e3", "\u0667", "x:1:2", f"{'0' * 31}:1:2", f"{'0' * 32}:1", "9" * 20]
+)
+def test_what_is_no_id_is_not_taken_for_one(text):
+    assert read_wanted(text) is None
 
 
 async def test_what_is_not_there_or_not_sealed_yet_is_said(database):
     log = await sealed(database)
     assert (await prove(database, 1, 99_999)).state is State.ABSENT
-    assert (await prove_one(database.reporter_dsn, 5)).state is State.ABSENT
-    assert (await prove_one(database.reporter_dsn, -1)).state is State.ABSENT
-    assert (await prove_one(database.reporter_dsn, 2**70)).state is State.ABSENT
+    assert (await prove_one(database.reporter_dsn, Place.of(5))).state is State.ABSENT
+    assert (await prove_one(database.reporter_dsn, Place.of(-1))).state is State.ABSENT
+    assert (await prove_one(database.reporter_dsn, Place.of(2**70))).state is State.ABSENT
     last = len(log.chains[0].rows)
     sql = "DELETE FROM audit.checkpoint WHERE tree = 1 AND size = " + str(last)
     await tamper(database.admin_dsn, sql)
@@ -175,6 +193,7 @@ def test_the_command_ends_with_2_for_what_it_cannot_prove_and_1_for_what_was_cha
     run_async(sealed(database))
     for arguments, text in (
         (["77"], b"is not the id"),
+        (["x"], b"is no ID"),
         ([str(Place(1, 10**6).number)], b"no record"),
         ([], b"name one record"),
         (["7", "--source", "x", "--event-id", "y"], b"name one record"),
