@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from schemas.commitment import identity_hash
 from schemas.enrichment import clean
@@ -25,6 +26,7 @@ from schemas.tlog.tiles import HEIGHT, WIDTH, subtrees
 from schemas.verification.contents import read_named
 from services.common.queries import load_queries
 
+Connection = asyncpg.Connection | PoolConnectionProxy
 _QUERIES = load_queries(Path(__file__).with_name("proofs.sql"))
 SEAL_LOG = 0
 _SEQ_BITS = 48
@@ -98,7 +100,7 @@ def read_wanted(text: str) -> Place | Offset | None:
     return None if parts is None else Offset(bytes.fromhex(parts[1]), int(parts[2]), int(parts[3]))
 
 
-async def prove(connection: asyncpg.Connection, wanted: Wanted, *, content: bool = True) -> Proof:
+async def prove(connection: Connection, wanted: Wanted, *, content: bool = True) -> Proof:
     """The proof of one record. Without `content` it shows that the record exists, and not what it says. Raises asyncpg's
     errors."""
     if isinstance(wanted, Place):
@@ -118,13 +120,13 @@ async def prove(connection: asyncpg.Connection, wanted: Wanted, *, content: bool
     return await _prove_record(connection, places[0], content=content)
 
 
-async def _find(connection: asyncpg.Connection, name: Name) -> list[Place]:
+async def _find(connection: Connection, name: Name) -> list[Place]:
     """Where the payload of an event was erased, it is found by its hash alone."""
     rows = await connection.fetch(_QUERIES["events"], identity_hash(*name), _MOST_EVENTS)
     return [Place(row["chain_no"], row["seq"]) for row in rows if _is_named(row["enrich"], name)]
 
 
-async def _prove_record(connection: asyncpg.Connection, place: Place, *, content: bool = True) -> Proof:
+async def _prove_record(connection: Connection, place: Place, *, content: bool = True) -> Proof:
     if not (0 < place.chain_no < 2**15 and place.seq >= 0):
         return Proof(State.ABSENT, f"{place.number} is not the id of a record")
     row = await connection.fetchrow(_QUERIES["record"], *place)
@@ -143,9 +145,7 @@ async def _prove_record(connection: asyncpg.Connection, place: Place, *, content
         )
 
 
-async def _assemble(
-    connection: asyncpg.Connection, place: Place, row: Any, covered: Any, *, content: bool
-) -> Proof:
+async def _assemble(connection: Connection, place: Place, row: Any, covered: Any, *, content: bool) -> Proof:
     """Raises ValueError where records, tiles, seal and checkpoints do not fit together."""
     seal_no = covered["seal_no"]
     leaf = await connection.fetchval(_QUERIES["seal"], seal_no)
@@ -164,7 +164,7 @@ async def _assemble(
     return Proof(State.PROVED, "", made.encode())
 
 
-async def _top(connection: asyncpg.Connection, seal_no: int) -> tuple[Any, bytes]:
+async def _top(connection: Connection, seal_no: int) -> tuple[Any, bytes]:
     """A checkpoint of the seal log that covers a seal, and its cosignatures: of the cosigned ones the newest with the
     most; the newest of all where none is."""
     lines: dict[int, dict[bytes, None]] = {}
@@ -183,7 +183,7 @@ async def _top(connection: asyncpg.Connection, seal_no: int) -> tuple[Any, bytes
 
 
 async def _tlog_proof(
-    connection: asyncpg.Connection, tree: int, index: int, leaf: bytes, checkpoint: Any, more: bytes = b""
+    connection: Connection, tree: int, index: int, leaf: bytes, checkpoint: Any, more: bytes = b""
 ) -> TlogProof:
     size: int = checkpoint["size"]
     subtree = await _read_tiles(connection, tree, index, size)
@@ -192,7 +192,7 @@ async def _tlog_proof(
     return TlogProof(index, tuple(hashes), checkpoint["note"] + more)
 
 
-async def _read_tiles(connection: asyncpg.Connection, tree: int, index: int, size: int) -> Subtree:
+async def _read_tiles(connection: Connection, tree: int, index: int, size: int) -> Subtree:
     """The tiles that a proof needs: first it is made of zeroes to see which."""
     wanted: dict[tuple[int, int], bytes] = {}
     inclusion_proof(index, size, subtrees(lambda level, n: wanted.setdefault((level, n), bytes(WIDTH * 32))))
@@ -207,7 +207,7 @@ async def _read_tiles(connection: asyncpg.Connection, tree: int, index: int, siz
     return subtrees(lambda level, n: full[level, n])
 
 
-async def _right_edge(connection: asyncpg.Connection, tree: int, level: int, n: int, size: int) -> bytes:
+async def _right_edge(connection: Connection, tree: int, level: int, n: int, size: int) -> bytes:
     """A tile that is not full, as far as a tree of `size` leaves has it."""
     start, end = n * WIDTH, min((n + 1) * WIDTH, size >> HEIGHT * level)
     if level > 0:
@@ -242,7 +242,7 @@ def _is_named(enrich: bytes | None, name: Name) -> bool:
     return (named.source, named.id) == (clean(name.source), clean(name.id))
 
 
-async def _not_sealed(connection: asyncpg.Connection, place: Place) -> str:
+async def _not_sealed(connection: Connection, place: Place) -> str:
     last = await connection.fetchrow(_QUERIES["last_checkpoint"], place.chain_no)
     if last is None:
         return "The chain has not been sealed yet: a sealer (`piperoll run sealer`) seals it within seconds of its start"
