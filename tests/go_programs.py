@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,15 @@ def build(name: str, folder: Path) -> Path:
     done = subprocess.run(command, cwd=ROOT / "tests" / "go", capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"go build failed (is the module proxy reachable?):\n{done.stderr}"
     return program
+
+
+def go_accepts(logcheck: Path, *arguments: object, key: Signer) -> bool:
+    """Whether logcheck accepts; it must end, one way or the other."""
+    command = [logcheck, "-key", key.verifier.vkey(), *map(str, arguments)]
+    environment = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    assert done.returncode == 0 or (done.returncode == 1 and "refused:" in done.stderr), done.stderr
+    return done.returncode == 0
 
 
 @contextmanager
