@@ -28,6 +28,14 @@ class Change(StrEnum):
     """Recorded honestly as lost: the offsets had expired from Kafka before they were read. Never green."""
     BROKEN_SUCCESSION = "broken-succession"
     """A chain and the one that follows it do not name each other."""
+    FORKED = "forked"
+    """The records, or the seals, are another history than the one that was signed."""
+    ROLLED_BACK = "rolled-back"
+    """The database as a whole is of an older state than what was signed."""
+    CHAIN_GONE = "chain-gone"
+    """A whole chain that was signed is not there."""
+    LATE = "late"
+    """Records have not been sealed for longer than they should: sealing has stopped."""
 
 
 class Part(StrEnum):
@@ -41,6 +49,8 @@ class Part(StrEnum):
     ENRICHMENT = "enrichment"
     HEAD = "head"
     CHAIN = "chain"
+    SEAL = "seal"
+    """The log of signed seals."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from schemas.events import parse_time
+from services.cli.checkpoints import gather
 from services.cli.target import errors_told, say, target_variables
 from services.common.clock import system_clock
 from services.common.errors import ConfigurationError
@@ -41,19 +42,37 @@ def verify(
     processes: Annotated[
         int | None, typer.Option(min=1, help="How many at once; default: one a core.")
     ] = None,
+    checkpoints: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compare with the checkpoint of this place: the folder or URL in which the sealer publishes, a file, or "
+            "`topic`; may be repeated. Default: VERIFY_CHECKPOINTS, else the local stack's. `none`: compare with none."
+        ),
+    ] = None,
+    vkey: Annotated[
+        list[str] | None, typer.Option(help="The key that must have signed (`piperoll seal key`).")
+    ] = None,
+    policy: Annotated[Path | None, typer.Option(help="A tlog-policy file: keys, witnesses, quorum.")] = None,
+    since: Annotated[
+        Path | None,
+        typer.Option(help="Look only at what this trusted checkpoint (a file) does not cover."),
+    ] = None,
     as_json_object: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Recompute every chain from its records, and say which record is wrong and how.
+    """Recompute every chain from its records, compare with signed checkpoints, and say which record is wrong and how.
 
     Exit status: 0 all is consistent, 1 something is wrong, 2 it could not be verified.
     """
     with _checked(), _progress("verifying") as progress:
+        evidence, trusted = gather(checkpoints or [], vkey or [], policy, since)
         verification = asyncio.run(
             verification_of.verify_database(
                 _reporter_dsn(),
                 chains=chain,
                 contents=not leaves_only,
                 processes=processes,
+                evidence=evidence,
+                since=trusted,
                 progress=progress,
             )
         )

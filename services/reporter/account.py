@@ -8,7 +8,7 @@ from schemas.record import Kind
 from schemas.verification.findings import utc
 from schemas.verification.result import ChainResult
 from services.reporter.escape import terminal
-from services.reporter.integrity import assurance, counted, verdict
+from services.reporter.integrity import assurance, counted, tail, verdict
 from services.reporter.verify import Verification
 
 _MOST_LINES = 50
@@ -16,7 +16,7 @@ _MOST_LINES = 50
 
 def as_lines(verification: Verification) -> list[str]:
     """The verdict, what it proves, the findings and a line for each chain."""
-    lines = [verdict(verification), *assurance(verification), ""]
+    lines = [verdict(verification), *assurance(verification), *_checkpoint_lines(verification), ""]
     findings = verification.findings
     lines += [terminal(finding.sentence()) for finding in findings[:_MOST_LINES]]
     if verification.found > _MOST_LINES:
@@ -29,6 +29,23 @@ def as_lines(verification: Verification) -> list[str]:
     rate = verification.records / verification.seconds if verification.seconds else 0
     lines.append(f"{verification.seconds:,.1f} s, {rate:,.0f} records/s, as of {utc(verification.taken_us)}")
     return lines
+
+
+def _checkpoint_lines(verification: Verification) -> list[str]:
+    """The checkpoints that it was compared with, and what none of them covers."""
+    lines = [
+        terminal(
+            f"Checkpoint: {anchor.size:,} seals, from {anchor.place}"
+            + (f", cosigned by {', '.join(anchor.by)}" if anchor.by else "")
+        )
+        for anchor in verification.evidence.anchors
+    ]
+    if verification.evidence.own_key:
+        lines.append(
+            "The key came from the same place as the checkpoint: keep it elsewhere (`piperoll seal key`), and name it with --vkey."
+        )
+    said = tail(verification)
+    return lines if said is None else [*lines, said]
 
 
 def _chain_line(result: ChainResult) -> str:
@@ -57,9 +74,30 @@ def as_json(verification: Verification) -> dict[str, Any]:
         "taken": utc(verification.taken_us),
         "seconds": round(verification.seconds, 3),
         "records": verification.records,
+        "passed_over": verification.passed_over,
+        "checkpoints": _checkpoints_as_json(verification),
         "found": verification.found,
         "findings": [finding.as_json() for finding in verification.findings],
         "chains": [chain_as_json(result) for result in verification.chains],
+    }
+
+
+def _checkpoints_as_json(verification: Verification) -> dict[str, Any] | None:
+    """What it was compared with; `unsealed_records` behind the last seal, which is `seal_age_seconds` old."""
+    sealing = verification.sealing
+    if sealing is None:
+        return None
+    age = None if sealing.last_seal_us is None else (verification.taken_us - sealing.last_seal_us) / 1_000_000
+    return {
+        "compared_with": [
+            {"place": anchor.place, "size": anchor.size, "root": anchor.root.hex(), "cosigned_by": anchor.by}
+            for anchor in verification.evidence.anchors
+        ],
+        "seals": sealing.history.size,
+        "last_seal": None if sealing.last_seal_us is None else utc(sealing.last_seal_us),
+        "seal_age_seconds": age,
+        "unsealed_records": sealing.tail_records,
+        "key_from_the_same_place": verification.evidence.own_key,
     }
 
 

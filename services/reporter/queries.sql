@@ -47,6 +47,31 @@ FROM audit.record WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq;
 SELECT seq, appended_at, salt, body, enrich_salt, enrich
 FROM audit.payload WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq, appended_at;
 
+-- payloads_within: the same, as far as they have about $4 bytes, at least one
+SELECT seq, appended_at, salt, body, enrich_salt, enrich FROM (
+    SELECT seq, appended_at, salt, body, enrich_salt, enrich,
+        sum(coalesce(octet_length(body), 0) + coalesce(octet_length(enrich), 0)) OVER running AS bytes, row_number() OVER running AS number
+    FROM audit.payload WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 WINDOW running AS (ORDER BY seq ROWS UNBOUNDED PRECEDING)
+) AS wanted WHERE bytes <= $4::bigint OR number = 1 ORDER BY seq, appended_at;
+
+-- leaves: the leaves of chain $1 from $2 on, $3 at most
+SELECT seq, leaf FROM audit.record WHERE chain_no = $1 AND seq >= $2 ORDER BY seq LIMIT $3;
+
+-- strays: whether rows of chain $1 stand under numbers that it does not have: below 0, or from $2 on
+SELECT EXISTS (SELECT FROM audit.record WHERE chain_no = $1 AND seq < 0)
+    OR EXISTS (SELECT FROM audit.record WHERE chain_no = $1 AND seq >= $2)
+    OR EXISTS (SELECT FROM audit.payload WHERE chain_no = $1 AND seq < 0)
+    OR EXISTS (SELECT FROM audit.payload WHERE chain_no = $1 AND seq >= $2) AS strays;
+
+-- appended: when record $2 of chain $1 was appended, in microseconds
+SELECT appended_us FROM audit.record WHERE chain_no = $1 AND seq = $2;
+
+-- seals: the database's own copy of the seal log
+SELECT seal_no, leaf FROM audit.seal ORDER BY seal_no;
+
+-- range_hashes: hashes of the full ranges of 65,536 records of chain $1, the first $2 of them
+SELECT root FROM audit.tile WHERE tree = $1 AND level = 1 AND n < $2 ORDER BY n;
+
 -- figures: all counts of the events selected by a rule ($1 'event': event time, 'append': append time) from $2 to
 -- before $3, by figure and key: events, those of high or critical risk, the share of all in percent, the first record;
 -- at most $4 keys of a figure. Figure 'grave' lists the records of high and critical risk, the worst and earliest first,

@@ -3,9 +3,10 @@
 import pytest
 
 from schemas import record
+from schemas.verification import sweep
 from schemas.verification.findings import Change, Part
 from services.common.errors import ConfigurationError, TransientError
-from services.reporter import verify
+from services.reporter import sweeping, verify
 from services.reporter.verify import verify_database
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import ChainRows
@@ -59,8 +60,19 @@ async def test_an_untouched_database_is_good_read_as_reporter(database):
 
     for rows, size in [(1, 2**20), (7, 2**20), (8192, 1), (8192, 2000)]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(verify, "RANGE_RECORDS", rows)
-            patch.setattr(verify, "RANGE_BYTES", size)
+            patch.setattr(sweeping, "READ_RECORDS", rows)
+            patch.setattr(sweeping, "READ_BYTES", size)
+            swept = await verify_database(database.reporter_dsn)
+            patch.setattr(verify, "join", lambda *_: None)  # as if no range were clean: the way that explains
+            gone_through = await verify_database(database.reporter_dsn)
+        assert (swept.findings, swept.records) == ([], 124)
+        assert (gone_through.findings, gone_through.records) == ([], 124)
+
+    for length in (1, 2, 16, 64):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(verify, "RANGE", length)
+            patch.setattr(sweep, "RANGE", length)
+            patch.setattr(verify, "go_through", None)  # every range is clean, and they join
             ranged = await verify_database(database.reporter_dsn)
         assert (ranged.findings, ranged.records) == ([], 124)
 

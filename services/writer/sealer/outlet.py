@@ -15,6 +15,7 @@ from kafka.errors import KafkaError
 
 from schemas.tlog.checkpoint import Checkpoint, sign_checkpoint
 from schemas.tlog.note import Signer
+from services.common.checkpoints import last_checkpoint
 from services.common.errors import TransientError
 from services.common.kafka import client_options
 from services.common.logging import get_logger
@@ -26,7 +27,6 @@ from services.writer.sealer.directory import Directory
 from services.writer.sealer.memory import Memory, write_memory
 from services.writer.sealer.metrics import SealerMetrics
 from services.writer.sealer.settings import SealerSettings
-from services.writer.sealer.source import last_checkpoint
 from services.writer.sealer.store import Store
 from services.writer.sealer.tree import Bundle, Growth
 
