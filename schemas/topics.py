@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 EVENT_LIMIT = 1024 * 1024
@@ -11,6 +12,8 @@ ENRICHMENT_ALLOWANCE = 128 * 1024
 
 REPLY_HEADER = "piperoll-reply"
 """Header of audit.events in which an ingest that waits puts its random token."""
+REPLY_TOKEN_BYTES = 64
+"""A longer token is nobody's: ingest makes tokens of 32 bytes."""
 KEY_HEADER = "piperoll-key"
 """Header of audit.events in which ingest puts the name of the API key that sent the event. It belongs to the event's
 body: committed to and kept like any header. It says as much as the topic's write access does: others that may write
@@ -25,6 +28,15 @@ REPLAYS_HEADER = "piperoll-replays"
 """Header of audit.events on a dead letter that was sent again: the origin as above."""
 OWN_SOURCE_PREFIX = "piperoll/"
 """Sources that only Piperoll's own services may use."""
+
+
+def reply_token(headers: Iterable[tuple[str, bytes | None]]) -> bytes | None:
+    """The token of the ingest that waits for what becomes of a message, None if none does. Anybody who may write to
+    audit.events sets headers: a reply must not grow with them."""
+    for name, content in headers:
+        if name == REPLY_HEADER:
+            return content if content and len(content) <= REPLY_TOKEN_BYTES else None
+    return None
 
 
 class Topic(NamedTuple):

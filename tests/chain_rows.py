@@ -173,7 +173,7 @@ class ChainRows:
             payload_commitment=self.random.randbytes(32),
         )
 
-    def duplicate(self, first_seq: int) -> Row:
+    def duplicate(self, first_seq: int, *, tags: tuple[str, ...] = (), time_us: int | None = None) -> Row:
         offset, self.next_offset = self.next_offset, self.next_offset + 1
         first, body = self.rows[first_seq], self.contents[first_seq].body
         original = self.random.randbytes(32)
@@ -182,13 +182,13 @@ class ChainRows:
             "first_chain_id": self.chain_id.hex(),
             "first_seq": first_seq,
             "payload_commitment": commitment.payload_commitment(original, body).hex(),
-        }
+        } | ({"tags": list(tags)} if tags else {})
         return self.own(
             Kind.DUPLICATE,
             document,
             source_offset=offset,
             identity=first.identity_hash,
-            event_time_us=first.event_time_us or record.ABSENT,
+            event_time_us=time_us or first.event_time_us or record.ABSENT,
         )
 
     def skip(self, count: int, reason: str = "not-delivered") -> Row:

@@ -26,6 +26,8 @@ class Change(StrEnum):
     """A time or a writer epoch goes back, a record stands where its kind may not."""
     EXPIRED = "expired"
     """Recorded honestly as lost: the offsets had expired from Kafka before they were read. Never green."""
+    NOT_ARRIVED = "not-arrived"
+    """The writer knows of events that have not come to it: the chain is sound and waits for them. Never green."""
     BROKEN_SUCCESSION = "broken-succession"
     """A chain and the one that follows it do not name each other."""
     FORKED = "forked"

@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from schemas.commitment import ABSENT_HASH, SALT_BYTES, encode_body, headers_fit, payload_commitment
 from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, pack_header
 from schemas.record import ABSENT, NO_TIMESTAMP_TYPE, Kind
-from schemas.topics import PIPEROLL_HEADER, REPLY_HEADER, Topics
+from schemas.topics import PIPEROLL_HEADER, Topics, reply_token
 from services.common.errors import FatalError
 from services.common.logging import get_logger
 from services.enricher.enrich import Coordinates, Enriched, Enricher
@@ -135,7 +135,7 @@ class Pipeline:
                 poisoned += 1
                 if dead.add(*_dead_letter(result, coordinates, record)):
                     await dead.send_full()
-            if record.headers and (token := _reply_token(record.headers)) is not None:
+            if record.headers and (token := reply_token(record.headers)) is not None:
                 replies.append((token, _reply(token, result)))
             prev, flags = record.offset, 0
         self._metrics.events.labels("poison").inc(poisoned)
@@ -233,13 +233,6 @@ def _dead_letter(result: Enriched, at: Coordinates, record: Any) -> tuple[bytes 
     kept = () if result.withheld else record.headers
     headers = [*kept, ("piperoll-reason", reason), ("piperoll-origin", origin)]
     return (None, None, headers) if result.withheld else (record.key, record.value, headers)
-
-
-def _reply_token(headers: Any) -> bytes | None:
-    for name, content in headers:
-        if name == REPLY_HEADER:
-            return content or None
-    return None
 
 
 def _reply(token: bytes, result: Enriched) -> bytes:

@@ -26,6 +26,7 @@ from mode.utils.futures import notify
 from services.common.errors import FatalError
 from services.common.logging import get_logger
 from services.enricher.ledger import Ledger, Range
+from services.enricher.poll_size import PollSize
 from services.enricher.records import install as install_reader
 
 log = get_logger(__name__)
@@ -243,10 +244,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     logger = logging.getLogger("faust.consumer")
     app: Any  # a BatchApp
+    _poll_size: PollSize
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         install_reader()
+        self._poll_size = PollSize(conf.broker_max_poll_records, self.app.fetch_bytes // 2)
         self._assignor = self.app.assignor if self.app.tables.changelog_topics else RangePartitionAssignor
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
@@ -269,6 +272,20 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: Any,
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's
+        max_records: int | None = None,
+    ) -> dict[TP, list[Any]]:
+        del max_records
+        fetched = await super()._fetch_records(
+            consumer, active_partitions, timeout=timeout, max_records=self._poll_size.records
+        )
+        self._poll_size.note([record for records in fetched.values() for record in records])
+        return cast("dict[TP, list[Any]]", fetched)
 
     def polled_ms(self, tp: TP) -> int | None:
         """When the broker last answered a fetch of the partition, in milliseconds since 1970."""

@@ -46,7 +46,12 @@ class Head:
         raw = self.kept.get(b"idempotency-key")
         if raw is None:
             return None
-        text = raw.decode("utf-8", "replace").strip()
+        try:
+            text = raw.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            raise ProblemError(
+                HTTPStatus.BAD_REQUEST, "idempotency-key", "Idempotency-Key is no UTF-8: send plain text."
+            ) from None
         if len(text) > 1 and text[0] == text[-1] == '"':
             text = text[1:-1]
         wrong = check_nonempty(text)

@@ -9,14 +9,14 @@ from services.ingest.media import Form
 
 _PROBLEMS = {
     400: "Not JSON (with line and column), an invalid CloudEvent (`errors` names attributes), or an Idempotency-Key "
-    "that is not the event's id.",
+    "that is not the event's id or no UTF-8.",
     401: "An API key is required, or this one is not known.",
     403: "The key lacks the scope or may not send as this source, or the source is reserved (piperoll/…).",
     408: "The body did not come in time.",
     413: "Too large (EVENT_MAX_BYTES, INGEST_BATCH_MAX_BYTES, INGEST_BATCH_MAX_EVENTS). Where the broker refused one "
     "event for its size, `durable` and `not_recorded` name all.",
     415: "The Content-Type is not taken, or the body is compressed.",
-    422: "Fields are missing (`missing` names them), or unknown ones stand in the short form (`unknown`).",
+    422: "Fields or attributes are missing (`missing` names them), or unknown ones stand in the short form (`unknown`).",
     500: "A mistake of ours; whether the event was recorded is not known.",
     503: "Not recorded, or not known to be: the broker is away, or too much is in flight. See Retry-After; `durable`, "
     "`unknown` and `not_recorded` name every event by index or line, and by the id to send it again with.",

@@ -97,7 +97,7 @@ class Figures:
     """Everything that a report counts or lists."""
 
     single: dict[str, Figure]
-    """`all`, `readable`, `poison`, `pending`, `ai`."""
+    """`all`, `readable`, `poison`, `pending`, `ai`; `unchecked`, which are no events but repeats of erased ones."""
     tables: dict[str, Table]
     """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`."""
     own: dict[int, Figure]
@@ -126,6 +126,7 @@ async def read_figures(snapshot: Snapshot, period: Period) -> Figures:
     rows = await snapshot.fetch("figures", *selection, MOST_KEYS, MOST_HIGH_RISK)
     grave = [row["first_id"] for row in rows if row["figure"] == GRAVE]
     single = {row["figure"]: _figure(row) for row in rows if row["figure"] in SINGLE}
+    single["unchecked"] = await _unchecked(snapshot, selection)
     tables: dict[str, Table] = {}
     for row in rows:
         if row["figure"] not in (*SINGLE, GRAVE):
@@ -144,6 +145,12 @@ async def read_figures(snapshot: Snapshot, period: Period) -> Figures:
     figures = Figures(single, tables, own, high_risk, unreadable)
     figures.citations.update(await _citations(snapshot, _cited(figures)))
     return figures
+
+
+async def _unchecked(snapshot: Snapshot, selection: tuple[Any, ...]) -> Figure:
+    """Each of them may be another event than the one it repeats: so all count as high (design 2.8)."""
+    (row,) = await snapshot.fetch("unchecked", *selection)
+    return Figure("", row["events"], row["events"], None, row["first_id"])
 
 
 def _figure(row: Any) -> Figure:

@@ -19,6 +19,7 @@ NOT_CONSISTENT = (
     "Records are not as they were written. What was found is listed below; do not rely on what it concerns."
 )
 LOST = "Records are consistent with each other, but events were lost before they were read: see below."
+WAITING = "Records are consistent with each other, but events are missing that have not arrived: see below."
 NOTHING = "There are no records to verify."
 
 
@@ -26,8 +27,10 @@ def assurance(verification: Verification) -> list[str]:
     """The fixed sentences for a verification."""
     if verification.good:
         return [*_proved(verification), LIMITS]
-    only_lost = all(finding.change is Change.EXPIRED for finding in verification.findings)
-    return [LOST if only_lost else NOT_CONSISTENT, LIMITS]
+    changes = {finding.change for finding in verification.findings}
+    if changes == {Change.NOT_ARRIVED}:
+        return [WAITING, LIMITS]
+    return [LOST if changes <= {Change.EXPIRED, Change.NOT_ARRIVED} else NOT_CONSISTENT, LIMITS]
 
 
 def _proved(verification: Verification) -> list[str]:

@@ -17,6 +17,10 @@ WITH RECURSIVE records AS (
 SELECT chain_no FROM records WHERE chain_no IS NOT NULL UNION SELECT chain_no FROM payloads WHERE chain_no IS NOT NULL
 ORDER BY chain_no;
 
+-- told: the own events with these identity hashes, the earliest of each
+SELECT DISTINCT ON (identity_hash) identity_hash, chain_no, seq FROM audit.record
+WHERE identity_hash = ANY ($1::bigint[]) AND kind = 8 ORDER BY identity_hash, chain_no, seq;
+
 -- next_range: the next numbers of a chain from $2 on, at most $3 rows and about $4 bytes of payload; nulls at the end
 WITH records AS (
     SELECT seq FROM audit.record WHERE chain_no = $1 AND seq >= $2 ORDER BY seq LIMIT $3
@@ -121,6 +125,13 @@ WHERE kind NOT IN (1, 3)
     AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END >= $2::timestamptz
     AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END < $3::timestamptz
 GROUP BY kind ORDER BY kind;
+
+-- unchecked: repeats of events that were erased before, which the writer could compare with nothing; selected as above
+SELECT count(*) AS events, min((r.chain_no::bigint << 48) | r.seq) AS first_id FROM audit.record r
+JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+WHERE r.kind = 2 AND audit.json_of(audit.value_of(p.body)) -> 'tags' ? 'identity:unchecked'
+    AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(r.event_time_us, r.appended_us)) ELSE audit.moment(r.appended_us) END >= $2::timestamptz
+    AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(r.event_time_us, r.appended_us)) ELSE audit.moment(r.appended_us) END < $3::timestamptz;
 
 -- events: the events with these ids, in the order of the ids given
 SELECT e.id, e.event_time, e.event_type, e.source, e.ai_summary, e.summary_by, e.ai_tags, e.risk, e.risk_floor, e.risk_ai,

@@ -17,7 +17,7 @@ from services.reporter.summary import Sentence, executive_summary, parts_of
 from services.reporter.verify import Verification
 
 KINDS = {
-    Kind.DUPLICATE: "Exact repeats of an event already recorded",
+    Kind.DUPLICATE: "Repeats of an event already recorded",
     Kind.SKIP: "Records of source offsets that hold no event",
     Kind.ANNOTATION: "Later readings by AI",
     Kind.OWN_EVENT: "Events of Piperoll itself",

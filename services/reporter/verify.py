@@ -24,6 +24,7 @@ from schemas.verification.result import ChainResult
 from schemas.verification.sweep import RANGE, Swept, join
 from services.common.errors import ConfigurationError, TransientError
 from services.reporter.evidence import Evidence
+from services.reporter.holes import find_holes
 from services.reporter.sealed import (
     Sealing,
     add_explained,
@@ -157,6 +158,7 @@ async def verify_snapshot(
     verified = await _run(dsn, snapshot, plans, contents, processes or os.cpu_count() or 1, progress)
     results = [item.result for item in verified]
     others = [] if chains is not None else compare_succession(results)
+    others += await find_holes(snapshot, [(plan.info, plan.head) for plan in plans])
     others += [_without_chain(number) for number in sorted(unknown) if chains is None or number in chains]
     if sealing is not None:
         others += await _compare(snapshot, plans, verified, sealing, evidence, partial=chains is not None)

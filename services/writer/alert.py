@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from schemas.hole_alert import hole_alert_id
+
 Severity = Literal["high", "critical"]
 
 
@@ -20,7 +22,7 @@ class Alert(NamedTuple):
 def hole(topic: str, partition: int, topic_id: bytes, expected: int, prev: int) -> Alert:
     """Messages have not arrived that the enricher says it has sent before."""
     return Alert(
-        f"writer:enriched-hole:{topic_id.hex()}:{partition}:{expected}",
+        hole_alert_id(topic_id, partition, expected),
         "critical",
         "enriched_hole",
         f"{topic} partition {partition}: offsets {expected} to {prev} have not arrived. If no redelivery fills the hole "

@@ -200,3 +200,21 @@ async def test_a_waiting_ingest_gets_its_reply_after_the_ack(parts):
     assert b'"token":"tok"' in parts.producer.messages("audit.replies")[0]
     assert parts.failures == []
     assert parts.producer.keys == [b"tok"]  # by which ingest knows its own
+
+
+async def test_a_reply_token_that_no_ingest_made_is_not_answered(parts):
+    """Anybody who may write to audit.events sets headers: a reply that the broker refuses for its size would end all
+    replies to come, since an idempotent producer does not get over it."""
+    await parts.pipeline.take(
+        batch(
+            [
+                record(0, headers=(("piperoll-reply", b"t" * 550_000),)),
+                record(1, headers=(("piperoll-reply", None),)),
+            ]
+        ),
+        lambda: None,
+    )
+    parts.producer.acks[0].set_result(None)
+    await settle()
+    assert parts.producer.messages("audit.replies") == []
+    assert len(parts.producer.messages("audit.enriched")) == 2
