@@ -259,6 +259,79 @@ def test_a_policy_of_another_log_name_is_no_verdict():
         standalone.check(LOG.proof(CHAIN, 4).encode(), named)
 
 
+_VKEYS = [LOG.signer(LOG.seal_origin).verifier.vkey(), *(key.verifier.vkey() for key in WITNESSES)]
+_LINES = st.sampled_from(
+    [
+        *(f"log {vkey}" for vkey in _VKEYS),
+        f"log {_VKEYS[0]} https://log.example",
+        f"log {LOG.signer('other').verifier.vkey()}",
+        *(f"witness W{n} {vkey}" for n, vkey in enumerate(_VKEYS)),
+        f"\twitness  V {_VKEYS[1]} https://w.example ",
+        "group g any W1 W2",
+        "group g all W1 W2",
+        "group g 2 W1 W2",
+        "group g 02 W1 W2",
+        "group h 1 g V",
+        "group h any W1 W1",
+        "group g any",
+        "quorum none",
+        "quorum W1",
+        "quorum g",
+        "quorum h",
+        "quorum",
+        "# a comment",
+        "  ",
+        "log x+00000000+AAAA",
+        "nonsense",
+        "witness none " + _VKEYS[2],
+        "log \x7f",
+    ]
+)
+
+
+@given(st.lists(_LINES, max_size=9))
+def test_a_policy_means_the_same_to_both(lines):
+    file = "\n".join(lines).encode()
+    try:
+        ours = parse_policy(file)
+    except ValueError:
+        ours = None
+    try:
+        theirs = standalone.Policy(file)
+    except standalone.Unchecked:
+        theirs = None
+    assert (ours is None) == (theirs is None)
+    if ours is not None:
+        for names in (set(), {"W1"}, {"W2"}, {"V"}, {"W1", "W2"}, {"W1", "W2", "V"}):
+            assert ours.is_met(names) == theirs.is_met(names)
+        assert [log.vkey() for log in ours.logs] == [
+            f"{key.name}+{key.id.hex()}+{base64.encode(bytes([key.kind]) + key.public)}"
+            for key in theirs.logs
+        ]
+
+
+@given(st.data())
+def test_a_changed_note_means_the_same_to_both(data):
+    """Any one character of a note replaced, taken out or put in."""
+    note = LOG.checkpoints[-1].note.decode()
+    at, kept = data.draw(st.integers(0, len(note) - 1)), data.draw(st.integers(0, 2))
+    new = data.draw(st.sampled_from(["", "\n", " ", "+", "=", "A", "\u2014", "\x00", "\xa0", "0"]))
+    changed = note[:at] + new + note[at + kept :]
+    policy = parse_policy(POLICY)
+    try:
+        opened = open_note(changed.encode(), [*policy.logs, *policy.witnesses.values()])
+        ours = {(item.name, item.key_id) for item in opened.verified}
+    except ValueError:
+        ours = None
+    theirs = standalone.Policy(POLICY)
+    try:
+        signers = standalone.signed_by(changed, [*theirs.logs, *theirs.witnesses.values()])
+        found = {(key.name, key.id) for key in signers} or None
+    except standalone.Refused:
+        found = None
+    assert ours == found
+
+
 def run(tmp_path, *arguments, file=None, policy=POLICY):
     (tmp_path / "proof.json").write_bytes(LOG.proof(CHAIN, 4).encode() if file is None else file)
     (tmp_path / "policy").write_bytes(policy)
