@@ -23,7 +23,7 @@ class Service:
 
 
 SERVICES = (
-    Service("ingest", "services.ingest", (), 8080, port_variable="INGEST_PORT"),
+    Service("ingest", "services.ingest", (), 8080, port_variable="INGEST_PORT", role="piperoll_reporter"),
     Service("enricher", "services.enricher", (), 8081),
     Service("writer", "services.writer", (), 8082, role="piperoll_writer"),
     Service(

@@ -35,6 +35,7 @@ COMMANDS = {
     "demo": Command("demo", EVENTS, "A month of one company's events: recorded, verified, reported."),
     "emit": Command("emit", EVENTS, "Send events."),
     "verify": Command("evidence", EVIDENCE, "Recompute every chain; say which record is wrong and how."),
+    "prove": Command("prove", EVIDENCE, "Write the proof of one record, to be checked offline."),
     "report": Command("evidence", EVIDENCE, "Build reports."),
     "export": Command("evidence", EVIDENCE, "Write events as JSON lines."),
     "erase": Command(

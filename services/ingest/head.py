@@ -60,6 +60,16 @@ class Head:
         return text
 
     @property
+    def receipt(self) -> bool:
+        """Whether a receipt is wanted: `?receipt=1`. Raises ProblemError."""
+        if b"receipt" not in self._query:
+            return False
+        given = parse_qs(self._query.decode("latin-1"), keep_blank_values=True).get("receipt", ["0"])[-1]
+        if given not in ("0", "1"):
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "receipt", "receipt is 1 or 0.")
+        return given == "1"
+
+    @property
     def wait(self) -> float:
         """Seconds to wait for the reply: `?wait=`, 60 at most. Raises ProblemError."""
         if not self._query:

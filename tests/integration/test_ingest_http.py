@@ -260,7 +260,14 @@ def test_other_paths_and_methods_are_problems_too(ingest):
 def test_the_document_names_the_ways_in_and_loads_nothing_from_elsewhere(ingest):
     document = ingest.client.get("/openapi.json").json()
     assert document["info"]["title"] == "Piperoll ingest"
-    assert set(document["paths"]) == {"/audit", "/v1/events", "/healthz", "/readyz", "/metrics"}
+    assert set(document["paths"]) == {
+        "/audit",
+        "/v1/events",
+        "/v1/events/{identifier}/proof",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    }
     assert ingest.client.get("/docs").status_code == 404
 
 
