@@ -23,6 +23,7 @@ from services.enricher.alerting.declarations import Declarations
 from services.enricher.alerting.horizon import Horizon
 from services.enricher.alerting.judge import Judge
 from services.enricher.alerting.metrics import AlerterMetrics
+from services.enricher.alerting.said import read_said
 from services.enricher.alerting.state import State
 from services.enricher.alerting.table import new_table
 from services.enricher.alerting.thresholds import load_thresholds
@@ -62,6 +63,8 @@ async def run() -> int:
         metrics,
         Declarations(kafka),
         Horizon(kafka),
+        read_said=lambda: read_said(kafka),
+        owned_since=lambda: app.batch_consumer.progress()[1],
         holds=lambda batch: app.batch_consumer.holds(batch),  # noqa: PLW0108 - not there yet
         complete=lambda batch: app.batch_consumer.complete(batch),  # noqa: PLW0108 - not there yet
         clock=system_clock,

@@ -1,15 +1,18 @@
 """The alerter's loop: counts in, alerts out, state kept.
 
-Commit points, in order. (1) The alerts that a batch leads to are acknowledged on audit.alerts and audit.system. A crash
-here says them again under the same ids: the state does not know yet that they are said. (2) The state is acknowledged on
-its changelog. A crash here reads the batch again, and the state knows its offsets. (3) The batch is complete.
+Commit points, in order. (1) The alerts that a batch leads to are acknowledged on audit.system. A crash here says them
+again under the same ids, and the writer drops the repeats. (2) They are acknowledged on audit.alerts. A crash here leads
+to them again, since the state does not know them; whoever takes over has read which stand there, and leaves them out.
+(3) The state is acknowledged on its changelog. A crash here reads the batch again, and the state knows its offsets.
+(4) The batch is complete.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
 
@@ -29,6 +32,7 @@ from services.enricher.transport import Batch
 log = get_logger(__name__)
 SOURCE = f"{OWN_SOURCE_PREFIX}alerter"
 _PAUSE_S = 1.0
+Result = TypeVar("Result")
 
 
 class Alerter:
@@ -44,6 +48,8 @@ class Alerter:
         declarations: Declarations,
         horizon: Horizon,
         *,
+        read_said: Callable[[], set[str]],
+        owned_since: Callable[[], int],
         holds: Callable[[Batch], bool],
         complete: Callable[[Batch], None],
         clock: Clock,
@@ -56,6 +62,9 @@ class Alerter:
         self._metrics = metrics
         self._declarations = declarations
         self._horizon = horizon
+        self._read_said = read_said
+        self._owned_since = owned_since
+        self._said: tuple[int, set[str]] = (-1, set())
         self._holds = holds
         self._complete = complete
         self._clock = clock
@@ -106,14 +115,16 @@ class Alerter:
         return found
 
     async def _declared(self, names: Collection[str]) -> Collection[str]:
-        """Waits for the broker as long as it takes: without an answer nobody knows how to count."""
-        while names:
+        return await self._patiently(partial(self._declarations.of, names)) if names else ()
+
+    async def _patiently(self, read: Callable[[], Result]) -> Result:
+        """Waits for the broker as long as it takes: without an answer nobody knows how to go on."""
+        while True:
             try:
-                return await asyncio.to_thread(self._declarations.of, names)
+                return await asyncio.to_thread(read)
             except TransientError as error:
                 log.warning("held", why=str(error))
                 await asyncio.sleep(_PAUSE_S)
-        return ()
 
     async def _keep(self, alerts: Sequence[Alert]) -> None:
         """Says the alerts, then keeps the state that knows of them."""
@@ -122,20 +133,30 @@ class Alerter:
         await self._table.flush(self._producer, self._ack_timeout_s)
 
     async def _say(self, alerts: Sequence[Alert]) -> None:
-        now_us = self._clock()
+        known = await self._said_before()
+        new, now_us = [alert for alert in alerts if alert.id not in known], self._clock()
+        for alert in new:
+            log.warning(alert.name, alert=alert.id, severity=alert.severity, text=alert.text)
+        await self._send(self._topics.system, [as_own_event(alert, SOURCE, now_us) for alert in new])
+        await self._send(self._topics.alerts, [as_message(alert, SOURCE, now_us) for alert in new])
+        for alert in new:
+            self._metrics.alerts.labels(alert.name).inc()
 
+    async def _said_before(self) -> set[str]:
+        """The alerts that whoever had the counts before us has said."""
+        owned_since, known = self._said
+        while owned_since != self._owned_since():
+            owned_since = self._owned_since()
+            known = await self._patiently(self._read_said)
+            self._said = (owned_since, known)
+        return known
+
+    async def _send(self, topic: str, values: Sequence[bytes]) -> None:
         async def send() -> None:
-            sent = []
-            for alert in alerts:
-                log.warning(alert.name, alert=alert.id, severity=alert.severity, text=alert.text)
-                message, event = as_message(alert, SOURCE, now_us), as_own_event(alert, SOURCE, now_us)
-                sent.append(await self._producer.send(self._topics.alerts, message, partition=0))
-                sent.append(await self._producer.send(self._topics.system, event, partition=0))
+            sent = [await self._producer.send(topic, value, partition=0) for value in values]
             await asyncio.gather(*sent)
 
         try:
             await asyncio.wait_for(send(), self._ack_timeout_s)
         except TimeoutError:
             raise FatalError(f"no ack from Kafka for {self._ack_timeout_s:g} s") from None
-        for alert in alerts:
-            self._metrics.alerts.labels(alert.name).inc()

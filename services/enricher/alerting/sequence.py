@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-MOST_GAPS = 64
+MOST_GAPS = 256
 """Gaps of a source that are followed one by one; of more, the lowest two become one."""
 
 
@@ -84,6 +84,13 @@ class Sequence(msgspec.Struct):
 
 
 def in_words(gaps: list[Gap], most: int = 10) -> str:
-    """`17-18, 25`, and how many gaps more."""
-    named = [str(gap.first) if gap.first == gap.last else f"{gap.first}-{gap.last}" for gap in gaps[:most]]
-    return ", ".join(named) + (f" and {len(gaps) - most} gaps more" if len(gaps) > most else "")
+    """`17-18, 25, 4 of 30-99`, and how many gaps more."""
+    named = ", ".join(_in_words(gap) for gap in gaps[:most])
+    return named + (f" and {len(gaps) - most} gaps more" if len(gaps) > most else "")
+
+
+def _in_words(gap: Gap) -> str:
+    if gap.first == gap.last:
+        return str(gap.first)
+    some = "" if gap.missing == gap.last - gap.first + 1 else f"{gap.missing:,} of "
+    return f"{some}{gap.first}-{gap.last}"
