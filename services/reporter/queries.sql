@@ -136,3 +136,6 @@ LEFT JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.app
 WHERE ($1::bigint IS NULL OR r.appended_us >= $1) AND ($2::bigint IS NULL OR r.appended_us < $2)
     AND ($3::text IS NULL OR audit.json_of(p.enrich) ->> 'type' = $3)
 ORDER BY r.chain_no, r.seq;
+
+-- lead: whether this session holds the lock $1 from now on, which it does until it ends
+SELECT pg_try_advisory_lock($1);
