@@ -49,6 +49,7 @@ def executive_summary(period: Period, figures: Figures, unreadable_in_log: int) 
         *_busiest_day(figures),
         _unreadable(figures, unreadable_in_log),
         _repeats(figures),
+        *_gaps(figures),
         *_catalogue(figures),
         _summaries(figures, total),
     ]
@@ -168,6 +169,15 @@ def _repeats(figures: Figures) -> Sentence:
             f"; {plural(skips.events, 'record')} {_is_are(skips.events)} of source offsets without an event"
         )
     return _sentence(figures, [repeats.first_id, skips.first_id], text + ".")
+
+
+def _gaps(figures: Figures) -> list[Sentence]:
+    if not figures.gaps:
+        return []
+    missing, worst = sum(gap.missing for gap in figures.gaps), figures.gaps[0]
+    text = f"{plural(missing, 'sequence number')} of {plural(len(figures.gaps), 'source')} {_is_are(missing)} missing, most of "
+    rest = f" ({number(worst.missing)}): such events were numbered by their source and did not arrive."
+    return [_sentence(figures, [gap.first_id for gap in figures.gaps], text, worst.source, rest)]
 
 
 def _catalogue(figures: Figures) -> list[Sentence]:
