@@ -150,7 +150,7 @@ async def test_missing_sequence_numbers_are_named_by_source_wherever_the_others_
     assert gaps[0]["cites"][0]["record"] == "2:1"
     said = [item.text for item in built.report.summary if "sequence" in item.text]
     assert said == [
-        "5 sequence numbers of 2 sources are missing, most of counts (3): such events were numbered by their source and did not arrive."
+        "5 sequence numbers of 2 sources are missing, most of “counts” (3): such events were numbered by their source and did not arrive."
     ]
     page = (tmp_path / "out" / "report.html").read_text()
     assert "3-4, 7" in page
