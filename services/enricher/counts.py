@@ -81,6 +81,8 @@ class _Attributes(msgspec.Struct):
     backfill: Any = None
 
 
+POISON = int(Kind.POISON)
+_NOBODY = SourceCount("", 0, 0, 0, 0, [])
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Counts).decode
 _attributes = msgspec.json.Decoder(_Attributes).decode
@@ -119,57 +121,67 @@ def backfill_of(value: bytes | None, headers: Any) -> str:
     return ""
 
 
-def _piece(
+def _piece(  # noqa: C901 - the inner loop: calls would cost more than what they do
     topic_id: bytes, partition: int, records: list[Any], results: list[Enriched], taken_ms: int
 ) -> Counts:
     sources: dict[bytes, SourceCount] = {}
     noted: list[Noted] = []
     backfills: dict[str, int] = {}
+    producer, found = b"", _NOBODY
     for record, result in zip(records, results, strict=True):
-        kind, at_us, sequence, producer, _, _, document, _ = result
-        offset, kafka_ms = record.offset, record.timestamp
-        if kind == Kind.POISON:
-            noted.append(Noted(offset, "", at_us, _stamp(kafka_ms), document.risk, document.tags, ""))
+        kind, at_us, sequence, next_producer, _, _, document, _ = result
+        kafka_ms = record.timestamp
+        if kind == POISON:
+            noted.append(_noted(record, result, ""))
             continue
-        found = sources.get(producer)
-        if found is None:
-            found = SourceCount(neutral(document.source, NAME_LIMIT), offset, 0, 0, 0, [])
-            sources[producer] = found
-        found.offset = offset
-        backfill = backfill_of(record.value, record.headers)
-        if not backfill:
-            found.alive += 1
-            _compare(found, at_us, kafka_ms)
-        elif len(backfills) < _BACKFILLS:
-            backfills[backfill] = offset
-        if sequence:
-            _follow(found.runs, sequence, offset, at_us)
-        if document.risk in _GRAVE:
-            tags = [neutral(tag, _TAG_LIMIT) for tag in document.tags[:_TAGS]]
-            noted.append(
-                Noted(offset, producer.hex(), at_us, _stamp(kafka_ms), document.risk, tags, backfill)
+        if next_producer != producer:
+            producer = next_producer
+            found = sources.get(producer) or sources.setdefault(
+                producer, SourceCount(neutral(document.source, NAME_LIMIT), 0, 0, 0, 0, [])
             )
+        backfill, value = "", record.value
+        if record.headers or (value is not None and _IN_VALUE in value):
+            backfill = backfill_of(value, record.headers)
+        found.offset = record.offset
+        if backfill:
+            if len(backfills) < _BACKFILLS:
+                backfills[backfill] = record.offset
+        else:
+            found.alive += 1
+            apart = at_us // 1000 - kafka_ms if kafka_ms is not None else 0
+            if apart > found.ahead_ms:
+                if kafka_ms >= 0:
+                    found.ahead_ms = apart
+            elif apart < found.behind_ms and at_us != ABSENT:
+                found.behind_ms = apart
+        if sequence:
+            _follow(found.runs, sequence, record.offset, at_us)
+        if document.risk in _GRAVE:
+            noted.append(_noted(record, result, backfill))
     return Counts(
         topic_id.hex(),
         partition,
         records[0].offset,
         records[-1].offset,
         taken_ms,
-        {producer.hex(): found for producer, found in sources.items()},
+        {name.hex(): one for name, one in sources.items()},
         noted,
         _seconds(records),
         backfills,
     )
 
 
-def _compare(found: SourceCount, at_us: int, kafka_ms: int | None) -> None:
-    if at_us == ABSENT or kafka_ms is None or kafka_ms < 0:
-        return
-    apart = at_us // 1000 - kafka_ms
-    if apart > found.ahead_ms:
-        found.ahead_ms = apart
-    elif apart < found.behind_ms:
-        found.behind_ms = apart
+def _noted(record: Any, result: Enriched, backfill: str) -> Noted:
+    """`result` of kind poison has no producer."""
+    return Noted(
+        record.offset,
+        "" if result.kind == POISON else result.producer_id.hex(),
+        result.event_time_us,
+        _stamp(record.timestamp),
+        result.document.risk,
+        [neutral(tag, _TAG_LIMIT) for tag in result.document.tags[:_TAGS]],
+        backfill,
+    )
 
 
 def _follow(runs: list[Run], sequence: int, offset: int, at_us: int) -> None:
