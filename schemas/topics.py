@@ -85,6 +85,14 @@ class Topics(NamedTuple):
         return f"{self.prefix}.alerts"
 
     @property
+    def counts(self) -> str:
+        return f"{self.prefix}.counts"
+
+    @property
+    def alert_state(self) -> str:
+        return f"{self.prefix}.alert-state"
+
+    @property
     def checkpoints(self) -> str:
         return f"{self.prefix}.checkpoints"
 
@@ -99,12 +107,14 @@ class Topics(NamedTuple):
     def layout(self, event_limit: int = EVENT_LIMIT) -> list[Topic]:
         """All topics with partitions and configuration, as `piperoll topics` creates them.
 
-        Topics are kept for 30 days (what the second look and `restore` read), replies for minutes.
+        Topics are kept for 30 days (what the second look and `restore` read), replies for minutes; the state of the
+        alerter is a changelog, compacted.
         """
         overhead = 4096  # batch and record framing
         kept = {"cleanup.policy": "delete", "retention.ms": str(30 * 24 * 3600 * 1000)}
         events = kept | {"max.message.bytes": str(event_limit + overhead)}
         enriched = kept | {"max.message.bytes": str(event_limit + ENRICHMENT_ALLOWANCE + overhead)}
+        counts = kept | {"max.message.bytes": str(2 * 1024 * 1024)}
         minutes = {"cleanup.policy": "delete", "retention.ms": "600000", "segment.ms": "300000"}
         return [
             Topic(self.events, 0, events),
@@ -116,4 +126,6 @@ class Topics(NamedTuple):
             Topic(self.replies, 1, minutes),
             Topic(self.alerts, 1, kept),
             Topic(self.checkpoints, 1, kept),
+            Topic(self.counts, 1, counts),
+            Topic(self.alert_state, 1, {"cleanup.policy": "compact"}),
         ]

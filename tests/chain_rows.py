@@ -105,6 +105,7 @@ class ChainRows:
         message = enrichment.pop("message", None)
         offset = self.next_offset
         shown = enrichment.pop("shown_source", None)
+        sequence = enrichment.pop("sequence", 0)
         at = START_US + len(self.rows) * self.step_us if time_us is None else time_us
         said = {
             "form": "structured",
@@ -137,6 +138,7 @@ class ChainRows:
             event_time_us=at,
             event_id=commitment.event_id(salt, said["source"], said["id"]),
             producer_id=commitment.producer_id(said["source"]),
+            producer_seq=sequence,
         )
 
     def events(self, count: int) -> ChainRows:

@@ -15,6 +15,7 @@ from deploy.local import processes
 
 ROOT = Path(__file__).parent.parent
 _TAKEN_FROM_US = (
+    "ALERT",
     "KAFKA_",
     "TOPIC_",
     "PG_",

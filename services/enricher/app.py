@@ -35,6 +35,8 @@ class BatchApp(faust.App):
     batched_topics: frozenset[str] = frozenset()
     batch_limits = BatchLimits(1000, 4 * 1024 * 1024)
     fetch_bytes = 16 * 1024 * 1024
+    before_revocation: Callable[[], Awaitable[None]] | None = None
+    """Awaited before partitions are given up: what is under way in them must not be written after their next owner's."""
 
     def configure(self, kafka: KafkaSettings, settings: EnricherSettings, batched: str) -> None:
         """What Faust's own settings have no place for."""
@@ -168,6 +170,7 @@ def new_app(kafka: KafkaSettings, settings: EnricherSettings, *, service: str, b
         # Messages are batches here: with Faust's default the whole backlog would sit in memory.
         stream_buffer_maxsize=4,
         stream_wait_empty=False,
+        table_standby_replicas=0,
         topic_disable_leader=True,
         topic_allow_declare=False,
         web_enabled=False,

@@ -10,9 +10,11 @@ only an agent that has seen the broker's ack completes a range in it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 import aiokafka
@@ -30,6 +32,7 @@ from services.enricher.poll_size import PollSize
 from services.enricher.records import install as install_reader
 
 log = get_logger(__name__)
+_REVOCATION_S = 5.0
 
 
 class Batch(NamedTuple):
@@ -182,6 +185,10 @@ class BatchConsumer(driver.Consumer):
         """What the batch led to is durable: its offsets may be committed."""
         self.ledger.complete(batch.range)
 
+    def holds(self, batch: Batch) -> bool:
+        """Whether the batch is still ours: neither revoked nor sought away from since it was fetched."""
+        return self.ledger.holds(TP(batch.topic, batch.partition), batch.range)
+
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         if not self._batched(tp):
             await super()._add_gap(tp, offset_from, offset_to)
@@ -217,6 +224,9 @@ class BatchConsumer(driver.Consumer):
             self.ledger.forget([tp])
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        if self.app.before_revocation is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.app.before_revocation(), _REVOCATION_S)
         await self.commit()  # what is done is committed while the partitions are still ours
         self._start_anew(revoked)
         await super().on_partitions_revoked(revoked)

@@ -18,6 +18,8 @@ MOST_KEYS = 20
 """Rows of a table by type, source, actor, …: the most frequent."""
 MOST_HIGH_RISK = 100
 MOST_UNREADABLE = 20
+MOST_GAPS = 10
+"""Gaps in one source's sequence that are named."""
 
 
 class Figure(NamedTuple):
@@ -64,6 +66,17 @@ class Hit(NamedTuple):
     level: str
 
 
+class SequenceGaps(NamedTuple):
+    """What is missing in the sequence of a source (its id in hex where the name is erased): how many numbers, in how many
+    gaps, the first of these in words, and the record of the number before the first."""
+
+    source: str
+    missing: int
+    gaps: int
+    numbers: str
+    first_id: int
+
+
 @dataclass(frozen=True)
 class Event:
     """An event of high risk, as the page shows it. All texts are the event's or a model's: untrusted."""
@@ -105,6 +118,7 @@ class Figures:
     high_risk: list[Event]
     unreadable: list[dict[str, Any]]
     citations: dict[int, Citation] = field(default_factory=dict)
+    gaps: list[SequenceGaps] = field(default_factory=list)
 
     def one(self, name: str) -> Figure:
         return self.single.get(name, Figure("", 0))
@@ -142,7 +156,8 @@ async def read_figures(snapshot: Snapshot, period: Period) -> Figures:
     }
     high_risk = [_event(row) for row in await snapshot.fetch("events", grave)]
     unreadable = [dict(row) for row in await snapshot.fetch("unreadable", *selection, MOST_UNREADABLE)]
-    figures = Figures(single, tables, own, high_risk, unreadable)
+    gaps = [_gaps(row) for row in await snapshot.fetch("sequence_gaps", *selection, MOST_KEYS, MOST_GAPS)]
+    figures = Figures(single, tables, own, high_risk, unreadable, gaps=gaps)
     figures.citations.update(await _citations(snapshot, _cited(figures)))
     return figures
 
@@ -155,6 +170,16 @@ async def _unchecked(snapshot: Snapshot, selection: tuple[Any, ...]) -> Figure:
 
 def _figure(row: Any) -> Figure:
     return Figure(row["key"] or "", row["events"], row["high"], row["share"], row["first_id"])
+
+
+def _gaps(row: Any) -> SequenceGaps:
+    named = [
+        f"{first}" if first == last else f"{first}-{last}"
+        for first, last in zip(row["firsts"], row["lasts"], strict=True)
+    ]
+    left = row["gaps"] - len(named)
+    words = ", ".join(named) + (f" and {left:,} gaps more" if left else "")
+    return SequenceGaps(row["source"] or row["producer"], int(row["missing"]), row["gaps"], words, row["id"])
 
 
 def _event(row: Any) -> Event:
@@ -195,6 +220,7 @@ def _cited(figures: Figures) -> Iterable[int]:
     yield from (figure.first_id for figure in counted if figure.first_id is not None)
     yield from (event.id for event in figures.high_risk)
     yield from (row["id"] for row in figures.unreadable)
+    yield from (gap.first_id for gap in figures.gaps)
 
 
 async def _citations(snapshot: Snapshot, ids: Iterable[int]) -> dict[int, Citation]:

@@ -189,3 +189,37 @@ LEFT JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.app
 WHERE ($1::bigint IS NULL OR r.appended_us >= $1) AND ($2::bigint IS NULL OR r.appended_us < $2)
     AND ($3::text IS NULL OR audit.json_of(p.enrich) ->> 'type' = $3)
 ORDER BY r.chain_no, r.seq;
+
+-- lead: whether this session holds the lock $1 from now on, which it does until it ends
+SELECT pg_try_advisory_lock($1);
+
+-- sequence_gaps: numbers of a source's sequence that are in no record, between the lowest and the highest of its events selected
+-- as above; the $4 sources that miss most, the first $5 gaps of each with the record of the number before the first.
+-- A record has producer_id in 16 bytes at 139 and the number, unsigned of 64 bits, at 155
+WITH numbered AS MATERIALIZED (
+    SELECT substr(leaf, 140, 16) AS producer,
+        ('x' || encode(substr(leaf, 156, 4), 'hex'))::bit(32)::bigint::numeric * 4294967296
+            + ('x' || encode(substr(leaf, 160, 4), 'hex'))::bit(32)::bigint AS number,
+        min((chain_no::bigint << 48) | seq) AS id,
+        bool_or(CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END >= $2::timestamptz
+            AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END < $3::timestamptz) AS selected
+    FROM audit.record
+    WHERE kind = 1 AND substr(leaf, 156, 8) <> '\x0000000000000000'
+    GROUP BY 1, 2
+), spans AS (
+    SELECT producer, min(number) AS low, max(number) AS high FROM numbered WHERE selected GROUP BY producer
+), followed AS (
+    SELECT producer, number, id, lead(number) OVER (PARTITION BY producer ORDER BY number) AS next FROM numbered
+), gaps AS (
+    SELECT f.producer, f.number + 1 AS first, f.next - 1 AS last, f.id, row_number() OVER (PARTITION BY f.producer ORDER BY f.number) AS place
+    FROM followed f JOIN spans s USING (producer)
+    WHERE f.next > f.number + 1 AND f.number >= s.low AND f.next <= s.high
+), summed AS (
+    SELECT producer, sum(last - first + 1) AS missing, count(*) AS gaps, min(id) FILTER (WHERE place = 1) AS id,
+        array_agg(first ORDER BY first) FILTER (WHERE place <= $5::bigint) AS firsts,
+        array_agg(last ORDER BY first) FILTER (WHERE place <= $5::bigint) AS lasts
+    FROM gaps GROUP BY producer ORDER BY 2 DESC, 1 LIMIT $4::bigint
+)
+SELECT encode(s.producer, 'hex') AS producer, v.source, s.missing, s.gaps, s.firsts, s.lasts, s.id
+FROM summed s LEFT JOIN audit_events v ON v.chain_no = (s.id >> 48)::smallint AND v.seq = s.id & 281474976710655
+ORDER BY s.missing DESC, s.producer;

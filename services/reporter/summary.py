@@ -53,6 +53,7 @@ def executive_summary(period: Period, figures: Figures, unreadable_in_log: int) 
         _unreadable(figures, unreadable_in_log),
         _repeats(figures),
         *_unchecked(figures),
+        *_gaps(figures),
         *_catalogue(figures),
         _summaries(figures, total),
     ]
@@ -183,6 +184,15 @@ def _unchecked(figures: Figures) -> list[Sentence]:
         "events: of high risk (identity:unchecked)."
     )
     return [_sentence(figures, [found.first_id], text)]
+
+
+def _gaps(figures: Figures) -> list[Sentence]:
+    if not figures.gaps:
+        return []
+    missing, worst = sum(gap.missing for gap in figures.gaps), figures.gaps[0]
+    text = f"{plural(missing, 'sequence number')} of {plural(len(figures.gaps), 'source')} {_is_are(missing)} missing, most of "
+    rest = f" ({number(worst.missing)}): such events were numbered by their source and did not arrive."
+    return [_sentence(figures, [gap.first_id for gap in figures.gaps], text, worst.source, rest)]
 
 
 def _catalogue(figures: Figures) -> list[Sentence]:

@@ -72,7 +72,7 @@ def test_from_up_to_curl_to_sql_to_down_and_once_more(piperoll):
     assert started.returncode == 0, started.stderr
     addresses = json.loads(started.stdout)
     assert json.loads(piperoll("env", "--json").stdout) == addresses
-    for name in ("INGEST", "ENRICHER", "WRITER"):
+    for name in ("INGEST", "ENRICHER", "WRITER", "ALERTER", "REPORTER"):
         answer = httpx.get(f"{addresses[f'{name}_HEALTH_URL']}/readyz", trust_env=False)
         assert answer.status_code == 200
 
@@ -92,7 +92,7 @@ def test_from_up_to_curl_to_sql_to_down_and_once_more(piperoll):
     assert again.returncode == 0
     assert again.stderr.startswith("already up")
     handles = all_handles(piperoll.home)
-    assert len(handles) == 7
+    assert len(handles) == 9
     assert json.loads(piperoll("down", "--json").stdout) == {"ended": ["services", "Kafka", "PostgreSQL"]}
     assert not any(handle.alive for handle in handles)
     assert not left_behind(piperoll.home)

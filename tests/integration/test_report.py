@@ -157,6 +157,33 @@ async def test_repeats_of_erased_events_are_counted_in_every_report(database, tm
         assert "2 repeats of erased events" in text
 
 
+async def test_missing_sequence_numbers_are_named_by_source_wherever_the_others_stand(database, tmp_path):
+    """Over two chains, with late events that count as come, a number of 64 bits, and a source that misses nothing."""
+    first, second = ChainRows(chain_no=1), ChainRows(chain_no=2, partition=1, seed=2)
+    for number in (1, 2, 5, 6, 9, 10):
+        (first if number % 2 else second).event(source="counts", sequence=number)
+    first.event(source="counts", sequence=8, time_us=START_US + 40 * 24 * HOUR_US)  # in the next month
+    for number in (2**64 - 4, 2**64 - 1):
+        second.event(source=HOSTILE, sequence=number)
+    for number in (3, 4, 5):
+        second.event(source="whole", sequence=number)
+    await fill(database.admin_dsn, [first, second])
+    built = await build_report(database.reporter_dsn, month("2026-10"), tmp_path / "out")
+    gaps = built.report.as_json()["sequence_gaps"]
+    assert [(gap["source"], gap["missing"], gap["gaps"], gap["numbers"]) for gap in gaps] == [
+        ("counts", 3, 2, "3-4, 7"),
+        (HOSTILE, 2, 1, f"{2**64 - 3}-{2**64 - 2}"),
+    ]
+    assert gaps[0]["cites"][0]["record"] == "2:1"
+    said = [item.text for item in built.report.summary if "sequence" in item.text]
+    assert said == [
+        "5 sequence numbers of 2 sources are missing, most of “counts” (3): such events were numbered by their source and did not arrive."
+    ]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "3-4, 7" in page
+    assert "<script" not in page
+
+
 def test_the_commands_tell_good_from_bad_by_their_exit_status(database, tmp_path, monkeypatch):
     """One database, good at first, then tampered with, then out of reach."""
     asyncio.run(fill(database.admin_dsn, october()))
