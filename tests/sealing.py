@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaProducer, TopicPartition
 
+from schemas.commitment import decode_body
+from schemas.record import decode
 from schemas.tlog.note import Verifier
 from services.common.errors import TransientError
 from services.common.kafka import admin_client, topic_ids
@@ -94,6 +96,19 @@ class Silent:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+def silent_of(*chains: ChainRows) -> Silent:
+    """A topic that holds what some chains say."""
+    held = {}
+    for chain in chains:
+        messages = held.setdefault((chain.topic, chain.partition), [])
+        for row, content in zip(chain.rows, chain.contents, strict=True):
+            if row.source_offset is not None:
+                record, body = decode(row.leaf), decode_body(content.body)
+                headers = [(name.decode(), value) for name, value in body.headers]
+                messages.append(Sent(row.source_offset, record.kafka_ts_ms, 0, body.key, body.value, headers))
+    return Silent(lambda at: held.get((at.topic, at.partition), []))
 
 
 class Quiet(Outlet):

@@ -28,6 +28,7 @@ from services.writer.sealer.metrics import SealerMetrics
 from services.writer.sealer.settings import SealerSettings
 from services.writer.sealer.source import last_checkpoint
 from services.writer.sealer.store import Store
+from services.writer.sealer.targets.courier import Receipt
 from services.writer.sealer.tree import Bundle, Growth
 
 log = get_logger(__name__)
@@ -71,6 +72,8 @@ class Outlet:
         self._producer: KafkaProducer | None = None
         self._announcer: Announcer | None = None
         self._said: set[str] = set()
+        self._saying = asyncio.Lock()
+        self._receipts: list[Receipt] = []
 
     async def take(self, memory: Memory, work: Work) -> None:
         """Makes the memory durable: the seal counts as signed from here on. Raises OSError; then nothing was signed
@@ -82,6 +85,7 @@ class Outlet:
 
     async def finish(self, store: Store) -> None:
         """Brings a seal that was taken everywhere it is still missing. Raises OSError or TransientError; call again."""
+        await self._keep_receipts(store)
         work = self._work
         if work is None:
             return
@@ -95,9 +99,23 @@ class Outlet:
         self._work = None
         for name in ("directory", "topic"):
             self._metrics.published_at.labels(name).set(work.sealed_us / 1_000_000)
-        for target in self.targets:
-            target.offer(work.trees[-1].checkpoint.size, work.note)
+        self.offer(work.trees[-1].checkpoint.size, work.note)
         log.info("sealed", seal=work.seal_no, chains=len(work.trees) - 1)
+
+    def offer(self, size: int, note: bytes) -> None:
+        """Gives a published checkpoint of the seal log to the targets outside. Does not block."""
+        for target in self.targets:
+            target.offer(size, note)
+
+    def keep(self, receipt: Receipt) -> None:
+        """Takes what a target gave back; the next round keeps it in the database. A crash before that loses no
+        evidence: the target has the checkpoint, and cosignatures and stamps are published."""
+        self._receipts.append(receipt)
+
+    async def _keep_receipts(self, store: Store) -> None:
+        while self._receipts:
+            await store.note_publication(*self._receipts[0])
+            del self._receipts[0]
 
     def sign(self, origin: str, size: int, root: bytes) -> bytes:
         """A checkpoint's note."""
@@ -158,6 +176,10 @@ class Outlet:
 
     async def say(self, said: Sequence[Alert]) -> None:
         """Alerts, each once. Where Kafka cannot take them they are logged now and said again in the next round."""
+        async with self._saying:
+            await self._say(said)
+
+    async def _say(self, said: Sequence[Alert]) -> None:
         new = [alert for alert in said if alert.id not in self._said]
         if not new:
             return
