@@ -35,6 +35,7 @@ COMMANDS = {
     "demo": Command("demo", EVENTS, "A month of one company's events: recorded, verified, reported."),
     "emit": Command("emit", EVENTS, "Send events."),
     "verify": Command("evidence", EVIDENCE, "Recompute every chain; say which record is wrong and how."),
+    "seal": Command("seal", EVIDENCE, "What is sealed, with which key, and how that is changed."),
     "report": Command("evidence", EVIDENCE, "Build reports."),
     "export": Command("evidence", EVIDENCE, "Write events as JSON lines."),
     "migrate": Command("admin", ADMIN, "Bring the database to the present schema."),

@@ -73,6 +73,7 @@ def read_key(settings: SealerSettings) -> Signer:
         settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             make_key(path, settings.origin)
+            log.info("key_made", path=str(path))
     except OSError as error:
         raise ConfigurationError(
             f"the sealer's key {path} cannot be made: {error.strerror}; is SEALER_DIR writable?"
@@ -103,7 +104,6 @@ def make_key(path: Path, origin: str) -> None:
         os.fsync(file.fileno())
     draft.replace(path)
     sync_folder(path.parent)
-    log.info("key_made", path=str(path))
 
 
 def _parsed(text: str, where: str) -> Signer:
