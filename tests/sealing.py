@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaProducer, TopicPartition
 
+from schemas.commitment import decode_body
+from schemas.record import decode
 from schemas.tlog.note import Verifier
 from services.common.errors import TransientError
 from services.common.kafka import admin_client, topic_ids
 from services.common.settings import KafkaSettings
 from services.writer.alert import Alert
-from services.writer.sealer.key import read_key
+from services.writer.sealer.key import read_keys
 from services.writer.sealer.loop import Sealer
 from services.writer.sealer.metrics import SealerMetrics
 from services.writer.sealer.outlet import Outlet
@@ -96,18 +98,36 @@ class Silent:
         """Nothing to close."""
 
 
+def silent_of(*chains: ChainRows) -> Silent:
+    """A topic that holds what some chains say."""
+    held = {}
+    for chain in chains:
+        messages = held.setdefault((chain.topic, chain.partition), [])
+        for row, content in zip(chain.rows, chain.contents, strict=True):
+            if row.source_offset is not None:
+                record, body = decode(row.leaf), decode_body(content.body)
+                headers = [(name.decode(), value) for name, value in body.headers]
+                messages.append(Sent(row.source_offset, record.kafka_ts_ms, 0, body.key, body.value, headers))
+    return Silent(lambda at: held.get((at.topic, at.partition), []))
+
+
 class Quiet(Outlet):
     """An outlet that keeps alerts and checkpoints from Kafka: for tests without a broker."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.heard: list[Alert] = []
+        self.recorded: list[bytes] = []
 
     def _announce(self, new: Any) -> None:
         self.heard += new
 
     def _send(self, _work: Any) -> None:
         """Nowhere."""
+
+    async def record(self, event: bytes) -> bool:
+        self.recorded.append(event)
+        return True
 
     def last_sent(self) -> bytes | None:
         return None
@@ -128,9 +148,10 @@ class Sealing:
     ) -> None:
         self.settings = SealerSettings(**{"folder": folder, "origin": "example.com/test", **settings})
         self.folder = self.settings.publish_to
-        self.key = read_key(self.settings)
+        self.keys = read_keys(self.settings)
+        self.key = self.keys.current
         outlet_of = Quiet if kafka is NOWHERE else Outlet
-        self.outlet = outlet_of(kafka, self.settings, self.key, SealerMetrics())
+        self.outlet = outlet_of(kafka, self.settings, self.keys, SealerMetrics())
         named = {} if clock is None else {"clock": clock}
         self.sealer = Sealer(
             kafka, self.settings, Store(dsn), self.outlet, SealerMetrics(), connect=connect, **named

@@ -30,12 +30,14 @@ class Group(NamedTuple):
 
 @dataclass
 class Policy:
-    """A policy as its file says. `quorum` is the name of a witness or group, or "none"."""
+    """A policy as its file says. `quorum` is the name of a witness or group, or "none"; `urls` where checkpoints are
+    sent to for a witness of that name, if the file says so."""
 
     logs: list[Verifier] = field(default_factory=list)
     witnesses: dict[str, CosignatureVerifier] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     quorum: str = NONE
+    urls: dict[str, str] = field(default_factory=dict)
 
     def witnessed_by(self, note: Note) -> frozenset[str]:
         """The policy's names of the witnesses whose signatures verified in a note (opened with them as cosigners)."""
@@ -94,9 +96,10 @@ class _Reader:
         match words:
             case ["log", vkey] | ["log", vkey, _]:
                 self._log(Verifier.from_vkey(_utf8(vkey)))
-            case ["witness", name, vkey] | ["witness", name, vkey, _]:
+            case ["witness", name, vkey, *url] if len(url) < 2:
                 self._new(name)
                 self._witness(name, CosignatureVerifier.from_vkey(_utf8(vkey)))
+                self.policy.urls |= dict.fromkeys([name], url[0]) if url else {}
             case ["group", name, threshold, *members] if members:
                 self._new(name)
                 self._group(name, threshold, members)

@@ -36,6 +36,7 @@ COMMANDS = {
     "emit": Command("emit", EVENTS, "Send events."),
     "verify": Command("evidence", EVIDENCE, "Recompute every chain; say which record is wrong and how."),
     "prove": Command("prove", EVIDENCE, "Write the proof of one record, to be checked offline."),
+    "seal": Command("seal", EVIDENCE, "What is sealed, with which key, and how that is changed."),
     "report": Command("evidence", EVIDENCE, "Build reports."),
     "export": Command("evidence", EVIDENCE, "Write events as JSON lines."),
     "erase": Command(

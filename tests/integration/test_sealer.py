@@ -6,8 +6,6 @@ import json
 import asyncpg
 import pytest
 
-from schemas.commitment import decode_body
-from schemas.record import decode
 from schemas.seal import decode_seal
 from schemas.tlog.checkpoint import open_checkpoint
 from schemas.tlog.merkle import Frontier, leaf_hash
@@ -17,7 +15,7 @@ from services.writer.sealer import directory, outlet, store
 from services.writer.sealer.book import path_of
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import ChainRows
-from tests.sealing import Sealing, Sent, Silent, chain_of, send
+from tests.sealing import Sealing, Silent, chain_of, send, silent_of
 from tests.writing import read_all
 
 
@@ -176,19 +174,6 @@ async def test_kafka_away_holds_then_signs_uncompared(database, tmp_path):
     known = sealing.memory.chains[chain.chain_id]
     assert (known.size, known.compared, sealing.alerts) == (21, 1, ["uncompared"])
     await sealing.close()
-
-
-def silent_of(*chains):
-    """A topic that holds what some chains say."""
-    held = {}
-    for chain in chains:
-        messages = held.setdefault((chain.topic, chain.partition), [])
-        for row, content in zip(chain.rows, chain.contents, strict=True):
-            if row.source_offset is not None:
-                record, body = decode(row.leaf), decode_body(content.body)
-                headers = [(name.decode(), value) for name, value in body.headers]
-                messages.append(Sent(row.source_offset, record.kafka_ts_ms, 0, body.key, body.value, headers))
-    return Silent(lambda at: held.get((at.topic, at.partition), []))
 
 
 async def test_a_database_set_back_is_not_signed_any_further(database, tmp_path):

@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
-OURS = {"ingest", "enricher", "annotator", "alerter", "writer", "reporter"}
+OURS = {"ingest", "enricher", "annotator", "alerter", "writer", "sealer", "reporter"}
 ONE_SHOTS = {"secrets", "migrate", "topics", "report"}
 
 
@@ -41,7 +41,7 @@ def test_the_database_is_on_an_internal_network_only():
     assert SERVICES["postgres"]["networks"] == ["database"]
     assert COMPOSE["networks"]["database"] == {"internal": True}
     members = {name for name, service in SERVICES.items() if "database" in service.get("networks", [])}
-    assert members == {"postgres", "migrate", "writer", "reporter", "report"}
+    assert members == {"postgres", "migrate", "writer", "sealer", "reporter", "report"}
 
 
 def test_no_password_stands_in_the_file():
@@ -65,6 +65,23 @@ def test_every_secret_file_is_made_at_the_first_start_and_seen_only_by_its_users
     assert all(mount.endswith(":ro") for mount in mounts)
 
 
+def test_the_sealer_keeps_its_memory_on_a_volume_of_its_own_that_nobody_else_sees():
+    sealer = SERVICES["sealer"]
+    assert sealer["environment"]["SEALER_DIR"] == "/sealer"
+    assert "sealer:/sealer" in sealer["volumes"]
+    mounted = [n for n, s in SERVICES.items() if any(v.startswith("sealer:") for v in s.get("volumes", []))]
+    assert mounted == ["sealer"]
+    assert sealer["environment"]["PG_USER"] == "piperoll_sealer"
+
+
+def test_every_folder_that_a_volume_is_mounted_over_belongs_to_our_user():
+    text = (ROOT / "deploy/Dockerfile").read_text()
+    owned = re.search(r"install --directory --owner=10001[^\n]*\n([^&]*?)\n", text)[1].split()
+    for name in OURS | ONE_SHOTS:
+        for volume in SERVICES[name].get("volumes", []):
+            assert volume.split(":")[1] in owned, (name, volume)
+
+
 def test_what_lasts_has_a_health_check_and_what_ends_has_none():
     for name in ("kafka", "postgres"):
         assert SERVICES[name]["healthcheck"]["test"]
@@ -84,9 +101,9 @@ def test_everything_starts_after_what_it_needs():
     assert conditions("postgres") == {"secrets": "service_completed_successfully"}
     assert conditions("migrate") == {"postgres": "service_healthy"}
     assert conditions("topics") == {"kafka": "service_healthy"}
-    for name in ("ingest", "enricher", "annotator", "alerter", "writer", "reporter"):
+    for name in ("ingest", "enricher", "annotator", "alerter", "writer", "sealer", "reporter"):
         assert conditions(name)["topics"] == "service_completed_successfully"
-    for name in ("writer", "reporter", "report"):
+    for name in ("writer", "sealer", "reporter", "report"):
         assert conditions(name)["migrate"] == "service_completed_successfully"
 
 
@@ -153,7 +170,7 @@ def imported(folder, without=()):
     return names
 
 
-@pytest.mark.parametrize("service", sorted(OURS - {"annotator", "alerter"}))
+@pytest.mark.parametrize("service", sorted(OURS - {"annotator", "alerter", "sealer"}))
 def test_what_a_service_imports_is_in_its_own_requirements(service):
     """services/common is in every image, but a service needs only what it imports of it."""
     owners = packages_distributions()

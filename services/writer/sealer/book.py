@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from schemas.seal import Seal, SealedChain, encode_seal
-from schemas.tlog.checkpoint import Checkpoint, sign_checkpoint
+from schemas.tlog.checkpoint import Checkpoint
 from schemas.tlog.merkle import leaf_hash
-from schemas.tlog.note import Signer
 from services.writer.sealer import store
+from services.writer.sealer.key import Keys
 from services.writer.sealer.memory import ChainMemory, Memory
 from services.writer.sealer.tree import Edge, Growth
 
@@ -57,11 +57,11 @@ class Work:
 
 
 class Book:
-    """Memory, edges and key. `edges` has the edge of each chain that can grow; `seal_edge` that of the seal log."""
+    """Memory, edges and keys. `edges` has the edge of each chain that can grow; `seal_edge` that of the seal log."""
 
-    def __init__(self, memory: Memory, key: Signer, seal_edge: Edge, edges: dict[bytes, Edge]) -> None:
+    def __init__(self, memory: Memory, keys: Keys, seal_edge: Edge, edges: dict[bytes, Edge]) -> None:
         self.memory = memory
-        self._key = key
+        self._keys = keys
         self._seal_edge = seal_edge
         self.edges = edges
 
@@ -109,7 +109,7 @@ class Book:
     ) -> Published:
         origin = f"{self.memory.origin}/{path}"
         root = edge.frontier().root()
-        note = sign_checkpoint(Checkpoint(origin, edge.size, root), [self._key.renamed(origin)])
+        note = self._keys.sign(Checkpoint(origin, edge.size, root))
         compared = 0 if chain is None else chain.compared
         row = store.Checkpoint(tree, edge.size, root, note, work.sealed_us, work.seal_no, compared)
         return Published(tree, path, growth, edge, row)
@@ -121,15 +121,16 @@ def path_of(chain: ChainMemory) -> str:
     return f"{chain.topic}/{chain.partition}/{chain.chain_id.hex()[:16]}"
 
 
-def describe(memory: Memory, key: Signer) -> dict[str, object]:
-    """The document log.json."""
+def describe(memory: Memory, keys: Keys) -> dict[str, object]:
+    """The document log.json. `next_vkey` stands there while both keys sign."""
+    following = keys.following if keys.overlap else None
 
     def entry(path: str) -> dict[str, object]:
-        return {
-            "origin": f"{memory.origin}/{path}",
-            "vkey": key.renamed(f"{memory.origin}/{path}").verifier.vkey(),
-            "path": path,
-        }
+        origin = f"{memory.origin}/{path}"
+        said: dict[str, object] = {"origin": origin, "vkey": keys.current.renamed(origin).verifier.vkey()}
+        if following is not None:
+            said["next_vkey"] = following.renamed(origin).verifier.vkey()
+        return said | {"path": path}
 
     return {
         "format": "piperoll-log/v1",

@@ -25,6 +25,7 @@ from services.common.settings import KafkaSettings
 from services.writer.alert import Alert
 from services.writer.sealer import alerts
 from services.writer.sealer.book import Book, Gain
+from services.writer.sealer.key_change import KeyChange
 from services.writer.sealer.look import Look
 from services.writer.sealer.memory import ChainMemory, only_one
 from services.writer.sealer.metrics import SealerMetrics
@@ -71,6 +72,7 @@ class Sealer:
         self._outlet = outlet
         self._metrics = metrics
         self._clock = clock
+        self._key_change = KeyChange(outlet.keys, settings.origin, clock)
         self._thread = ThreadPoolExecutor(1, "kafka")
         self._source: Source | None = None
         self._book: Book
@@ -130,6 +132,9 @@ class Sealer:
 
     async def _open(self) -> None:
         self._book = await open_book(self._settings, self._store, self._outlet)
+        memory = self._book.memory
+        if memory.seals.size:  # a target may have missed it: the process may have ended before
+            self._outlet.offer(memory.seals.size, memory.note)
 
     async def _connected(self) -> bool:
         """Whether this sealer is connected and leads. Every reconnection has to win the lead anew."""
@@ -147,6 +152,7 @@ class Sealer:
         """One look at everything; a seal if there is news, or if the last one is old."""
         started = time.monotonic()
         await self._outlet.finish(self._store)  # a seal that was signed and not published everywhere yet
+        await self._key_change.look(self._book, self._store, self._outlet)
         heads = await self._store.heads()
         await self._say(self._watch(heads))
         news = [found for head in heads if (found := await self._news_of(head)) is not None]

@@ -12,9 +12,9 @@ from itertools import pairwise
 
 from schemas.record import RECORD_BYTES
 from schemas.seal import decode_seal
-from schemas.tlog.checkpoint import Checkpoint, open_checkpoint
+from schemas.tlog.checkpoint import Checkpoint
 from schemas.tlog.merkle import Frontier, leaf_hash
-from services.common.errors import FatalError
+from services.common.errors import ConfigurationError, FatalError
 from services.common.logging import get_logger
 from services.writer.sealer import alerts
 from services.writer.sealer.book import SEAL_PATH, SEAL_TREE, Book, Work, last_leaf, path_of
@@ -45,7 +45,7 @@ async def open_book(settings: SealerSettings, store: Store, outlet: Outlet) -> B
                 await outlet.say([alerts.lost(chain, "they do not give the signed root")])
             else:
                 edges[chain.chain_id] = edge
-    book = Book(memory, outlet.key, seal_edge, edges)
+    book = Book(memory, outlet.keys, seal_edge, edges)
     await _publish_again(book, store, outlet)
     log.info(
         "opened", seals=memory.seals.size, chains=len(memory.chains), frozen=len(memory.chains) - len(edges)
@@ -56,7 +56,6 @@ async def open_book(settings: SealerSettings, store: Store, outlet: Outlet) -> B
 async def _newest(memory: Memory | None, origin: str, store: Store, outlet: Outlet) -> Memory:
     """The memory, or what is published where that is newer."""
     name = f"{origin}/{SEAL_PATH}"
-    verifier = outlet.key.renamed(name).verifier
     notes = {
         "the directory": outlet.directory.checkpoint(SEAL_PATH),
         "the topic": await asyncio.to_thread(outlet.last_sent),
@@ -66,11 +65,16 @@ async def _newest(memory: Memory | None, origin: str, store: Store, outlet: Outl
     for place, note in notes.items():
         try:
             if note is not None:
-                found[place] = open_checkpoint(note, verifier).checkpoint
+                found[place] = outlet.keys.open(name, note)
         except ValueError as error:  # not ours: somebody else's note proves nothing, and stops nothing
             log.warning("foreign_checkpoint", place=place, error=str(error))
     if memory is not None and memory.note:
-        found["the memory"] = open_checkpoint(memory.note, verifier).checkpoint
+        found["the memory"] = _remembered(memory.note, name, outlet)
+    elif not found and _is_of(await store.newest_note(), name):
+        raise ConfigurationError(
+            f"the database holds seals of {name} that are not signed with this key: SEALER_KEY, or the file `key` in "
+            "SEALER_DIR, is another than before. Put the key back, or change it by `piperoll seal rotate`"
+        )
     _refuse_contradictions(found)
     if not found:
         return memory or Memory(origin)
@@ -79,6 +83,22 @@ async def _newest(memory: Memory | None, origin: str, store: Store, outlet: Outl
         return memory
     log.warning("memory_behind", place=place, size=newest.size, remembered=memory.seals.size if memory else 0)
     return await _adopt(newest, origin, store, outlet)
+
+
+def _is_of(note: bytes | None, origin: str) -> bool:
+    return note is not None and note.startswith(f"{origin}\n".encode())
+
+
+def _remembered(note: bytes, name: str, outlet: Outlet) -> Checkpoint:
+    """The checkpoint in the memory. Raises ConfigurationError where none of the keys has signed it: then verifiers could
+    not tell either that what comes now continues it."""
+    try:
+        return outlet.keys.open(name, note)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the last checkpoint in SEALER_DIR is not signed with this key ({error}). Put the key back; a key is changed "
+            "by `piperoll seal rotate`: the old one signs until the change is sealed, then both do, then the new one alone"
+        ) from error
 
 
 def _refuse_contradictions(found: dict[str, Checkpoint]) -> None:
@@ -176,7 +196,7 @@ async def _published_edge(
     if note is None:
         return Edge()
     try:
-        published = open_checkpoint(note, outlet.key.renamed(origin).verifier).checkpoint
+        published = outlet.keys.open(origin, note)
     except ValueError as error:
         log.warning("foreign_checkpoint", place=path, error=str(error))
         return Edge()

@@ -13,8 +13,7 @@ from typing import Protocol
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from schemas.tlog.checkpoint import Checkpoint, sign_checkpoint
-from schemas.tlog.note import Signer
+from schemas.tlog.checkpoint import Checkpoint
 from services.common.checkpoints import last_checkpoint
 from services.common.errors import TransientError
 from services.common.kafka import client_options
@@ -24,10 +23,13 @@ from services.writer.alert import Alert
 from services.writer.announce import Announcer
 from services.writer.sealer.book import Published, Work, describe
 from services.writer.sealer.directory import Directory
+from services.writer.sealer.key import Keys
+from services.writer.sealer.key_history import note_keys
 from services.writer.sealer.memory import Memory, write_memory
 from services.writer.sealer.metrics import SealerMetrics
 from services.writer.sealer.settings import SealerSettings
 from services.writer.sealer.store import Store
+from services.writer.sealer.targets.courier import Receipt
 from services.writer.sealer.tree import Bundle, Growth
 
 log = get_logger(__name__)
@@ -49,28 +51,30 @@ class Target(Protocol):
 
 
 class Outlet:
-    """One for the process. `key` signs; its public half is told in log.json."""
+    """One for the process. `keys` sign; their public halves are told in log.json and seal/keys.json."""
 
     def __init__(
         self,
         kafka: KafkaSettings,
         settings: SealerSettings,
-        key: Signer,
+        keys: Keys,
         metrics: SealerMetrics,
         targets: Sequence[Target] = (),
     ) -> None:
         self._kafka = kafka
         self._memory_file = settings.folder / MEMORY
         self._memory_origin = settings.origin
-        self.key = key
+        self.keys = keys
         self.directory = Directory(settings.publish_to)
         self._metrics = metrics
         self.targets = list(targets)
         self._work: Work | None = None
-        self._described: set[bytes] | None = None
+        self._described: tuple[set[bytes], bool] | None = None
         self._producer: KafkaProducer | None = None
         self._announcer: Announcer | None = None
         self._said: set[str] = set()
+        self._saying = asyncio.Lock()
+        self._receipts: list[Receipt] = []
 
     async def take(self, memory: Memory, work: Work) -> None:
         """Makes the memory durable: the seal counts as signed from here on. Raises OSError; then nothing was signed
@@ -82,6 +86,7 @@ class Outlet:
 
     async def finish(self, store: Store) -> None:
         """Brings a seal that was taken everywhere it is still missing. Raises OSError or TransientError; call again."""
+        await self._keep_receipts(store)
         work = self._work
         if work is None:
             return
@@ -95,13 +100,27 @@ class Outlet:
         self._work = None
         for name in ("directory", "topic"):
             self._metrics.published_at.labels(name).set(work.sealed_us / 1_000_000)
-        for target in self.targets:
-            target.offer(work.trees[-1].checkpoint.size, work.note)
+        self.offer(work.trees[-1].checkpoint.size, work.note)
         log.info("sealed", seal=work.seal_no, chains=len(work.trees) - 1)
+
+    def offer(self, size: int, note: bytes) -> None:
+        """Gives a published checkpoint of the seal log to the targets outside. Does not block."""
+        for target in self.targets:
+            target.offer(size, note)
+
+    def keep(self, receipt: Receipt) -> None:
+        """Takes what a target gave back; the next round keeps it in the database. A crash before that loses no
+        evidence: the target has the checkpoint, and cosignatures and stamps are published."""
+        self._receipts.append(receipt)
+
+    async def _keep_receipts(self, store: Store) -> None:
+        while self._receipts:
+            await store.note_publication(*self._receipts[0])
+            del self._receipts[0]
 
     def sign(self, origin: str, size: int, root: bytes) -> bytes:
         """A checkpoint's note."""
-        return sign_checkpoint(Checkpoint(origin, size, root), [self.key.renamed(origin)])
+        return self.keys.sign(Checkpoint(origin, size, root))
 
     def last_sent(self) -> bytes | None:
         """The newest checkpoint of the seal log on the topic; None where there is none, or Kafka is away: then what
@@ -119,15 +138,20 @@ class Outlet:
 
     def _publish(self, work: Work) -> None:
         """Tiles and entries first, then the chains' checkpoints, the seal log's last: it speaks of all of them."""
-        if self._described != set(self._memory.chains):
-            self.directory.describe(describe(self._memory, self.key))
-            self._described = set(self._memory.chains)
+        described = (set(self._memory.chains), self.keys.overlap)
+        if self._described != described:
+            self.directory.describe(describe(self._memory, self.keys))
+            self._described = described
         for tree in work.trees:
             self.publish_tiles(tree.path, tree.growth)
             self._publish_edge(tree)
         for tree in work.trees:
             self.directory.replace_checkpoint(tree.path, tree.checkpoint.note)
             self.directory.drop_unfinished(tree.path, tree.growth.tiles, tree.growth.bundles)
+        seal = work.trees[-1]
+        origin = f"{self._memory_origin}/{seal.path}"
+        vkeys = [key.renamed(origin).verifier.vkey() for key in self.keys.signing]
+        note_keys(self.directory.folder / seal.path, vkeys, seal.edge.size)
 
     def publish_tiles(self, path: str, growth: Growth) -> None:
         self.directory.add(path, growth.tiles, growth.bundles)
@@ -140,24 +164,38 @@ class Outlet:
     def _send(self, work: Work) -> None:
         """The seal log's checkpoint to the topic."""
         try:
-            if self._producer is None:
-                self._producer = KafkaProducer(
-                    **client_options(self._kafka, "piperoll-sealer"),
-                    acks="all",
-                    enable_idempotence=True,
-                    bootstrap_timeout_ms=BOOTSTRAP_MS,
-                )
-            key = f"{self._memory.origin}/seal".encode()
-            self._producer.send(self._kafka.topics.checkpoints, key=key, value=work.note).get(
-                timeout=_SEND_TIMEOUT_S
-            )
+            self._produce(self._kafka.topics.checkpoints, work.note, f"{self._memory.origin}/seal".encode())
         except KafkaError as error:
             # The directory and the database have it: a broker that is away must not keep the next seal waiting.
             self._metrics.failures.labels("topic").inc()
             log.warning("checkpoint_not_sent", error=repr(error))
 
+    async def record(self, event: bytes) -> bool:
+        """Sends an event of our own to audit.system, and tells whether that has it."""
+        try:
+            await asyncio.to_thread(self._produce, self._kafka.topics.system, event)
+        except KafkaError as error:
+            self._metrics.failures.labels("topic").inc()
+            log.warning("own_event_not_sent", error=repr(error))
+            return False
+        return True
+
+    def _produce(self, topic: str, value: bytes, key: bytes | None = None) -> None:
+        if self._producer is None:
+            self._producer = KafkaProducer(
+                **client_options(self._kafka, "piperoll-sealer"),
+                acks="all",
+                enable_idempotence=True,
+                bootstrap_timeout_ms=BOOTSTRAP_MS,
+            )
+        self._producer.send(topic, key=key, value=value).get(timeout=_SEND_TIMEOUT_S)
+
     async def say(self, said: Sequence[Alert]) -> None:
         """Alerts, each once. Where Kafka cannot take them they are logged now and said again in the next round."""
+        async with self._saying:
+            await self._say(said)
+
+    async def _say(self, said: Sequence[Alert]) -> None:
         new = [alert for alert in said if alert.id not in self._said]
         if not new:
             return

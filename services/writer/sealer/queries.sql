@@ -59,3 +59,6 @@ ON CONFLICT DO NOTHING;
 
 -- add_publication: keeps what a target gave back
 INSERT INTO audit.publication (target, size, published_us, receipt) VALUES ($1, $2, $3, $4);
+
+-- own_event: the record of an event of our own, by the hash of its name
+SELECT chain_no, seq FROM audit.record WHERE identity_hash = $1 AND kind = 8 ORDER BY chain_no, seq LIMIT 1;

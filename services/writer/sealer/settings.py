@@ -25,6 +25,12 @@ class SealerSettings(SettingsGroup):
         description="the Ed25519 key that signs, as PRIVATE+KEY+… (`piperoll seal new-key`); default: the file `key` in "
         "SEALER_DIR, made at the first start",
     )
+    next_key: SecretStr | None = Field(
+        None,
+        alias="SEALER_NEXT_KEY",
+        description="the key that comes after it, while keys are changed (`piperoll seal rotate`): the change is recorded and "
+        "sealed, then both sign; default: the file `key.next` in SEALER_DIR, if there is one",
+    )
     folder: Path = Field(
         Path("sealer"),
         alias="SEALER_DIR",

@@ -164,6 +164,11 @@ class Store:
         note: bytes | None = await self._value("newest_checkpoint")
         return note
 
+    async def own_event(self, identity: int) -> tuple[int, int] | None:
+        """Chain number and sequence number of an event of our own, None where it is not recorded."""
+        found = await self._rows("own_event", identity)
+        return (found[0]["chain_no"], found[0]["seq"]) if found else None
+
     async def compared(self, tree: int, size: int) -> int:
         return int(await self._value("compared", tree, size) or 0)
 
