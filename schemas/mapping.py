@@ -75,6 +75,8 @@ class MappingForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     summary: str
     discriminators: list[str] = []
     fields: dict[str, str | list[str]] = {}
+    words: list[str] = []
+    within: list[str] = []
     tags: list[str] = []
 
 
@@ -86,6 +88,10 @@ class Mapping:
         self.logsources = form.logsource
         self.discriminators = form.discriminators
         self.fields = {name: [path] if isinstance(path, str) else path for name, path in form.fields.items()}
+        self.words = [*form.action, *form.words]
+        """Where the words stand that say what was done."""
+        self.within = compile_paths(form.within) if form.within else None
+        """Finds the event itself, where this mapping only knows its envelope: an object, or JSON in a text."""
         self.tags = form.tags
         self.summary = sentence(form.summary)
         self.recognise = form.recognise
@@ -95,13 +101,20 @@ class Mapping:
         """The source that a bare event has by its shape; empty if it does not tell."""
         self.event_type: Callable[[dict[str, Any]], str] = Name(form.type, NAME_LIMIT).compose
         """The event type that a bare event has by its shape; empty if it does not tell."""
-        self._id = compile_paths(form.id)
+        self._id = _identifier(form.id)
         self.time = compile_paths(form.time)
 
     def id(self, data: dict[str, Any]) -> str:
         """The event's own id; empty if it has none."""
         found = self._id(data)
-        return found if isinstance(found, str) else str(found) if type(found) is int else ""
+        return found if type(found) is str else str(found) if type(found) is int else ""
+
+
+def _identifier(paths: list[str]) -> Callable[[dict[str, Any]], Any]:
+    """Paths, or one template where a single field does not tell one event from another (`{auditID}/{stage}`)."""
+    if len(paths) == 1 and "{" in paths[0]:
+        return Name(paths[0], NAME_LIMIT).compose
+    return compile_paths(paths)
 
 
 class Mappings:

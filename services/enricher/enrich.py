@@ -17,7 +17,7 @@ from schemas.catalog import TAG_INCOMPLETE, TAG_UNKNOWN, Catalog, CatalogEntry, 
 from schemas.commitment import ABSENT_HASH, headers_fit, identities
 from schemas.documents import DocumentError
 from schemas.enrichment import Enrichment, clean, highest
-from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError, read_message
+from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError, parse_json, read_message
 from schemas.mapping import GENERIC, UNKNOWN, Mapping, Mappings, load_mappings
 from schemas.record import Kind
 from schemas.text import neutral
@@ -125,6 +125,8 @@ class Enricher:
     def _event(self, event: Event, at: Coordinates, payload_salt: bytes) -> Enriched:
         data: dict[str, Any] = event.data if type(event.data) is dict else {}
         kind = self._entries.get(event.type) or self._by_shape(event, data)
+        if type(kind) is Mapping and kind.within is not None and (inner := _unwrapped(kind.within(data))):
+            data, kind = inner, self._recognise(inner) or kind
         if not event.id or not event.source or not event.type:
             _complete(event, kind, data, at)
         if type(kind) is CatalogEntry and kind.missing(event.data):
@@ -263,6 +265,16 @@ def _complete(event: Event, kind: CatalogEntry | Mapping, data: dict[str, Any], 
         event.id = mapping.id(data) or _coordinates(at)
     if not event.type:
         event.type = mapping.event_type(data) or UNKNOWN
+
+
+def _unwrapped(value: Any) -> dict[str, Any] | None:
+    """The event in an envelope: an object, or one written as JSON into a text; None where it is neither."""
+    if type(value) is str and value.startswith("{"):
+        try:
+            value = parse_json(value.encode("utf-8", "replace"), [])
+        except PoisonError:
+            return None
+    return value if type(value) is dict else None
 
 
 def _coordinates(at: Coordinates) -> str:

@@ -122,7 +122,7 @@ def test_the_index_hides_no_hit_on_real_events(shared_data):
     mappings = load_mappings()
     rules = load_rules(mappings.all, shared_data / "sigma" / "rules")
     for mapping in mappings.all:
-        fields = Fields(mapping.fields)
+        fields = Fields.of(mapping)
         alone = [
             (rule.hit.id, compile_conditions(rule.conditions, fields).predicate)
             for rule in rules.report.loaded

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from schemas.catalog import CATALOG
 from schemas.enrichment import RISKS, RuleHit
 from schemas.events import Event
-from schemas.mapping import UNKNOWN, LogSource, Mapping
+from schemas.mapping import GENERIC, UNKNOWN, LogSource, Mapping
 from services.enricher.rules.compile import Needed, Predicate, compile_conditions
 from services.enricher.rules.fields import Fields, Reader
 from services.enricher.rules.load import PACK, LoadReport, Refused, Rule, read_rules
@@ -51,8 +51,11 @@ class RuleSet:
         self, rules: list[Rule], refused: list[Refused], version: str, mappings: Iterable[Mapping]
     ) -> None:
         self.version = version
-        sources: dict[str, Source] = {name: ([source], Fields({})) for name, source in OWN_SOURCES.items()}
-        sources |= {mapping.log_source: (mapping.logsources, Fields(mapping.fields)) for mapping in mappings}
+        sources: dict[str, Source] = {
+            CATALOG: ([OWN_SOURCES[CATALOG]], Fields({})),
+            UNKNOWN: ([OWN_SOURCES[UNKNOWN]], Fields.of(GENERIC)),
+        }
+        sources |= {mapping.log_source: (mapping.logsources, Fields.of(mapping)) for mapping in mappings}
         armed: dict[str, list[tuple[Rule, Needed]]] = {name: [] for name in sources}
         report = LoadReport([], list(refused), [], version)
         for rule in rules:
