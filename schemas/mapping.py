@@ -132,7 +132,7 @@ class Mappings:
 
 def load_mappings(directory: Path = SHIPPED) -> Mappings:
     """The mappings of a folder, by default those shipped. Raises DocumentError."""
-    files = yaml_files(directory)
+    files = [file for file in yaml_files(directory) if file.parent.name != "generic"]
     made = []
     for file in files:
         for form in read_entries(file, MappingForm, "name"):
@@ -233,28 +233,6 @@ def _test(code: Code, path: str, wanted: Any) -> str:
 
 
 GENERIC = Mapping(
-    MappingForm(
-        name=UNKNOWN,
-        recognise=[],
-        logsource=[],
-        actor=[
-            "actor_id",
-            "user_id",
-            "actor",
-            "user",
-            "username",
-            "user_name",
-            "email",
-            "principal",
-            "account_id",
-        ],
-        action=["action", "operation", "event_name", "method"],
-        resource=["resource", "resource_id", "object_id", "target", "target_id", "file", "path"],
-        origin=["ip_address", "source_ip", "client_ip", "ip", "remote_addr"],
-        outcome=["outcome", "result", "success"],
-        error=["error_code", "error"],
-        time=["timestamp", "event_time", "time", "@timestamp"],
-        summary="Event {@type}[ by {@actor}][ on {@resource}] of {@source}",
-    )
+    read_entries(Path(__file__).parent / "mappings" / "generic" / "unknown.yml", MappingForm, "name")[0]
 )
 """For events that neither catalogue nor mappings know: the names that applications commonly use."""

@@ -125,6 +125,7 @@ def titles(rules, data, source="catalog", **attributes):
             [{"a": {"b": {"c": "x"}}}, {"a.b.c": "x"}, {"a": [{"b": [{"c": "X"}]}]}],
             [{"a": {"b": "x"}}],
         ),
+        ("s: {a|all: [x, y]}", [{"a": ["X", "y", "z"]}], [{"a": ["x"]}, {"a": "x"}, {}]),
         ("s: [{a: x}, {b: y}]", [{"a": "x"}, {"b": "y"}], [{"a": "y"}]),
         ("s: [foo, 'b*r']", [{"k": "xFOOx"}, {"k": {"l": ["baar"]}}, {"foo": 1}], [{"k": "fo"}, {}]),
         ("s: {'|all': [foo, bar]}", [{"k": "foo", "l": "bar"}], [{"k": "foo"}]),

@@ -220,7 +220,8 @@ def _both(pieces: list[_Piece]) -> _Piece:
     needed: Needed = {}
     for piece in pieces:
         for field, texts in piece.needed.items():
-            needed[field] = texts & needed[field] if field in needed else texts
+            # Not both sets cut with each other: one item of a list may be in the one, another in the other.
+            needed[field] = min(texts, needed[field], key=len) if field in needed else texts
     return _Piece(f"({' and '.join(piece.source for piece in pieces)})", needed)
 
 

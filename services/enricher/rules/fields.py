@@ -1,7 +1,8 @@
 """The fields of rules: where each stands in an event of one log source.
 
 `ce.type`, `ce.source`, `ce.subject`, `ce.id`, `ce.time` are the CloudEvents attributes, `ce.tags` what was odd about the
-event (`catalog:incomplete`), `ce.words` the words that say what was done, any other `ce.NAME` an extension attribute. All
+event (`catalog:incomplete`), `ce.words` the words that say what was done,
+`ce.outcome` what came of it by the mapping (`success`, `failure: AccessDenied`), any other `ce.NAME` an extension attribute. All
 else is a path in the event's data, by the log source's own names or through the aliases of its mapping. An alias is a
 list of paths, of which the first that finds something counts, a template (`{id.applicationName}.googleapis.com`), or a
 mapped fact (`@outcome`).
@@ -21,6 +22,7 @@ from services.enricher.rules.words import words_reader
 
 ATTRIBUTE_PREFIX = "ce."
 WORDS = "ce.words"
+OUTCOME = "ce.outcome"
 _OWN = ("type", "source", "subject", "id", "time", "tags")
 _FACTS = ("@actor", "@action", "@resource", "@origin", "@outcome")
 _VALUE_LIMIT = 2048
@@ -59,6 +61,8 @@ class Fields:
         """The expression for a field's value."""
         if field == WORDS:
             return Access("{}(d, e)", self._words)
+        if field == OUTCOME:
+            return Access("{}(d, e)", self._made("@outcome"))
         if field.startswith(ATTRIBUTE_PREFIX):
             name = field[len(ATTRIBUTE_PREFIX) :]
             return Access(f"e.{name}", None) if name in _OWN else Access("e.attributes.get({})", name)

@@ -24,6 +24,9 @@ OWN_SOURCES = {
 }
 """The log sources of events whose type the catalogue knows, and of those that neither it nor a mapping knows."""
 
+ANY = LogSource(product="piperoll", service="any", category="any")
+"""What rules call the events of every mapping and of none, but not those that the catalogue knows."""
+
 
 Source = tuple[list[LogSource], Fields]
 """What rules call the events of a mapping, and how they name their fields."""
@@ -53,9 +56,11 @@ class RuleSet:
         self.version = version
         sources: dict[str, Source] = {
             CATALOG: ([OWN_SOURCES[CATALOG]], Fields({})),
-            UNKNOWN: ([OWN_SOURCES[UNKNOWN]], Fields.of(GENERIC)),
+            UNKNOWN: ([OWN_SOURCES[UNKNOWN], ANY], Fields.of(GENERIC)),
         }
-        sources |= {mapping.log_source: (mapping.logsources, Fields.of(mapping)) for mapping in mappings}
+        sources |= {
+            mapping.log_source: ([*mapping.logsources, ANY], Fields.of(mapping)) for mapping in mappings
+        }
         armed: dict[str, list[tuple[Rule, Needed]]] = {name: [] for name in sources}
         report = LoadReport([], list(refused), [], version)
         for rule in rules:

@@ -18,7 +18,7 @@ from schemas.paths import compile_path
 WORDS_LIMIT = 48
 _TEXT_LIMIT = 400
 _LISTED = 8
-_WORD = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|[0-9]*[A-Z]{2,}|[0-9]+[a-z]+|[A-Z]|[0-9]+")
+_WORD = re.compile(r"[Kk]8s|[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+(?:[0-9]{1,3}(?![0-9]))?|[0-9]+[A-Za-z]+|[A-Z]|[0-9]+")
 
 WordsReader = Callable[[dict[str, Any], Event], list[str]]
 
