@@ -6,6 +6,7 @@ knows nothing of rules or summaries but the names that those use.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -123,11 +124,46 @@ class Mappings:
     def __init__(self, mappings: list[Mapping], version: str) -> None:
         self.version = version
         self.all = mappings
-        code, source = Code(), "None"
-        for mapping in reversed(mappings):
-            source = f"({code.constant(mapping)} if {_recogniser(code, mapping.recognise)} else {source})"
-        self.recognise: Callable[[dict[str, Any]], Mapping | None] = code.function("d", source)
-        """The mapping for an event's data by its shape."""
+        self._alternatives = _by_rarest_key(mappings)
+
+    def recognise(self, data: dict[str, Any]) -> Mapping | None:
+        """The mapping for an event's data by its shape. Only alternatives are tried of which the data has the key
+        that fewest others ask for."""
+        found = [self._alternatives[key] for key in self._alternatives.keys() & data.keys()]
+        if not found:
+            return None
+        candidates = found[0] if len(found) == 1 else sorted(one for some in found for one in some)
+        for candidate in candidates:
+            if candidate[2](data):
+                return candidate[3]
+        return None
+
+
+_Alternative = tuple[int, int, Callable[[dict[str, Any]], bool], Mapping]
+"""Place of the mapping, a number of its own (so that nothing behind it is ever compared), test, mapping."""
+
+
+def _by_rarest_key(mappings: list[Mapping]) -> dict[str, list[_Alternative]]:
+    """The alternatives of all mappings, by one of the keys at the top of the data that each must have."""
+    asked = Counter(
+        key for mapping in mappings for tests in mapping.recognise for path in tests for key in _keys(path)
+    )
+    table: dict[str, list[_Alternative]] = {}
+    number = 0
+    for place, mapping in enumerate(mappings):
+        for tests in mapping.recognise:
+            code = Code()
+            test = code.function("d", _recogniser(code, [tests]))
+            rarest = min(tests, key=lambda path: (asked[path.partition(".")[0]], path))
+            for key in _keys(rarest):
+                number += 1
+                table.setdefault(key, []).append((place, number, test, mapping))
+    return table
+
+
+def _keys(path: str) -> set[str]:
+    """The keys at the top of data under one of which a path must stand."""
+    return {path, path.partition(".")[0]}
 
 
 def load_mappings(directory: Path = SHIPPED) -> Mappings:

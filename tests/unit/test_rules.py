@@ -186,7 +186,7 @@ def test_keywords_look_into_data_that_is_no_object(compiled):
 
 def test_an_event_meets_only_rules_that_its_log_source_and_index_allow(compiled):
     rules = compiled("s: {ce.type: t, a: 1}\ncondition: s", "s: {ce.type: [u, v], a: 1}\ncondition: s")
-    ((_, table),) = rules._indexes["catalog"].by_field
+    ((_, table, _),) = rules._indexes["catalog"].by_field
     assert {text: len(found) for text, found in table.items()} == {"t": 1, "u": 1, "v": 1}
     assert titles(rules, {"a": 1}, source="unknown") == set()
 

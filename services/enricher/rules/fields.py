@@ -57,6 +57,14 @@ class Fields:
         """The paths in the data, or templates, by which a rule's field is found; none for an attribute."""
         return [] if field.startswith(ATTRIBUTE_PREFIX) else self._aliases.get(field, [field])
 
+    def keys(self, field: str) -> frozenset[str] | None:
+        """The keys of which an event's data has one at the top wherever the field is there; None where that is not said
+        by keys (attributes, templates)."""
+        paths = self.paths(field)
+        if not paths or (field in self._aliases and any(_is_made(path) for path in paths)):
+            return None
+        return frozenset(key for path in paths for key in (path, path.partition(".")[0]))
+
     def access(self, field: str) -> Access:
         """The expression for a field's value."""
         if field == WORDS:

@@ -14,7 +14,7 @@ from schemas.events import Event
 from schemas.mapping import GENERIC, UNKNOWN, LogSource, Mapping
 from services.enricher.rules.compile import Needed, Predicate, compile_conditions
 from services.enricher.rules.fields import Fields, Reader
-from services.enricher.rules.load import PACK, LoadReport, Refused, Rule, read_rules
+from services.enricher.rules.load import PACK, Files, LoadReport, Refused, Rule
 from services.enricher.rules.texts import RuleError
 from services.enricher.rules.values import text_of
 
@@ -26,6 +26,10 @@ OWN_SOURCES = {
 
 ANY = LogSource(product="piperoll", service="any", category="any")
 """What rules call the events of every mapping and of none, but not those that the catalogue knows."""
+MACHINE = LogSource(product="piperoll", service="machine", category="machine")
+"""What rules for processes, name look-ups and connections call events that may hold such."""
+_REMEMBERED = 8192
+"""Combinations of words whose rules are remembered, of each log source."""
 
 
 Source = tuple[list[LogSource], Fields]
@@ -40,48 +44,68 @@ class Armed(NamedTuple):
     tags: tuple[str, ...]
 
 
-class _Index(NamedTuple):
-    """`by_field`: reader of a field, and the rules by its text in lower case; `always`: rules that no field selects."""
+class _Table(NamedTuple):
+    """The rules by the text of a field in lower case, and those found before for several texts at once."""
 
-    by_field: tuple[tuple[Reader, dict[str, tuple[Armed, ...]]], ...]
+    reader: Reader
+    rules: dict[str, tuple[Armed, ...]]
+    several: dict[tuple[str, ...], tuple[Armed, ...]]
+
+
+class _Index(NamedTuple):
+    """`by_field`: rules by the text of a field; `by_key`: those that no field's text selects, by the keys of which the
+    data must have one; `always`: the rest."""
+
+    by_field: tuple[_Table, ...]
+    by_key: dict[str, tuple[Armed, ...]]
     always: tuple[Armed, ...]
 
 
 class RuleSet:
-    """Compiled rules. `report` says what was loaded, refused, and has no events to look at."""
+    """Compiled rules. `report` says what was loaded, refused, and has no events to look at. Raises nothing: a rule that
+    cannot be compiled is in the report."""
 
-    def __init__(
-        self, rules: list[Rule], refused: list[Refused], version: str, mappings: Iterable[Mapping]
-    ) -> None:
-        self.version = version
-        sources: dict[str, Source] = {
+    def __init__(self, read: LoadReport, mappings: Iterable[Mapping]) -> None:
+        self.version = read.version
+        self.sources: dict[str, Source] = {
             CATALOG: ([OWN_SOURCES[CATALOG]], Fields({})),
-            UNKNOWN: ([OWN_SOURCES[UNKNOWN], ANY], Fields.of(GENERIC)),
+            UNKNOWN: ([OWN_SOURCES[UNKNOWN], ANY, MACHINE], Fields.of(GENERIC)),
         }
-        sources |= {
+        """By the name of a mapping: what rules call its events, and the fields of rules in them."""
+        self.sources |= {
             mapping.log_source: ([*mapping.logsources, ANY], Fields.of(mapping)) for mapping in mappings
         }
-        armed: dict[str, list[tuple[Rule, Needed]]] = {name: [] for name in sources}
-        report = LoadReport([], list(refused), [], version)
-        for rule in rules:
-            _arm(rule, sources, armed, report)
+        armed: dict[str, list[tuple[Rule, Needed]]] = {name: [] for name in self.sources}
+        report = LoadReport([], [*read.refused], [], [*read.windowed], read.version)
+        for rule in read.loaded:
+            _arm(rule, self.sources, armed, report)
         self.report = report
-        self._indexes = {name: _index(pairs, sources[name][1]) for name, pairs in armed.items()}
+        self._indexes = {name: _index(pairs, self.sources[name][1]) for name, pairs in armed.items()}
+
+    def covered(self, rule: Rule) -> list[str]:
+        """The mappings whose events a rule looks at."""
+        return _covered(rule, self.sources)
 
     def match(self, log_source: str, data: dict[str, Any], event: Event) -> list[Armed]:
         """The rules that fire on an event, in no particular order."""
-        by_field, always = self._indexes[log_source]
+        by_field, by_key, always = self._indexes[log_source]
         hits: list[Armed] = []
-        for reader, table in by_field:
+        for reader, table, several in by_field:
             value = reader(data, event)
             if type(value) is str:
                 found: Sequence[Armed] | None = table.get(value.lower())
+            elif type(value) is tuple:
+                found = several.get(value)
+                if found is None:
+                    found = _remember(several, value, _lookup(table, value))
             elif value is None or value == []:
                 continue
             else:
                 found = _lookup(table, value)
-            if found is not None:
+            if found:
                 hits += [rule for rule in found if rule[0](data, event)]
+        if by_key:
+            hits += _by_key(by_key, data, event)
         if always:
             hits += [rule for rule in always if rule[0](data, event)]
         return hits
@@ -90,8 +114,7 @@ class RuleSet:
 def load_rules(mappings: Iterable[Mapping], directory: Path | None = None, *, pack: Path = PACK) -> RuleSet:
     """Our own pack and, where given, a folder of the user's, compiled. Raises DocumentError where a folder does not
     exist; rules that cannot be used are in the report."""
-    rules, refused, version = read_rules([pack] if directory is None else [pack, directory])
-    return RuleSet(rules, refused, version, mappings)
+    return RuleSet(Files([pack] if directory is None else [pack, directory]).read(), mappings)
 
 
 def by_risk(hits: list[Armed]) -> list[Armed]:
@@ -103,15 +126,13 @@ def _arm(
     rule: Rule, sources: dict[str, Source], armed: dict[str, list[tuple[Rule, Needed]]], report: LoadReport
 ) -> None:
     """Compiles a rule for every log source that it covers, or once for nothing, to know that it can be."""
-    covered = [
-        name for name, (own, _) in sources.items() if any(rule.logsource.covers(source) for source in own)
-    ]
+    covered = _covered(rule, sources)
     try:
         needed = {name: compile_conditions(rule.conditions, sources[name][1]).needed for name in covered}
         if not covered:
             compile_conditions(rule.conditions, Fields({}))
     except RuleError as error:
-        report.refused.append(Refused(rule.file, rule.hit.title, str(error)))
+        report.refused.append(Refused(rule.file, rule.hit.title, str(error), rule.line))
         return
     for name in covered:
         armed[name].append((rule, needed[name]))
@@ -120,28 +141,58 @@ def _arm(
         report.dormant.append(rule)
 
 
+def _covered(rule: Rule, sources: dict[str, Source]) -> list[str]:
+    return [
+        name for name, (own, _) in sources.items() if any(rule.logsource.covers(source) for source in own)
+    ]
+
+
 def _index(pairs: list[tuple[Rule, Needed]], fields: Fields) -> _Index:
-    """Each rule stands under the one field that, over all rules, has the most different values."""
+    """Each rule stands under the one field that, over all rules, has the most different values; without one, under the
+    keys that its fields stand under."""
     values: dict[str, set[str]] = defaultdict(set)
     for _, needed in pairs:
         for field, texts in needed.items():
             values[field] |= texts
     tables: dict[str, dict[str, list[Armed]]] = defaultdict(lambda: defaultdict(list))
+    by_key: dict[str, list[Armed]] = defaultdict(list)
     always = []
     for rule, needed in pairs:
         best = max(needed, key=lambda field: (len(values[field]), field), default=None)
         known = {} if best is None else {best: needed[best]}
-        predicate = compile_conditions(rule.conditions, fields, known).predicate
-        made = Armed(predicate, rule.hit, rule.tags)
-        if best is None:
+        compiled = compile_conditions(rule.conditions, fields, known)
+        made = Armed(compiled.predicate, rule.hit, rule.tags)
+        if best is not None:
+            for text in known[best]:
+                tables[best][text].append(made)
+        elif compiled.keys is not None:
+            for key in compiled.keys:
+                by_key[key].append(made)
+        else:
             always.append(made)
-        for text in known.get(best or "", ()):
-            tables[best or ""][text].append(made)
     by_field = tuple(
-        (fields.reader(field), {text: tuple(rules) for text, rules in table.items()})
+        _Table(fields.reader(field), {text: tuple(rules) for text, rules in table.items()}, {})
         for field, table in tables.items()
     )
-    return _Index(by_field, tuple(always))
+    return _Index(by_field, {key: tuple(rules) for key, rules in by_key.items()}, tuple(always))
+
+
+def _by_key(by_key: dict[str, tuple[Armed, ...]], data: dict[str, Any], event: Event) -> list[Armed]:
+    """The rules that fire among those for the keys that the data has, each once."""
+    found = [by_key[key] for key in by_key.keys() & data.keys()]
+    if len(found) < 2:
+        return [rule for rules in found for rule in rules if rule[0](data, event)]
+    once = {id(rule): rule for rules in found for rule in rules}
+    return [rule for rule in once.values() if rule[0](data, event)]
+
+
+def _remember(
+    several: dict[tuple[str, ...], tuple[Armed, ...]], texts: tuple[str, ...], found: Sequence[Armed]
+) -> tuple[Armed, ...]:
+    if len(several) >= _REMEMBERED:
+        several.clear()
+    several[texts] = tuple(found)
+    return several[texts]
 
 
 def _lookup(table: dict[str, tuple[Armed, ...]], value: Any) -> Sequence[Armed]:
@@ -150,7 +201,7 @@ def _lookup(table: dict[str, tuple[Armed, ...]], value: Any) -> Sequence[Armed]:
     todo = [value]
     while todo:
         item = todo.pop()
-        if type(item) is list:
+        if type(item) is list or type(item) is tuple:
             todo.extend(item)
         elif (text := text_of(item)) is not None:
             found |= {id(rule): rule for rule in table.get(text.lower(), ())}

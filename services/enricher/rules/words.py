@@ -1,7 +1,7 @@
 """The words that say what was done, whatever the source calls it: `DeactivateMFADevice`, `user.mfa.factor.deactivate` and
 "MFA device deactivated" have `mfa` and a form of `deactivate` in common.
 
-Rules read them as the field `ce.words`, a list in lower case: the words of the event's type and of the mapping's `action`
+Rules read them as the field `ce.words`, in lower case: the words of the event's type and of the mapping's `action`
 and `words`. They are taken from short texts only, and remembered, since the same actions come again and again.
 """
 
@@ -18,18 +18,20 @@ from schemas.paths import compile_path
 WORDS_LIMIT = 48
 _TEXT_LIMIT = 400
 _LISTED = 8
-_WORD = re.compile(r"[Kk]8s|[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+(?:[0-9]{1,3}(?![0-9]))?|[0-9]+[A-Za-z]+|[A-Z]|[0-9]+")
+_WORD = re.compile(
+    r"[Kk]8s|[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+(?:[0-9]{1,3}(?![0-9]))?|[0-9]+[A-Za-z]+|[A-Z]|[0-9]+"
+)
 
-WordsReader = Callable[[dict[str, Any], Event], list[str]]
+WordsReader = Callable[[dict[str, Any], Event], tuple[str, ...]]
 
 
 def words_reader(paths: Sequence[str]) -> WordsReader:
     """The reader of `ce.words` for events whose action stands at `paths`. The last event's words are kept, since index
     and rules ask for them one after another."""
     getters = [compile_path(path) for path in paths]
-    last: tuple[Any, list[str]] = (None, [])
+    last: tuple[Any, tuple[str, ...]] = (None, ())
 
-    def read(data: dict[str, Any], event: Event) -> list[str]:
+    def read(data: dict[str, Any], event: Event) -> tuple[str, ...]:
         nonlocal last
         if last[0] is event:
             return last[1]
@@ -48,11 +50,11 @@ def words_reader(paths: Sequence[str]) -> WordsReader:
 
 
 @lru_cache(maxsize=4096)
-def words_of(text: str) -> list[str]:
+def words_of(text: str) -> tuple[str, ...]:
     """The words of a name or a sentence, in lower case, each once; a run of letters in one case is one word."""
-    return list(dict.fromkeys(word.lower() for word in _WORD.findall(text[:_TEXT_LIMIT])))[:WORDS_LIMIT]
+    return tuple(dict.fromkeys(word.lower() for word in _WORD.findall(text[:_TEXT_LIMIT])))[:WORDS_LIMIT]
 
 
 @lru_cache(maxsize=4096)
-def _together(texts: tuple[str, ...]) -> list[str]:
-    return list(dict.fromkeys(word for text in texts for word in words_of(text)))[:WORDS_LIMIT]
+def _together(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for text in texts for word in words_of(text)))[:WORDS_LIMIT]
