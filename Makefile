@@ -47,7 +47,7 @@ bench-risk: $(READY) ## precision, recall and false alarms of the rules on label
 	@$(BIN)/python -m tests.bench.risk $(ARGS)
 
 check: $(READY) ## formatting, lint, types, import layers, docs that must match
-	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/python -m schemas.controls
 
 format: $(READY) ## format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
