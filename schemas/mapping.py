@@ -25,6 +25,9 @@ SHIPPED = Path(__file__).parent / "mappings"
 WHO_LIMIT = 256
 """Characters of actor, action, resource, origin and outcome."""
 NAME_LIMIT = 512
+_REMEMBERED = 4096
+_KEYS_LIMIT = 2000
+"""Sets of keys that are remembered, and characters of one of them."""
 
 UNKNOWN = "unknown"
 """The log source of events that neither catalogue nor mappings know, and the name of whatever has none."""
@@ -125,18 +128,28 @@ class Mappings:
         self.version = version
         self.all = mappings
         self._alternatives = _by_rarest_key(mappings)
+        self._tried: dict[tuple[str, ...], tuple[_Alternative, ...]] = {}
 
     def recognise(self, data: dict[str, Any]) -> Mapping | None:
         """The mapping for an event's data by its shape. Only alternatives are tried of which the data has the key
         that fewest others ask for."""
-        found = [self._alternatives[key] for key in self._alternatives.keys() & data.keys()]
-        if not found:
-            return None
-        candidates = found[0] if len(found) == 1 else sorted(one for some in found for one in some)
+        keys = tuple(data)
+        candidates = self._tried.get(keys)
+        if candidates is None:
+            candidates = self._candidates(keys)
         for candidate in candidates:
             if candidate[2](data):
                 return candidate[3]
         return None
+
+    def _candidates(self, keys: tuple[str, ...]) -> tuple[_Alternative, ...]:
+        """The alternatives worth trying for data with these keys, remembered: events of one source have the same few."""
+        found = sorted(one for key in keys for one in self._alternatives.get(key, ()))
+        if len(self._tried) >= _REMEMBERED:
+            self._tried.clear()
+        if sum(map(len, keys)) <= _KEYS_LIMIT:
+            self._tried[keys] = tuple(found)
+        return tuple(found)
 
 
 _Alternative = tuple[int, int, Callable[[dict[str, Any]], bool], Mapping]

@@ -29,7 +29,8 @@ ANY = LogSource(product="piperoll", service="any", category="any")
 MACHINE = LogSource(product="piperoll", service="machine", category="machine")
 """What rules for processes, name look-ups and connections call events that may hold such."""
 _REMEMBERED = 8192
-"""Combinations of words whose rules are remembered, of each log source."""
+_KEYS_LIMIT = 2000
+"""Combinations of words and of keys whose rules are remembered for each log source, and characters of one."""
 
 
 Source = tuple[list[LogSource], Fields]
@@ -54,10 +55,11 @@ class _Table(NamedTuple):
 
 class _Index(NamedTuple):
     """`by_field`: rules by the text of a field; `by_key`: those that no field's text selects, by the keys of which the
-    data must have one; `always`: the rest."""
+    data must have one, and in `known` those found before for all keys of an event; `always`: the rest."""
 
     by_field: tuple[_Table, ...]
     by_key: dict[str, tuple[Armed, ...]]
+    known: dict[tuple[str, ...], tuple[Armed, ...]]
     always: tuple[Armed, ...]
 
 
@@ -88,7 +90,7 @@ class RuleSet:
 
     def match(self, log_source: str, data: dict[str, Any], event: Event) -> list[Armed]:
         """The rules that fire on an event, in no particular order."""
-        by_field, by_key, always = self._indexes[log_source]
+        by_field, by_key, known, always = self._indexes[log_source]
         hits: list[Armed] = []
         for reader, table, several in by_field:
             value = reader(data, event)
@@ -105,7 +107,7 @@ class RuleSet:
             if found:
                 hits += [rule for rule in found if rule[0](data, event)]
         if by_key:
-            hits += _by_key(by_key, data, event)
+            hits += [rule for rule in _by_keys(by_key, known, tuple(data)) if rule[0](data, event)]
         if always:
             hits += [rule for rule in always if rule[0](data, event)]
         return hits
@@ -174,16 +176,21 @@ def _index(pairs: list[tuple[Rule, Needed]], fields: Fields) -> _Index:
         _Table(fields.reader(field), {text: tuple(rules) for text, rules in table.items()}, {})
         for field, table in tables.items()
     )
-    return _Index(by_field, {key: tuple(rules) for key, rules in by_key.items()}, tuple(always))
+    return _Index(by_field, {key: tuple(rules) for key, rules in by_key.items()}, {}, tuple(always))
 
 
-def _by_key(by_key: dict[str, tuple[Armed, ...]], data: dict[str, Any], event: Event) -> list[Armed]:
-    """The rules that fire among those for the keys that the data has, each once."""
-    found = [by_key[key] for key in by_key.keys() & data.keys()]
-    if len(found) < 2:
-        return [rule for rules in found for rule in rules if rule[0](data, event)]
-    once = {id(rule): rule for rules in found for rule in rules}
-    return [rule for rule in once.values() if rule[0](data, event)]
+def _by_keys(
+    by_key: dict[str, tuple[Armed, ...]],
+    known: dict[tuple[str, ...], tuple[Armed, ...]],
+    keys: tuple[str, ...],
+) -> Sequence[Armed]:
+    """The rules for the keys that an event's data has, each once."""
+    before = known.get(keys)
+    if before is not None:
+        return before
+    once = {id(rule): rule for key in keys for rule in by_key.get(key, ())}
+    found = tuple(once.values())
+    return _remember(known, keys, found) if sum(map(len, keys)) <= _KEYS_LIMIT else found
 
 
 def _remember(

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from schemas.events import Event
-from schemas.paths import compile_path
+from schemas.paths import Getter, compile_path
 
 WORDS_LIMIT = 48
 _TEXT_LIMIT = 400
@@ -28,7 +28,10 @@ WordsReader = Callable[[dict[str, Any], Event], tuple[str, ...]]
 def words_reader(paths: Sequence[str]) -> WordsReader:
     """The reader of `ce.words` for events whose action stands at `paths`. The last event's words are kept, since index
     and rules ask for them one after another."""
-    getters = [compile_path(path) for path in paths]
+    getters: dict[str, list[Getter]] = {}
+    for path in dict.fromkeys(paths):
+        for key in {path, path.partition(".")[0]}:
+            getters.setdefault(key, []).append(compile_path(path))
     last: tuple[Any, tuple[str, ...]] = (None, ())
 
     def read(data: dict[str, Any], event: Event) -> tuple[str, ...]:
@@ -36,12 +39,13 @@ def words_reader(paths: Sequence[str]) -> WordsReader:
         if last[0] is event:
             return last[1]
         texts = [event.type] if event.type else []
-        for getter in getters:
-            value = getter(data)
-            if type(value) is str:
-                texts.append(value)
-            elif type(value) is list:
-                texts += [item for item in value[:_LISTED] if type(item) is str]
+        for key in data:
+            for getter in getters.get(key, ()):
+                value = getter(data)
+                if type(value) is str:
+                    texts.append(value)
+                elif type(value) is list:
+                    texts += [item for item in value[:_LISTED] if type(item) is str]
         words = words_of(texts[0]) if len(texts) == 1 else _together(tuple(texts))
         last = (event, words)
         return words
