@@ -159,6 +159,26 @@ def test_an_incomplete_event_says_so(enricher):
     assert document.risk == "low"
 
 
+def test_an_event_in_an_envelope_is_judged_as_what_it_is(enricher):
+    audit = {
+        "apiVersion": "audit.k8s.io/v1",
+        "auditID": "a-1",
+        "stage": "ResponseComplete",
+        "verb": "create",
+        "user": {"username": "ann"},
+        "objectRef": {"resource": "pods", "name": "p"},
+    }
+    envelope = {"category": "kube-audit", "operationName": "x", "properties": {"log": json.dumps(audit)}}
+    document = take(enricher, envelope).document
+    assert (document.log_source, document.who.actor, document.id) == (
+        "kubernetes.audit",
+        "ann",
+        "a-1/ResponseComplete",
+    )
+    for log in ("{", "{" * 500, "text", ""):
+        assert take(enricher, envelope | {"properties": {"log": log}}).document.log_source != "catalog"
+
+
 @pytest.mark.parametrize("source", ["piperoll", "piperoll/", "piperoll/writer"])
 def test_reserved_sources_are_high_and_tagged(enricher, source):
     for event in (CLOUDEVENT | {"source": source}, {"event_type": "x", "event_data": 1, "source": source}):

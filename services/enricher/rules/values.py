@@ -52,7 +52,7 @@ def loose(value: Any, test: TextTest) -> bool:
     """Whether a value that is not a string passes a test of text."""
     if value is None:
         return False
-    if type(value) is list:
+    if type(value) is list or type(value) is tuple:
         return any(test(item) if type(item) is str else loose(item, test) for item in value[:_LIST_LIMIT])
     text = text_of(value)
     return text is not None and test(text)
