@@ -118,9 +118,12 @@ def build(
     with _checked():
         selected = last_days(system_clock()) if period is None else month(period)
         folder = out or Path(f"piperoll-report-{selected.label.replace(' ', '-')}")
+        evidence, _ = gather()
         with _progress("verifying") as progress:
             built = asyncio.run(
-                build_report(_reporter_dsn(), selected, folder, _formats(formats), progress=progress)
+                build_report(
+                    _reporter_dsn(), selected, folder, _formats(formats), evidence=evidence, progress=progress
+                )
             )
     say(built.report.verdict)
     for path in built.paths:
