@@ -37,6 +37,7 @@ COMMANDS = {
     "verify": Command("evidence", EVIDENCE, "Recompute every chain; say which record is wrong and how."),
     "prove": Command("prove", EVIDENCE, "Write the proof of one record, to be checked offline."),
     "seal": Command("seal", EVIDENCE, "What is sealed, with which key, and how that is changed."),
+    "drill": Command("drill", EVIDENCE, "Attack a shadow copy, and see what the verifier finds."),
     "report": Command("evidence", EVIDENCE, "Build reports."),
     "export": Command("evidence", EVIDENCE, "Write events as JSON lines."),
     "erase": Command(

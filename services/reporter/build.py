@@ -12,6 +12,7 @@ from pathlib import Path
 from services.common.clock import Clock, system_clock
 from services.common.errors import FatalError
 from services.reporter.attachments import replacing, write_log
+from services.reporter.drill.last import last_drill
 from services.reporter.evidence import Evidence
 from services.reporter.figures import read_figures
 from services.reporter.period import Period
@@ -55,9 +56,9 @@ async def build_report(
             verification = await verify_snapshot(dsn, snapshot, evidence=evidence, progress=progress)
             figures = await read_figures(snapshot, period)
             attachments = await write_log(snapshot, period, folder)
-        report = Report(
-            period, clock(), f"Piperoll {version('piperoll')}", verification, figures, attachments
-        )
+            drill = await last_drill(snapshot)
+        software = f"Piperoll {version('piperoll')}"
+        report = Report(period, clock(), software, verification, figures, attachments, drill)
         paths = [_write(folder / FORMATS[name], _RENDERERS[name](report)) for name in formats]
     except OSError as error:
         raise FatalError(f"the report cannot be written: {error}") from error
