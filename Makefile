@@ -40,7 +40,7 @@ test: $(READY) ## all tests but the long ones, on a real broker and a real datab
 test-long: $(READY) ## what takes longer than a minute
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
-bench: $(READY) ## events per second of enricher, writer and all together
+bench: $(READY) ## events per second of enricher, writer and all together; seconds of a start
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 check: $(READY) ## formatting, lint, types, import layers, docs that must match

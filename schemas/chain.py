@@ -9,15 +9,16 @@ What a chain alone cannot show: that it was rewritten from some record on to the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from schemas.record import ABSENT, LABEL, RECORD_BYTES, Record, unpack
+from schemas.record import ABSENT, LABEL, RECORD_BYTES, Kind, Record, unpack
 from schemas.verification.contents import Content, check_content, is_committed
 from schemas.verification.diagnosis import Stretch, explain
 from schemas.verification.ends import beyond_head, compare_head, compare_strays
+from schemas.verification.erasures import NOTHING_GONE, Coverage, Orders
 from schemas.verification.findings import Change, Finding, Part
 from schemas.verification.links import ChainInfo, Head, Link, Place, Row, follows, place_before, read_link
 from schemas.verification.path import State, Step, true_path
@@ -30,11 +31,13 @@ _LONGEST_STRETCH = 4096
 
 class ChainVerifier:
     """Verifies one chain. Feed its rows in the order of seq, with their payload rows, or with None for the leaves
-    alone; then `finish`. `head` is the chain's head row from the same snapshot, None if there is none."""
+    alone; then `finish`. `head` is the chain's head row from the same snapshot, None if there is none; `coverage` says
+    which payloads are lawfully gone (read the orders first: `OrderReader`)."""
 
-    def __init__(self, chain: ChainInfo, head: Head | None) -> None:
+    def __init__(self, chain: ChainInfo, head: Head | None, coverage: Coverage = NOTHING_GONE) -> None:
         self.result = ChainResult(chain)
         self._head = head
+        self._coverage = coverage
         self._place = Place()
         self._contents: dict[int, Content] | None = None
         self._recent: list[Any] = []
@@ -226,8 +229,21 @@ class ChainVerifier:
             numbers = {row[0] for row in rows}
             strays = [seq for seq in taken if seq not in numbers]
             self._strays += strays[: MOST_FINDINGS - len(self._strays)]
+        if self._coverage:
+            self._find_not_erased(rows, taken)
         older = list((self._contents or {}).items())[-_LONGEST_STRETCH:]
         self._contents = dict(older) | taken
+
+    def _find_not_erased(self, rows: Sequence[Any], contents: Mapping[int, Content]) -> None:
+        """Payloads that an erasure record covers and that are there."""
+        for row in rows:
+            seq, offset = row[0], row[2]
+            if seq in contents and self._coverage.erases(row):
+                text = "an erasure record covers this payload, and it is there: order the erasure again"
+                chain_no = self.result.chain.chain_no
+                self.result.add(
+                    Finding(chain_no, Change.NOT_ERASED, Part.PAYLOAD, text, seq, source_offset=offset)
+                )
 
     def _second_content(self, rows: Sequence[Any], one: Content, other: Content) -> Content:
         """Two payload rows for one record: reports it; returns the one of the record's time."""
@@ -250,7 +266,14 @@ class ChainVerifier:
 
     def _check_content(self, row: Any, record: Record, identity: int | None) -> None:
         assert self._contents is not None
-        problems = check_content(record, identity, self._contents.get(row[0]))
+        content = self._contents.get(row[0])
+        problems = check_content(record, identity, content)
+        if problems and content is None and self._coverage.erased(record):
+            self.result.erased += 1
+            return
+        if problems and content is None and self._coverage.retained(record):
+            self.result.retained += 1
+            return
         if problems and row[0] != record.seq:  # renumbered: its payload may stand under its own number still
             own = self._contents.get(record.seq)
             problems = [] if own is None else check_content(record, identity, own)
@@ -273,3 +296,43 @@ class ChainVerifier:
             if self.result.first_appended_us is None:
                 self.result.first_appended_us = rows[start][3]
             self.result.last_appended_us = rows[end - 1][3]
+
+
+class OrderReader(ChainVerifier):
+    """Verifies a chain of audit.system and collects the orders in it: a first pass, since an order may stand behind what
+    it is about. Its findings are those of a verification that knows of no erasure; the second pass tells."""
+
+    def __init__(self, chain: ChainInfo, head: Head | None, orders: Orders) -> None:
+        super().__init__(chain, head)
+        self.orders = orders
+
+    def _check_content(self, row: Any, record: Record, identity: int | None) -> None:
+        super()._check_content(row, record, identity)
+        content = self._content(row[0], record)
+        if (
+            record.kind == Kind.OWN_EVENT
+            and content is not None
+            and content.body is not None
+            and is_committed(record, content)
+        ):
+            self.orders.take(self.result.chain.chain_no, record.seq, record.appended_us, content.body)
+
+
+class SegmentVerifier(ChainVerifier):
+    """Verifies a part of a chain, beginning with the row `first` (an archive has no head and need not have genesis): what
+    it says of the first and last records is only what they say of each other."""
+
+    def __init__(self, chain: ChainInfo, first: Row, coverage: Coverage = NOTHING_GONE) -> None:
+        super().__init__(chain, None, coverage)
+        if len(first.leaf) == RECORD_BYTES:
+            self._place = place_before(first, 0)
+
+    def finish(self) -> ChainResult:
+        """The result, without the comparison with a head."""
+        if self._stretch is not None:
+            self._settle(None)
+        compare_strays(self.result, self._strays if self._place.shift == 0 else [])
+        self.result.next_seq = self._place.next_seq
+        self.result.last_hash = self._place.last_hash if self.result.records else None
+        self.result.next_offset = self._place.next_offset
+        return self.result

@@ -30,6 +30,7 @@ class AttributeProblem(NamedTuple):
 
     attribute: str
     detail: str
+    missing: bool = False
 
 
 class InvalidCloudEventError(ValueError):
@@ -117,7 +118,7 @@ def check_attributes(attributes: Mapping[str, Any], extra: Extra) -> list[Attrib
     """What is wrong with the attributes of an event; a null counts as absent, as in the JSON format. `extra` looks at
     the members of `data`, which depend on the content mode."""
     problems = [
-        AttributeProblem(name, "is missing: every CloudEvent has one")
+        AttributeProblem(name, "is missing: every CloudEvent has one", missing=True)
         for name in REQUIRED
         if attributes.get(name) is None
     ]

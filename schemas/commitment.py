@@ -13,6 +13,7 @@ from typing import NamedTuple
 PAYLOAD_LABEL = b"audit-pay/v1\n"
 ENRICHMENT_LABEL = b"audit-enr/v1\n"
 EVENT_ID_LABEL = b"audit-id/v1\n"
+ABOUT_LABEL = b"audit-about/v1\n"
 SALT_BYTES = 32
 ABSENT_HASH = bytes(32)
 """Stands in a record where there is no commitment or no event id."""
@@ -21,6 +22,7 @@ U16_MAX = 65_535
 _U16 = Struct(">H")
 _U32 = Struct(">I")
 _I64 = Struct(">q")
+_PLACE = Struct(">16sIq")
 
 
 class Body(NamedTuple):
@@ -104,6 +106,12 @@ def enrichment_commitment(salt: bytes, enrichment: bytes) -> bytes:
 def event_id(salt: bytes, source: str, identifier: str) -> bytes:
     """The salted identity (CloudEvents source and id) that stands in the record."""
     return sha256(EVENT_ID_LABEL + salt + _identity(source, identifier)).digest()
+
+
+def about_event(topic_id: bytes, partition: int, source_offset: int) -> bytes:
+    """What stands as event_id in an annotation's record: which event it is about, to be told from the record alone, also
+    when the annotation's text is erased. Not salted: coordinates in Kafka are no personal data."""
+    return sha256(ABOUT_LABEL + _PLACE.pack(topic_id, partition, source_offset)).digest()
 
 
 def producer_id(source: str) -> bytes:

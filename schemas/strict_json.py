@@ -66,7 +66,8 @@ def _why_not_json(text: bytes, poison: PoisonError) -> BadJsonError:
         column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8")) + 1
         return BadJsonError("not UTF-8", before.count(b"\n") + 1, column)
     except json.JSONDecodeError as error:
-        return BadJsonError(error.msg, error.lineno, error.colno)
+        detail = "a byte order mark stands before it: leave it out" if "BOM" in error.msg else error.msg
+        return BadJsonError(detail, error.lineno, error.colno)
     except (RecursionError, ValueError):
         return BadJsonError(str(poison))
     return BadJsonError(str(poison))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 EVENT_LIMIT = 1024 * 1024
@@ -11,6 +12,8 @@ ENRICHMENT_ALLOWANCE = 128 * 1024
 
 REPLY_HEADER = "piperoll-reply"
 """Header of audit.events in which an ingest that waits puts its random token."""
+REPLY_TOKEN_BYTES = 64
+"""A longer token is nobody's: ingest makes tokens of 32 bytes."""
 KEY_HEADER = "piperoll-key"
 """Header of audit.events in which ingest puts the name of the API key that sent the event. It belongs to the event's
 body: committed to and kept like any header. It says as much as the topic's write access does: others that may write
@@ -25,6 +28,15 @@ REPLAYS_HEADER = "piperoll-replays"
 """Header of audit.events on a dead letter that was sent again: the origin as above."""
 OWN_SOURCE_PREFIX = "piperoll/"
 """Sources that only Piperoll's own services may use."""
+
+
+def reply_token(headers: Iterable[tuple[str, bytes | None]]) -> bytes | None:
+    """The token of the ingest that waits for what becomes of a message, None if none does. Anybody who may write to
+    audit.events sets headers: a reply must not grow with them."""
+    for name, content in headers:
+        if name == REPLY_HEADER:
+            return content if content and len(content) <= REPLY_TOKEN_BYTES else None
+    return None
 
 
 class Topic(NamedTuple):
@@ -73,6 +85,14 @@ class Topics(NamedTuple):
         return f"{self.prefix}.alerts"
 
     @property
+    def counts(self) -> str:
+        return f"{self.prefix}.counts"
+
+    @property
+    def alert_state(self) -> str:
+        return f"{self.prefix}.alert-state"
+
+    @property
     def checkpoints(self) -> str:
         return f"{self.prefix}.checkpoints"
 
@@ -87,12 +107,14 @@ class Topics(NamedTuple):
     def layout(self, event_limit: int = EVENT_LIMIT) -> list[Topic]:
         """All topics with partitions and configuration, as `piperoll topics` creates them.
 
-        Topics are kept for 30 days (what the second look and `restore` read), replies for minutes.
+        Topics are kept for 30 days (what the second look and `restore` read), replies for minutes; the state of the
+        alerter is a changelog, compacted.
         """
         overhead = 4096  # batch and record framing
         kept = {"cleanup.policy": "delete", "retention.ms": str(30 * 24 * 3600 * 1000)}
         events = kept | {"max.message.bytes": str(event_limit + overhead)}
         enriched = kept | {"max.message.bytes": str(event_limit + ENRICHMENT_ALLOWANCE + overhead)}
+        counts = kept | {"max.message.bytes": str(2 * 1024 * 1024)}
         minutes = {"cleanup.policy": "delete", "retention.ms": "600000", "segment.ms": "300000"}
         return [
             Topic(self.events, 0, events),
@@ -104,4 +126,6 @@ class Topics(NamedTuple):
             Topic(self.replies, 1, minutes),
             Topic(self.alerts, 1, kept),
             Topic(self.checkpoints, 1, kept),
+            Topic(self.counts, 1, counts),
+            Topic(self.alert_state, 1, {"cleanup.policy": "compact"}),
         ]

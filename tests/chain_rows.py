@@ -105,6 +105,7 @@ class ChainRows:
         message = enrichment.pop("message", None)
         offset = self.next_offset
         shown = enrichment.pop("shown_source", None)
+        sequence = enrichment.pop("sequence", 0)
         at = START_US + len(self.rows) * self.step_us if time_us is None else time_us
         said = {
             "form": "structured",
@@ -137,6 +138,7 @@ class ChainRows:
             event_time_us=at,
             event_id=commitment.event_id(salt, said["source"], said["id"]),
             producer_id=commitment.producer_id(said["source"]),
+            producer_seq=sequence,
         )
 
     def events(self, count: int) -> ChainRows:
@@ -173,7 +175,7 @@ class ChainRows:
             payload_commitment=self.random.randbytes(32),
         )
 
-    def duplicate(self, first_seq: int) -> Row:
+    def duplicate(self, first_seq: int, *, tags: tuple[str, ...] = (), time_us: int | None = None) -> Row:
         offset, self.next_offset = self.next_offset, self.next_offset + 1
         first, body = self.rows[first_seq], self.contents[first_seq].body
         original = self.random.randbytes(32)
@@ -182,13 +184,13 @@ class ChainRows:
             "first_chain_id": self.chain_id.hex(),
             "first_seq": first_seq,
             "payload_commitment": commitment.payload_commitment(original, body).hex(),
-        }
+        } | ({"tags": list(tags)} if tags else {})
         return self.own(
             Kind.DUPLICATE,
             document,
             source_offset=offset,
             identity=first.identity_hash,
-            event_time_us=first.event_time_us or record.ABSENT,
+            event_time_us=time_us or first.event_time_us or record.ABSENT,
         )
 
     def skip(self, count: int, reason: str = "not-delivered") -> Row:

@@ -34,7 +34,8 @@ hypothesis_settings.register_profile("untimed", deadline=None)
 hypothesis_settings.load_profile("untimed")
 
 NO_DATA = "not run: no data"
-PASSWORDS = {role: f"{role}-secret" for role in ("piperoll_writer", "piperoll_sealer", "piperoll_reporter")}
+ROLES = ("piperoll_writer", "piperoll_sealer", "piperoll_reporter", "piperoll_operator")
+PASSWORDS = {role: f"{role}-secret" for role in ROLES}
 _TEMPLATE = "piperoll_template"
 
 
@@ -132,6 +133,7 @@ class TestDatabase:
     writer_dsn: str
     reporter_dsn: str
     sealer_dsn: str
+    operator_dsn: str
 
 
 def _migrate(dsn: str) -> None:
@@ -167,6 +169,7 @@ def database(postgres_server: str, database_template: str) -> Iterator[TestDatab
         _address(postgres_server, name, "piperoll_writer"),
         _address(postgres_server, name, "piperoll_reporter"),
         _address(postgres_server, name, "piperoll_sealer"),
+        _address(postgres_server, name, "piperoll_operator"),
     )
     execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 

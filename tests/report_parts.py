@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from schemas.chain import ChainVerifier
 from schemas.verification.findings import Change, Finding, Part
-from services.reporter.figures import Citation, Event, Figure, Figures, Hit, Table
+from services.reporter.figures import Citation, Event, Figure, Figures, Hit, SequenceGaps, Table
 from services.reporter.period import month
 from services.reporter.report import Attachment, Report
 from services.reporter.verify import Verification
@@ -64,4 +64,6 @@ def filled(text: str) -> Figures:
     }
     citations = {at: Citation(1, at, f"{at:064x}", START + timedelta(seconds=at), 1) for at in (1, 2)}
     single = {"all": Figure("", 30, 3, Decimal("100.0"), 1), "poison": Figure("", 1, 0, Decimal("3.3"), 2)}
-    return Figures(single, tables, {2: Figure("", 4, 0, None, 2)}, [event] * 3, [unreadable], citations)
+    gaps = [SequenceGaps(text, 3, 2, "17-18, 25", 1)]
+    own = {2: Figure("", 4, 0, None, 2)}
+    return Figures(single, tables, own, [event] * 3, [unreadable], citations, gaps)

@@ -174,7 +174,10 @@ class Sealing:
     async def rounds(self, count: int = 1) -> None:
         """So many rounds; the first one opens the book."""
         if not self._opened:
-            assert await self.sealer._connected()
+            for _ in range(100):  # the lead of a sealer that just ended is free in a moment
+                if await self.sealer._connected():
+                    break
+                await asyncio.sleep(0.05)
             await self.sealer._open()
             self._opened = True
         for _ in range(count):

@@ -15,6 +15,7 @@ from deploy.local import processes
 
 ROOT = Path(__file__).parent.parent
 _TAKEN_FROM_US = (
+    "ALERT",
     "KAFKA_",
     "TOPIC_",
     "PG_",
@@ -50,20 +51,24 @@ class ServiceProcess:
     def wait_ready(self, timeout: float = 40.0) -> ServiceProcess:
         """Until /readyz says 200. Fails with the log where the process ends or takes longer."""
         deadline = time.monotonic() + timeout
-        while True:
-            try:
-                answer = httpx.get(f"{self.url}/readyz", timeout=2)
-                wrong = None if answer.status_code == 200 else answer.text.strip()
-            except httpx.HTTPError as error:
-                wrong = repr(error)
-            if wrong is None:
-                return self
-            ended = processes.exit_status(self.handle)
-            if ended is not None:
-                raise AssertionError(f"{self.name} ended with {ended} before it was ready:\n{self.log()}")
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{self.name} is not ready after {timeout} s ({wrong}):\n{self.log()}")
-            time.sleep(0.05)
+        with httpx.Client(timeout=2, trust_env=False) as client:  # one: making it costs 45 ms of CPU
+            while (wrong := self._unready(client)) is not None:
+                ended = processes.exit_status(self.handle)
+                if ended is not None:
+                    raise AssertionError(f"{self.name} ended with {ended} before it was ready:\n{self.log()}")
+                if time.monotonic() > deadline:
+                    raise AssertionError(
+                        f"{self.name} is not ready after {timeout} s ({wrong}):\n{self.log()}"
+                    )
+                time.sleep(0.05)
+        return self
+
+    def _unready(self, client: httpx.Client) -> str | None:
+        try:
+            answer = client.get(f"{self.url}/readyz")
+        except httpx.HTTPError as error:
+            return repr(error)
+        return None if answer.status_code == 200 else answer.text.strip()
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal; does not wait."""

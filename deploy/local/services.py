@@ -23,14 +23,14 @@ class Service:
 
 
 SERVICES = (
-    Service("ingest", "services.ingest", (), 8080, port_variable="INGEST_PORT"),
+    Service("ingest", "services.ingest", (), 8080, port_variable="INGEST_PORT", role="piperoll_reporter"),
     Service("enricher", "services.enricher", (), 8081),
     Service("writer", "services.writer", (), 8082, role="piperoll_writer"),
     Service(
         "sealer",
         "services.writer",
         ("sealer",),
-        8085,
+        8086,
         role="piperoll_sealer",
         folder_variable="SEALER_DIR",
     ),
@@ -41,15 +41,16 @@ SERVICES = (
         8083,
         needs=("OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT"),
     ),
+    Service("alerter", "services.enricher", ("alerter",), 8085),
+    Service("reporter", "services.reporter", ("serve",), 8084, role="piperoll_reporter"),
 )
-RUNNABLE = ("ingest", "enricher", "annotator", "writer", "sealer", "reporter")
+RUNNABLE = ("ingest", "enricher", "annotator", "alerter", "writer", "sealer", "reporter")
 """What `piperoll run` takes."""
 
 
 def service_named(name: str) -> Service:
     """The service `name`: one of RUNNABLE."""
-    found = {service.name: service for service in SERVICES}
-    return found.get(name) or Service(name, f"services.{name}", (), 8084, role=f"piperoll_{name}")
+    return next(service for service in SERVICES if service.name == name)
 
 
 def wanted_services(variables: Mapping[str, str]) -> list[Service]:

@@ -13,7 +13,7 @@ from deploy.local.secrets import read_secret, secret_file
 
 SUPERUSER_SECRET = "postgres"  # noqa: S105 - the name of a file
 GIVEN_DATABASE = "database-url"
-LOGIN_ROLES = ("piperoll_writer", "piperoll_sealer", "piperoll_reporter")
+LOGIN_ROLES = ("piperoll_writer", "piperoll_sealer", "piperoll_reporter", "piperoll_operator")
 DATABASE_NAME = "piperoll"
 
 

@@ -5,6 +5,7 @@ Pure functions of rows. Whether a payload that is gone was erased lawfully is fo
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from schemas.commitment import (
     ABSENT_HASH,
     ENRICHMENT_LABEL,
     PAYLOAD_LABEL,
+    about_event,
     decode_body,
     identities,
     identity_hash,
@@ -199,11 +201,22 @@ def _own_identity(record: Record, identity: int | None, content: Content, salt: 
     if record.kind == Kind.ANNOTATION:
         name = [said.topic_id.lower(), said.partition, said.offset, said.model, said.prompt_version, said.run]
         expected = identity_hash("annotation", msgspec.json.encode(name).decode())
-        return _wrong_problems(() if identity == expected else ("identity_hash",))
+        fields: tuple[str, ...] = () if _is_about(record, said) else ("event_id",)
+        return _wrong_problems(fields if identity == expected else (*fields, "identity_hash"))
     wrong = _wrong_identity(record, identity_hash(said.source, said.id), salt, said.source, said.id)
     return _wrong_problems(
         wrong if identity == identity_hash("own-event", said.id) else (*wrong, "identity_hash")
     )
+
+
+def _is_about(record: Record, said: _Message) -> bool:
+    """Whether an annotation's record names the event that its message names; zero bytes name none."""
+    if record.event_id == ABSENT_HASH:
+        return True
+    try:
+        return record.event_id == about_event(bytes.fromhex(said.topic_id), said.partition, said.offset)
+    except (ValueError, struct.error):
+        return False
 
 
 def _wrong_problems(fields: tuple[str, ...]) -> list[Problem]:

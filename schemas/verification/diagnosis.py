@@ -91,7 +91,8 @@ def _changed(stretch: Stretch, step: Step, before: Step | None) -> Finding:
     if link.sound and link.record is not None and link.record.seq != step.seq:
         text = f"record {link.record.seq}, by its own number, stands in its place"
         return _finding(stretch, step, Change.REORDERED, Part.RECORD, text, ("seq",))
-    if not fields and stretch.at_head and step is stretch.path.steps[-1]:
+    rewritten = step.state is not State.EDITED
+    if not fields and rewritten and stretch.at_head and step is stretch.path.steps[-1]:
         text = "the head names another hash than the last record has: the head was changed, or leaf and hash of the record"
         return _finding(stretch, step, Change.EDITED, Part.HEAD, text, ("last_hash",))
     if not fields:

@@ -26,8 +26,20 @@ class Change(StrEnum):
     """A time or a writer epoch goes back, a record stands where its kind may not."""
     EXPIRED = "expired"
     """Recorded honestly as lost: the offsets had expired from Kafka before they were read. Never green."""
+    NOT_ERASED = "not-erased"
+    """An erasure record covers a payload that is there: brought back by a backup, or put in."""
+    NOT_ARRIVED = "not-arrived"
+    """The writer knows of events that have not come to it: the chain is sound and waits for them. Never green."""
     BROKEN_SUCCESSION = "broken-succession"
     """A chain and the one that follows it do not name each other."""
+    FORKED = "forked"
+    """The records, or the seals, are another history than the one that was signed."""
+    ROLLED_BACK = "rolled-back"
+    """The database as a whole is of an older state than what was signed."""
+    CHAIN_GONE = "chain-gone"
+    """A whole chain that was signed is not there."""
+    LATE = "late"
+    """Records have not been sealed for longer than they should: sealing has stopped."""
 
 
 class Part(StrEnum):
@@ -41,6 +53,10 @@ class Part(StrEnum):
     ENRICHMENT = "enrichment"
     HEAD = "head"
     CHAIN = "chain"
+    ERASURE = "erasure"
+    """The index of what was erased, audit.erasure."""
+    SEAL = "seal"
+    """The log of signed seals."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ MOST_FINDINGS = 1000
 @dataclass(slots=True)
 class ChainResult:
     """Counts are of records that were read, by kind. `first_offset` to `next_offset` (exclusive) are the source
-    offsets that they cover; times in microseconds since 1970 UTC; `found` counts findings, kept or not."""
+    offsets that they cover; `erased` and `retained` count
+    payloads that are gone as an order says; times in microseconds since 1970 UTC; `found` counts findings, kept or not."""
 
     chain: ChainInfo
     with_contents: bool = False
@@ -26,6 +27,8 @@ class ChainResult:
     next_offset: int | None = None
     skipped_offsets: int = 0
     expired_offsets: int = 0
+    erased: int = 0
+    retained: int = 0
     first_appended_us: int | None = None
     last_appended_us: int | None = None
     next_seq: int = 0

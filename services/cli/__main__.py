@@ -36,8 +36,16 @@ COMMANDS = {
     "emit": Command("emit", EVENTS, "Send events."),
     "verify": Command("evidence", EVIDENCE, "Recompute every chain; say which record is wrong and how."),
     "seal": Command("seal", EVIDENCE, "What is sealed, with which key, and how that is changed."),
+    "prove": Command("prove", EVIDENCE, "Write the proof of one record, to be checked offline."),
     "report": Command("evidence", EVIDENCE, "Build reports."),
     "export": Command("evidence", EVIDENCE, "Write events as JSON lines."),
+    "erase": Command(
+        "erase", EVIDENCE, "Take the content of events away for good, and leave a record of it."
+    ),
+    "restore": Command("restore", EVIDENCE, "Put damaged records right, with bytes that fit the hashes."),
+    "retain": Command(
+        "retain", EVIDENCE, "Archive and drop the payloads of old months, and leave a record of it."
+    ),
     "migrate": Command("admin", ADMIN, "Bring the database to the present schema."),
     "topics": Command("admin", ADMIN, "Create, list and grow the topics."),
     "replay": Command("replay", ADMIN, "Have events read again: from a hole on, or out of the dead letters."),

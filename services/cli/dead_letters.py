@@ -86,7 +86,7 @@ class Reader:
     def letters(self) -> Iterator[DeadLetter | None]:
         """All that stand in audit.dead-letters now, each origin once; None for what is not the enricher's."""
         seen = set()
-        for message in self._all(self._topics.dead_letters):
+        for message in self.messages(self._topics.dead_letters):
             letter = read_letter(message)
             if letter is None or letter.origin not in seen:
                 yield letter
@@ -107,7 +107,8 @@ class Reader:
             raise EventGoneError("it no longer stands in audit.events")
         return message
 
-    def _all(self, topic: str) -> Iterator[Any]:
+    def messages(self, topic: str) -> Iterator[Any]:
+        """All that stand in a topic now, partition by partition in their order."""
         numbers = self._consumer.partitions_for_topic(topic) or set()
         places = [TopicPartition(topic, number) for number in sorted(numbers)]
         self._consumer.assign(places)

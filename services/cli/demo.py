@@ -75,7 +75,7 @@ def run(screen: Screen, month: Month, seed: int, events: int, *, ai: bool, stay:
             place.enter_context(clean_place(home, _say_nothing))
         made, state = _prepare(screen, home, month, seed, events)
         shown = _record_and_prove(screen, home, made, state)
-        show_summary(screen, shown)
+        show_summary(screen, shown, stay=stay)
         if stay:
             _stay(screen)
         screen.note("ending broker, database and services")

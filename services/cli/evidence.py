@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from schemas.events import parse_time
+from services.cli.checkpoints import gather
 from services.cli.target import errors_told, say, target_variables
 from services.common.clock import system_clock
 from services.common.errors import ConfigurationError
 from services.common.settings import PostgresSettings, read_settings
 from services.reporter import verify as verification_of
-from services.reporter.account import as_json, as_lines
+from services.reporter.account import archive_as_json, archive_as_lines, as_json, as_lines
+from services.reporter.archive import verify_alone, verify_archive
 from services.reporter.attachments import replacing
 from services.reporter.build import FORMATS, build_report
 from services.reporter.export import export_records
@@ -41,19 +43,45 @@ def verify(
     processes: Annotated[
         int | None, typer.Option(min=1, help="How many at once; default: one a core.")
     ] = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="Verify this file of `piperoll retain` or `export` instead.")
+    ] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="The archive by itself, without a database.")
+    ] = False,
+    checkpoints: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compare with the checkpoint of this place: the folder or URL in which the sealer publishes, a file, or "
+            "`topic`; may be repeated. Default: VERIFY_CHECKPOINTS, else the local stack's. `none`: compare with none."
+        ),
+    ] = None,
+    vkey: Annotated[
+        list[str] | None, typer.Option(help="The key that must have signed (`piperoll seal key`).")
+    ] = None,
+    policy: Annotated[Path | None, typer.Option(help="A tlog-policy file: keys, witnesses, quorum.")] = None,
+    since: Annotated[
+        Path | None,
+        typer.Option(help="Look only at what this trusted checkpoint (a file) does not cover."),
+    ] = None,
     as_json_object: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Recompute every chain from its records, and say which record is wrong and how.
+    """Recompute every chain from its records, compare with signed checkpoints, and say which record is wrong and how.
 
     Exit status: 0 all is consistent, 1 something is wrong, 2 it could not be verified.
     """
+    if archive is not None:
+        raise typer.Exit(_verify_archive(archive, alone=alone, as_json_object=as_json_object))
     with _checked(), _progress("verifying") as progress:
+        evidence, trusted = gather(checkpoints or [], vkey or [], policy, since)
         verification = asyncio.run(
             verification_of.verify_database(
                 _reporter_dsn(),
                 chains=chain,
                 contents=not leaves_only,
                 processes=processes,
+                evidence=evidence,
+                since=trusted,
                 progress=progress,
             )
         )
@@ -62,6 +90,17 @@ def verify(
     else:
         print("\n".join(as_lines(verification)))
     raise typer.Exit(0 if verification.good else 1)
+
+
+def _verify_archive(path: Path, *, alone: bool, as_json_object: bool) -> int:
+    with _checked():
+        found = verify_alone(path) if alone else asyncio.run(verify_archive(_reporter_dsn(), path))
+    print(
+        json.dumps(archive_as_json(found))
+        if as_json_object
+        else "\n".join(archive_as_lines(path.name, found))
+    )
+    return 0 if found.good else 1
 
 
 @report.command("build")

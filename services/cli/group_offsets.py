@@ -91,7 +91,7 @@ class EnricherGroup:
             )
 
 
-def _await_coordinator(admin: KafkaAdminClient, name: str) -> None:
+def await_coordinator(admin: KafkaAdminClient, name: str) -> None:
     """A broker that has never had a group makes its topic for them first, and one that starts loads it."""
     deadline = time.monotonic() + _COORDINATOR_S
     while True:
@@ -111,7 +111,7 @@ def open_group(settings: KafkaSettings) -> Iterator[EnricherGroup]:
     admin = admin_client(settings, "piperoll-replay")
     try:
         group = EnricherGroup(admin, settings.topics)
-        _await_coordinator(admin, group.name)
+        await_coordinator(admin, group.name)
         yield group
     except KafkaError as error:
         raise TransientError(f"Kafka cannot now: {error!r}; run it again") from error

@@ -21,6 +21,7 @@ __all__ = [
     "create_topics",
     "sasl_password",
     "ssl_context",
+    "topic_configs",
     "topic_ids",
 ]
 
@@ -72,7 +73,7 @@ def check_topics(settings: KafkaSettings) -> None:
     try:
         partitions = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
         names = [topic.name for topic in layout if topic.name in partitions]
-        configs = _topic_configs(admin, names)
+        configs = topic_configs(admin, names)
     except KafkaError as error:
         raise TransientError(f"the topics cannot be looked at: {error}") from error
     finally:
@@ -90,7 +91,8 @@ def check_topics(settings: KafkaSettings) -> None:
         raise ConfigurationError("; ".join(problems))
 
 
-def _topic_configs(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+def topic_configs(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    """The configuration of topics, by name."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     found = admin.describe_configs(resources)
     return {

@@ -1,4 +1,4 @@
-"""`python -m services.enricher`: the enricher (`… annotator`: the annotator), until SIGTERM or SIGINT.
+"""`python -m services.enricher`: the enricher (`… annotator`, `… alerter`: those), until SIGTERM or SIGINT.
 
 Exit status: 0 stopped cleanly, 1 failed (a restart recovers), 2 wrong settings.
 """
@@ -25,6 +25,7 @@ from services.enricher.pipeline import Pipeline
 from services.enricher.settings import EnricherSettings
 
 log = get_logger(__name__)
+_OTHERS = {"annotator": "services.enricher.annotate_main", "alerter": "services.enricher.alert_main"}
 
 
 async def run() -> int:
@@ -66,12 +67,12 @@ async def run() -> int:
 
 def main() -> None:
     """Settings, logging, run; the process ends at once afterwards, whatever threads are left."""
-    service = "annotator" if "annotator" in sys.argv[1:] else "enricher"
+    service = next((name for name in _OTHERS if name in sys.argv[1:]), "enricher")
     runner = asyncio.Runner()  # never closed: that would wait for tasks and threads that hang with the broker
     try:
         configure_logging(read_settings(LogSettings), service)
-        # The annotator's module only where it runs: the enricher needs no openai.
-        begin = run if service == "enricher" else import_module("services.enricher.annotate_main").run
+        # Another's module only where it runs: the enricher needs no openai.
+        begin = run if service == "enricher" else import_module(_OTHERS[service]).run
         status = runner.run(begin())
     except (ConfigurationError, TransientError) as error:
         status = 2 if isinstance(error, ConfigurationError) else 1

@@ -35,6 +35,8 @@ class BatchApp(faust.App):
     batched_topics: frozenset[str] = frozenset()
     batch_limits = BatchLimits(1000, 4 * 1024 * 1024)
     fetch_bytes = 16 * 1024 * 1024
+    before_revocation: Callable[[], Awaitable[None]] | None = None
+    """Awaited before partitions are given up: what is under way in them must not be written after their next owner's."""
 
     def configure(self, kafka: KafkaSettings, settings: EnricherSettings, batched: str) -> None:
         """What Faust's own settings have no place for."""
@@ -163,11 +165,12 @@ def new_app(kafka: KafkaSettings, settings: EnricherSettings, *, service: str, b
         broker_request_timeout=max(90.0, kafka.session_timeout_ms / 1000),
         broker_max_poll_records=20_000,
         broker_commit_interval=settings.commit_interval_s,
-        consumer_max_fetch_size=min(1024 * 1024, settings.fetch_bytes),
+        consumer_max_fetch_size=_partition_fetch_bytes(kafka.partitions, settings.fetch_bytes),
         consumer_auto_offset_reset="earliest",
         # Messages are batches here: with Faust's default the whole backlog would sit in memory.
         stream_buffer_maxsize=4,
         stream_wait_empty=False,
+        table_standby_replicas=0,
         topic_disable_leader=True,
         topic_allow_declare=False,
         web_enabled=False,
@@ -177,6 +180,12 @@ def new_app(kafka: KafkaSettings, settings: EnricherSettings, *, service: str, b
     )
     app.configure(kafka, settings, batched)
     return app
+
+
+def _partition_fetch_bytes(partitions: int, fetch_bytes: int) -> int:
+    """Of one partition at once: what is fetched of all of them lies in memory, a few fetches at most. The setting
+    KAFKA_PARTITIONS is taken for the number of partitions."""
+    return max(1024, min(1024 * 1024, 2 * fetch_bytes // partitions, fetch_bytes))
 
 
 def _credentials(kafka: KafkaSettings) -> Any:

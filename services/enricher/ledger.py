@@ -40,6 +40,10 @@ class Ledger:
         """All consequences of the range are durable. Without effect if it was forgotten in between."""
         finished.done = True
 
+    def holds(self, partition: Hashable, wanted: Range) -> bool:
+        """Whether the range is still ours to complete: neither forgotten nor committed."""
+        return any(held is wanted for held in self._ranges.get(partition, ()))
+
     def position(self, partition: Hashable) -> int | None:
         """The offset up to which (exclusive) everything fetched is done: what may be committed."""
         ranges = self._ranges.get(partition)

@@ -1,7 +1,7 @@
 """What happens to a batch: every record enriched, sent on, acknowledged by the broker, and only then complete.
 
-Commit points, in order. (1) All messages of the batch are acknowledged on audit.enriched, and dead letters on
-audit.dead-letters: from here on nothing is lost. A crash before it leaves the offsets uncommitted; they are read again,
+Commit points, in order. (1) All messages of the batch are acknowledged on audit.enriched, dead letters on
+audit.dead-letters, and what was counted on audit.counts: from here on nothing is lost. A crash before it leaves the offsets uncommitted; they are read again,
 and the writer drops what it knows. (2) The range is completed in the ledger; Faust commits it within a second. A
 crash between the two repeats the batch, with the same outcome.
 """
@@ -21,9 +21,10 @@ from aiokafka.errors import KafkaError
 from schemas.commitment import ABSENT_HASH, SALT_BYTES, encode_body, headers_fit, payload_commitment
 from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, pack_header
 from schemas.record import ABSENT, NO_TIMESTAMP_TYPE, Kind
-from schemas.topics import PIPEROLL_HEADER, REPLY_HEADER, Topics
+from schemas.topics import PIPEROLL_HEADER, Topics, reply_token
 from services.common.errors import FatalError
 from services.common.logging import get_logger
+from services.enricher.counts import count
 from services.enricher.enrich import Coordinates, Enriched, Enricher
 from services.enricher.metrics import Metrics
 from services.enricher.transport import Batch
@@ -115,6 +116,7 @@ class Pipeline:
         dead = _Outgoing(self._producer, self._topics.dead_letters, batch.partition)
         replies: list[tuple[bytes, bytes]] = []
         salts = os.urandom(2 * SALT_BYTES * len(batch.records))
+        results: list[Enriched] = []
         prev, flags, poisoned = batch.prev, FLAG_RESET if batch.reset else 0, 0
         for at, record in enumerate(batch.records):
             payload_salt = salts[at * 64 : at * 64 + 32]
@@ -123,6 +125,7 @@ class Pipeline:
             result = self._enricher.enrich(
                 record.key, record.value, record.headers, coordinates, payload_salt
             )
+            results.append(result)
             header = _header(
                 result, coordinates, record, prev, flags, payload_salt, salts[at * 64 + 32 : at * 64 + 64]
             )
@@ -135,12 +138,17 @@ class Pipeline:
                 poisoned += 1
                 if dead.add(*_dead_letter(result, coordinates, record)):
                     await dead.send_full()
-            if record.headers and (token := _reply_token(record.headers)) is not None:
+            if record.headers and (token := reply_token(record.headers)) is not None:
                 replies.append((token, _reply(token, result)))
             prev, flags = record.offset, 0
         self._metrics.events.labels("poison").inc(poisoned)
         self._metrics.events.labels("event").inc(len(batch.records) - poisoned)
-        return [*await enriched.flush(), *await dead.flush()], replies
+        counted = _Outgoing(self._producer, self._topics.counts, 0)
+        for counts in count(
+            batch.topic_id, batch.partition, batch.records, results, time.time_ns() // 1_000_000
+        ):
+            counted.add(None, counts, [])
+        return [*await enriched.flush(), *await dead.flush(), *await counted.flush()], replies
 
     async def _reply(self, replies: list[tuple[bytes, bytes]]) -> None:
         """A lost reply costs a caller its 200 (it gets a 202 instead), never an event: so it is only counted. After
@@ -233,13 +241,6 @@ def _dead_letter(result: Enriched, at: Coordinates, record: Any) -> tuple[bytes 
     kept = () if result.withheld else record.headers
     headers = [*kept, ("piperoll-reason", reason), ("piperoll-origin", origin)]
     return (None, None, headers) if result.withheld else (record.key, record.value, headers)
-
-
-def _reply_token(headers: Any) -> bytes | None:
-    for name, content in headers:
-        if name == REPLY_HEADER:
-            return content or None
-    return None
 
 
 def _reply(token: bytes, result: Enriched) -> bytes:

@@ -20,7 +20,7 @@ from schemas.catalog import Catalog
 from schemas.enrichment import RISKS, Enrichment, Header, Risk, clean, decode_header
 from schemas.events import PoisonError, read_message
 from schemas.record import ABSENT
-from schemas.topics import PIPEROLL_HEADER, REPLY_HEADER
+from schemas.topics import PIPEROLL_HEADER, reply_token
 from services.common.ai.client import Message
 from services.common.ai.prompts import Prompt
 from services.common.ai.redactor import Redactor
@@ -65,8 +65,7 @@ def subject_of(value: bytes | None, headers: Sequence[tuple[str, bytes | None]])
         document = _decode_enrichment(header.enrichment)
     except msgspec.MsgspecError as error:
         raise ValueError(f"the enrichment cannot be read: {error}") from error
-    token = next((content for name, content in headers[:-1] if name == REPLY_HEADER), None)
-    return Subject(header, document, value, headers[:-1], token or None)
+    return Subject(header, document, value, headers[:-1], reply_token(headers[:-1]))
 
 
 class Form:

@@ -10,9 +10,11 @@ only an agent that has seen the broker's ack completes a range in it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 import aiokafka
@@ -26,9 +28,11 @@ from mode.utils.futures import notify
 from services.common.errors import FatalError
 from services.common.logging import get_logger
 from services.enricher.ledger import Ledger, Range
+from services.enricher.poll_size import PollSize
 from services.enricher.records import install as install_reader
 
 log = get_logger(__name__)
+_REVOCATION_S = 5.0
 
 
 class Batch(NamedTuple):
@@ -181,6 +185,10 @@ class BatchConsumer(driver.Consumer):
         """What the batch led to is durable: its offsets may be committed."""
         self.ledger.complete(batch.range)
 
+    def holds(self, batch: Batch) -> bool:
+        """Whether the batch is still ours: neither revoked nor sought away from since it was fetched."""
+        return self.ledger.holds(TP(batch.topic, batch.partition), batch.range)
+
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         if not self._batched(tp):
             await super()._add_gap(tp, offset_from, offset_to)
@@ -216,6 +224,9 @@ class BatchConsumer(driver.Consumer):
             self.ledger.forget([tp])
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        if self.app.before_revocation is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.app.before_revocation(), _REVOCATION_S)
         await self.commit()  # what is done is committed while the partitions are still ours
         self._start_anew(revoked)
         await super().on_partitions_revoked(revoked)
@@ -243,10 +254,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     logger = logging.getLogger("faust.consumer")
     app: Any  # a BatchApp
+    _poll_size: PollSize
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         install_reader()
+        self._poll_size = PollSize(conf.broker_max_poll_records, self.app.fetch_bytes // 2)
         self._assignor = self.app.assignor if self.app.tables.changelog_topics else RangePartitionAssignor
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
@@ -269,6 +282,20 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: Any,
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's
+        max_records: int | None = None,
+    ) -> dict[TP, list[Any]]:
+        del max_records
+        fetched = await super()._fetch_records(
+            consumer, active_partitions, timeout=timeout, max_records=self._poll_size.records
+        )
+        self._poll_size.note([record for records in fetched.values() for record in records])
+        return cast("dict[TP, list[Any]]", fetched)
 
     def polled_ms(self, tp: TP) -> int | None:
         """When the broker last answered a fetch of the partition, in milliseconds since 1970."""

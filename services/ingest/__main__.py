@@ -14,6 +14,7 @@ from services.common.settings import KafkaSettings, LogSettings, environment, re
 from services.ingest.access import KEYS_LOOK_SECONDS, Access
 from services.ingest.app import Ingest
 from services.ingest.metrics import Metrics
+from services.ingest.proofs import Proofs, proofs_dsn
 from services.ingest.publisher import Publisher
 from services.ingest.reading import Reader
 from services.ingest.replies import Replies
@@ -24,7 +25,9 @@ from services.ingest.settings import IngestSettings, check_settings
 log = get_logger(__name__)
 
 
-async def run(settings: IngestSettings, kafka: KafkaSettings, access: Access, reader: Reader) -> int:
+async def run(
+    settings: IngestSettings, kafka: KafkaSettings, access: Access, reader: Reader, dsn: str | None
+) -> int:
     """Serves until SIGTERM or SIGINT, or a thread fails (FatalError, after an orderly end); returns the exit status."""
     metrics, stop = Metrics(), asyncio.Event()
     publisher = Publisher(kafka, settings.delivery_timeout, metrics, on_failure=stop.set)
@@ -32,7 +35,7 @@ async def run(settings: IngestSettings, kafka: KafkaSettings, access: Access, re
     routes = Routes(
         settings, kafka, access=access, reader=reader, publisher=publisher, replies=replies, metrics=metrics
     )
-    ingest = Ingest(routes)
+    ingest = Ingest(routes, Proofs(dsn, access))
     server = HttpServer(ingest, settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -68,7 +71,7 @@ def main() -> int:
         reader = Reader(
             load_catalog(settings.catalog), event_limit=kafka.event_limit, batch_events=settings.batch_events
         )
-        return asyncio.run(run(settings, kafka, access, reader))
+        return asyncio.run(run(settings, kafka, access, reader, proofs_dsn(variables)))
     except (FatalError, DocumentError) as error:
         log.error("ingest_failed", reason=str(error))  # noqa: TRY400 - the text says all
         return 2 if isinstance(error, ConfigurationError | DocumentError) else 1

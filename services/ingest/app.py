@@ -18,6 +18,7 @@ from services.ingest.body import ClientGoneError, Receive
 from services.ingest.head import Head
 from services.ingest.pages import build_pages
 from services.ingest.problems import ProblemError
+from services.ingest.proofs import Proofs
 from services.ingest.routes import Routes
 
 log = get_logger(__name__)
@@ -35,12 +36,13 @@ _OUR_MISTAKE = ProblemError(
 class Ingest:
     """One ingest; `stopping` refuses new requests."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, proofs: Proofs) -> None:
         self._routes = routes
+        self._proofs = proofs
         self._posts: dict[str, Handler] = {"/audit": routes.audit, "/v1/events": routes.events}
         self._open = 0
         self._idle = asyncio.Event()
-        self._pages = build_pages(routes.metrics, self._trouble)
+        self._pages = build_pages(routes.metrics, self._trouble, proofs)
         metrics = routes.metrics
         metrics.in_flight_requests.set_function(lambda: routes.gate.requests)
         metrics.in_flight_bytes.set_function(lambda: routes.gate.bytes)
@@ -75,6 +77,7 @@ class Ingest:
 
     async def end(self, seconds: float) -> None:
         """Ends the threads. Raises FatalError where one has failed."""
+        await self._proofs.close()
         workers = [self._routes.publisher.worker, self._routes.replies.worker]
         await self._routes.publisher.stop(seconds)
         await self._routes.replies.stop(5.0)

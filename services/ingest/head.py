@@ -46,13 +46,28 @@ class Head:
         raw = self.kept.get(b"idempotency-key")
         if raw is None:
             return None
-        text = raw.decode("utf-8", "replace").strip()
+        try:
+            text = raw.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            raise ProblemError(
+                HTTPStatus.BAD_REQUEST, "idempotency-key", "Idempotency-Key is no UTF-8: send plain text."
+            ) from None
         if len(text) > 1 and text[0] == text[-1] == '"':
             text = text[1:-1]
         wrong = check_nonempty(text)
         if wrong is not None:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "idempotency-key", f"Idempotency-Key {wrong}.")
         return text
+
+    @property
+    def receipt(self) -> bool:
+        """Whether a receipt is wanted: `?receipt=1`. Raises ProblemError."""
+        if b"receipt" not in self._query:
+            return False
+        given = parse_qs(self._query.decode("latin-1"), keep_blank_values=True).get("receipt", ["0"])[-1]
+        if given not in ("0", "1"):
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "receipt", "receipt is 1 or 0.")
+        return given == "1"
 
     @property
     def wait(self) -> float:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from schemas.proof_file import MEDIA_TYPE
 from services.ingest.media import Form
 
 _PROBLEMS = {
     400: "Not JSON (with line and column), an invalid CloudEvent (`errors` names attributes), or an Idempotency-Key "
-    "that is not the event's id.",
+    "that is not the event's id or no UTF-8.",
     401: "An API key is required, or this one is not known.",
     403: "The key lacks the scope or may not send as this source, or the source is reserved (piperoll/…).",
     408: "The body did not come in time.",
     413: "Too large (EVENT_MAX_BYTES, INGEST_BATCH_MAX_BYTES, INGEST_BATCH_MAX_EVENTS). Where the broker refused one "
     "event for its size, `durable` and `not_recorded` name all.",
     415: "The Content-Type is not taken, or the body is compressed.",
-    422: "Fields are missing (`missing` names them), or unknown ones stand in the short form (`unknown`).",
+    422: "Fields or attributes are missing (`missing` names them), or unknown ones stand in the short form (`unknown`).",
     500: "A mistake of ours; whether the event was recorded is not known.",
     503: "Not recorded, or not known to be: the broker is away, or too much is in flight. See Retry-After; `durable`, "
     "`unknown` and `not_recorded` name every event by index or line, and by the id to send it again with.",
@@ -88,6 +89,26 @@ _NOT_DURABLE = _PROBLEM | {
     "title": "Problem that may name each event",
     "properties": {**_PROBLEM["properties"], "durable": _ITEMS, "unknown": _ITEMS, "not_recorded": _ITEMS},
 }
+_RECEIPT = {
+    "type": "object",
+    "title": "Receipt (not signed): where the broker put the event",
+    "required": ["topic", "topic_id", "partition", "offset", "timestamp_ms", "value_sha256", "proof"],
+    "properties": {
+        "topic": {"type": "string"},
+        "topic_id": {"type": ["string", "null"]},
+        "partition": {"type": "integer"},
+        "offset": {"type": ["integer", "null"]},
+        "timestamp_ms": {"type": "integer"},
+        "value_sha256": {
+            "type": ["string", "null"],
+            "description": "Of the message's value as it stands in Kafka.",
+        },
+        "proof": {
+            "type": ["string", "null"],
+            "description": "Where the proof is, once the record is sealed.",
+        },
+    },
+}
 _REPLY = {
     "type": "object",
     "title": "The event as understood",
@@ -100,13 +121,17 @@ _REPLY = {
         "risk": {"enum": ["informational", "low", "medium", "high", "critical"]},
         "by": {"type": "string", "description": "`rules`, or the model's name."},
         "pending": {"const": True, "description": "Only where a reading by AI is still to come."},
+        "receipt": _RECEIPT,
     },
 }
+PROOF_ID = (
+    "The number that audit_events shows, TOPIC-ID:PARTITION:OFFSET of a receipt, or the event's own id."
+)
 _STATUS = {"const": "accepted"}
 _ACCEPTED_ONE = {
     "type": "object",
     "required": ["status", "id"],
-    "properties": {"status": _STATUS, "id": {"type": "string"}},
+    "properties": {"status": _STATUS, "id": {"type": "string"}, "receipt": _RECEIPT},
 }
 _ACCEPTED_MANY = {
     "type": "object",
@@ -118,6 +143,12 @@ _WAIT = {
     "in": "query",
     "description": "Seconds to wait for the event to be understood; 0: do not wait.",
     "schema": {"type": "number", "minimum": 0, "default": 5},
+}
+_WANTS_RECEIPT = {
+    "name": "receipt",
+    "in": "query",
+    "description": "1: say where the broker put the event, and where its proof will be.",
+    "schema": {"enum": ["0", "1"], "default": "0"},
 }
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
@@ -134,7 +165,7 @@ def describe(generated: dict[str, Any]) -> dict[str, Any]:
         "202": _response("Recorded; not yet understood at the time-out.", _ACCEPTED_ONE),
     }
     audit = _operation("Send one event and hear how it is understood.", responses, many=False)
-    audit["parameters"] = [_WAIT, _IDEMPOTENCY_KEY]
+    audit["parameters"] = [_WAIT, _WANTS_RECEIPT, _IDEMPOTENCY_KEY]
     responses = {"202": _response("Recorded.", _ACCEPTED_MANY)}
     events = _operation("Send one CloudEvent, a batch, or JSON lines.", responses, many=True)
     events["parameters"] = [_IDEMPOTENCY_KEY]
@@ -174,3 +205,23 @@ def _schema(form: Form) -> dict[str, Any]:
 
 def _response(description: str, schema: dict[str, Any], media: str = "application/json") -> dict[str, Any]:
     return {"description": description, "content": {media: {"schema": schema}}}
+
+
+PROOF_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The proof (PROOF_FORMAT.md). Without a key it leaves out what the record says.",
+        "content": {MEDIA_TYPE: {"schema": {"type": "object"}}},
+    },
+    **{
+        status: _response(text, _PROBLEM, "application/problem+json")
+        for status, text in {
+            401: "An API key is required, or this one is not known.",
+            403: "The key lacks the scope read, or is for other sources.",
+            404: "No such record, or not recorded yet.",
+            409: "Several records are meant; `detail` has their ids.",
+            422: "A parameter is not of its type.",
+            500: "The record is not as it was sealed, or a mistake of ours.",
+            503: "Not sealed yet (see Retry-After), the database is away, or this ingest knows of none.",
+        }.items()
+    },
+}

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
+from fastapi import Path as PathParameter
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
+from services.ingest.answers import Answer
 from services.ingest.metrics import Metrics
-from services.ingest.openapi import describe
+from services.ingest.openapi import PROOF_ID, PROOF_RESPONSES, describe
 from services.ingest.problems import ProblemError
+from services.ingest.proofs import Proofs
 
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
 
 
-def build_pages(metrics: Metrics, trouble: Callable[[], str | None]) -> FastAPI:
+def build_pages(metrics: Metrics, trouble: Callable[[], str | None], proofs: Proofs) -> FastAPI:
     """`trouble` says why the service is not ready. No documentation pages: they would load scripts from elsewhere."""
     app = FastAPI(
         title="Piperoll ingest",
@@ -48,7 +52,32 @@ def build_pages(metrics: Metrics, trouble: Callable[[], str | None]) -> FastAPI:
     async def show_metrics() -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
+    @app.get(
+        "/v1/events/{identifier:path}/proof",
+        summary="The proof file of one sealed record, to be checked offline.",
+        response_class=Response,
+        responses=PROOF_RESPONSES,
+        openapi_extra={"security": [{}, {"key": []}]},
+    )
+    async def show_proof(
+        request: Request,
+        identifier: Annotated[str, PathParameter(description=PROOF_ID)],
+        source: Annotated[
+            str | None, Query(description="The event's source; the id is then its own.")
+        ] = None,
+        content: Annotated[bool, Query(description="Payload and enrichment too; needs a key.")] = True,
+    ) -> Response:
+        authorization = request.headers.get("authorization")
+        given = None if authorization is None else authorization.encode("latin-1")
+        try:
+            answer = await proofs.answer(given, identifier, source, content=content)
+        except ProblemError as problem:
+            answer = problem.answer()
+        metrics.requests.labels("/v1/events/{id}/proof", answer.status).inc()
+        return _response(answer)
+
     app.add_exception_handler(HTTPException, _problem)
+    app.add_exception_handler(RequestValidationError, _unreadable)
     generated = app.openapi
     app.openapi = lambda: describe(generated())  # type: ignore[method-assign]
     return app
@@ -68,6 +97,18 @@ async def _problem(request: Request, error: Exception) -> Response:
         problem = ProblemError(
             status, "not-found", "Nothing is here: events go to POST /audit or POST /v1/events."
         )
-    answer: Any = problem.answer()
+    return _response(problem.answer())
+
+
+async def _unreadable(_request: Request, _error: Exception) -> Response:
+    """A parameter that is not of its type."""
+    return _response(
+        ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "parameter", "content is true or false; source is a text."
+        ).answer()
+    )
+
+
+def _response(answer: Answer) -> Response:
     headers = {name.decode(): text.decode() for name, text in answer.headers}
     return Response(answer.body, answer.status, headers)

@@ -88,6 +88,12 @@ def connect(settings: KafkaSettings, configuration: dict[str, Any], topic: str) 
     return producer
 
 
+def topic_id(producer: KafkaProducer, topic: str) -> bytes | None:
+    """The 16 bytes of a topic's id in the producer's metadata, None where it is not in there."""
+    found = producer._metadata.topic_id(topic)  # noqa: SLF001 - told nowhere else
+    return None if found is None else bytes(found.bytes)
+
+
 def part(producer: KafkaProducer) -> None:
     """Ends a producer at once; what it holds fails now, instead of going out whenever the broker comes back.
 

@@ -73,6 +73,11 @@ class Publisher:
         """Whether nothing can be taken now."""
         return self.trouble is not None
 
+    def topic_id(self) -> bytes | None:
+        """The id of the topic as the producer knows it now, None where the broker has not said it."""
+        producer = self._producer
+        return None if producer is None else producers.topic_id(producer, self._topic)
+
     async def publish(self, records: Sequence[Record]) -> Delivery:
         """Hands records over and waits until all are durable, have failed, or the time is up. Raises
         BrokerAwayError where no broker is connected."""

@@ -287,11 +287,15 @@ def _bad_json(error: BadJsonError) -> ProblemError:
 
 def _invalid(problems: list[AttributeProblem]) -> ProblemError:
     shown = problems[:ERRORS_SHOWN]
+    missing = [problem.attribute for problem in problems if problem.missing]
+    only_missing = len(missing) == len(problems)
+    members: dict[str, Any] = {"missing": missing} if missing else {}
     return ProblemError(
-        HTTPStatus.BAD_REQUEST,
-        "invalid-event",
+        HTTPStatus.UNPROCESSABLE_ENTITY if only_missing else HTTPStatus.BAD_REQUEST,
+        "missing-fields" if only_missing else "invalid-event",
         "; ".join(f"{_cut(problem.attribute)} {problem.detail}" for problem in shown[:5]) + ".",
         errors=[{"attribute": _cut(problem.attribute), "detail": problem.detail} for problem in shown],
+        **members,
     )
 
 

@@ -20,6 +20,7 @@ from services.ingest.metrics import Metrics
 from services.ingest.problems import ProblemError, unavailable
 from services.ingest.publisher import BrokerAwayError, Publisher
 from services.ingest.reading import Reader, Record, Request, places
+from services.ingest.receipt import receipt
 from services.ingest.replies import Replies, Reply, Waiting
 from services.ingest.settings import IngestSettings
 
@@ -57,7 +58,7 @@ class Routes:
 
     async def audit(self, head: Head, receive: Receive) -> Answer:
         """One event; answers with the reply, at the time-out with what there is."""
-        until = time.monotonic() + head.wait
+        until, wants_receipt = time.monotonic() + head.wait, head.receipt
         waiting = self._expect(head.wait)
         try:
             with self.gate.enter() as place:
@@ -65,14 +66,15 @@ class Routes:
                 record = self.reader.one(request)
                 if waiting is not None:
                     record = record._replace(headers=[*record.headers, (REPLY_HEADER, waiting.token)])
-                await self._publish(request, [record])
+                delivery = await self._publish(request, [record])
             # Durable from here on: whatever happens now, the answer is a 2xx.
+            more = {"receipt": self._receipt(record, delivery)} if wants_receipt else {}
             if waiting is not None:
                 reply, result = await waiting.reply(until - time.monotonic())
                 self.metrics.replies.labels(result).inc()
                 if reply is not None:
-                    return json_answer(HTTPStatus.OK, _ok(record.id, reply))
-            return json_answer(HTTPStatus.ACCEPTED, {"status": "accepted", "id": record.id})
+                    return json_answer(HTTPStatus.OK, _ok(record.id, reply) | more)
+            return json_answer(HTTPStatus.ACCEPTED, {"status": "accepted", "id": record.id} | more)
         finally:
             if waiting is not None:
                 self.replies.forget(waiting)
@@ -124,7 +126,10 @@ class Routes:
             seconds=self._settings.body_timeout,
         )
 
-    async def _publish(self, request: Request, records: Sequence[Record]) -> None:
+    def _receipt(self, record: Record, delivery: Delivery) -> dict[str, Any]:
+        return receipt(record, delivery.results[0].value, self.publisher.topic_id())
+
+    async def _publish(self, request: Request, records: Sequence[Record]) -> Delivery:
         """Returns once all records are durable. Raises ProblemError."""
         try:
             delivery = await self.publisher.publish(records)
@@ -133,6 +138,7 @@ class Routes:
         outcomes = delivery.outcomes()
         if any(outcome is not Outcome.DURABLE for outcome in outcomes):
             raise _not_durable(delivery, outcomes, places(request))
+        return delivery
 
 
 def _not_durable(delivery: Delivery, outcomes: list[Outcome], at: list[dict[str, int]]) -> ProblemError:

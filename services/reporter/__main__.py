@@ -1,6 +1,7 @@
 """`python -m services.reporter`: verifies, builds one report, ends. (Schedules are still to come.)
+`python -m services.reporter serve`: sends alerts out, until SIGTERM or SIGINT.
 
-Exit status: 0 written, 1 written and the chains do not verify, or failed; 2 wrong settings.
+Exit status: 0 written, or stopped; 1 written and the chains do not verify, or failed; 2 wrong settings.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from services.common.logging import configure_logging, get_logger
 from services.common.settings import LogSettings, PostgresSettings, read_settings
 from services.reporter.build import build_report
 from services.reporter.period import last_days, month
+from services.reporter.serve import serve
 from services.reporter.settings import ReporterSettings
 
 log = get_logger(__name__)
@@ -32,15 +34,18 @@ def run(postgres: PostgresSettings, settings: ReporterSettings) -> int:
 
 
 def main() -> None:
-    """Settings, logging, one report."""
+    """Settings, logging, and one report or the service."""
     try:
         configure_logging(read_settings(LogSettings), "reporter")
-        status = run(read_settings(PostgresSettings), read_settings(ReporterSettings))
+        if "serve" in sys.argv[1:]:
+            status = asyncio.run(serve())
+        else:
+            status = run(read_settings(PostgresSettings), read_settings(ReporterSettings))
     except ConfigurationError as error:
         log.critical("settings_wrong", error=str(error))
         status = 2
     except (TransientError, FatalError) as error:
-        log.critical("report_not_built", error=str(error))
+        log.critical("reporter_failed", error=str(error))
         status = 1
     sys.exit(status)
 

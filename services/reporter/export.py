@@ -49,6 +49,7 @@ def export_line(row: Any) -> bytes:
         "topic": row["topic"],
         "topic_id": row["topic_id"].hex(),
         "partition": row["partition"],
+        "cluster_id": row["cluster_id"],
         "seq": row["seq"],
         "kind": row["kind"],
         "source_offset": row["source_offset"],

@@ -18,6 +18,8 @@ MOST_KEYS = 20
 """Rows of a table by type, source, actor, …: the most frequent."""
 MOST_HIGH_RISK = 100
 MOST_UNREADABLE = 20
+MOST_GAPS = 10
+"""Gaps in one source's sequence that are named."""
 
 
 class Figure(NamedTuple):
@@ -64,6 +66,17 @@ class Hit(NamedTuple):
     level: str
 
 
+class SequenceGaps(NamedTuple):
+    """What is missing in the sequence of a source (its id in hex where the name is erased): how many numbers, in how many
+    gaps, the first of these in words, and the record of the number before the first."""
+
+    source: str
+    missing: int
+    gaps: int
+    numbers: str
+    first_id: int
+
+
 @dataclass(frozen=True)
 class Event:
     """An event of high risk, as the page shows it. All texts are the event's or a model's: untrusted."""
@@ -97,7 +110,7 @@ class Figures:
     """Everything that a report counts or lists."""
 
     single: dict[str, Figure]
-    """`all`, `readable`, `poison`, `pending`, `ai`."""
+    """`all`, `readable`, `poison`, `pending`, `ai`; `unchecked`, which are no events but repeats of erased ones."""
     tables: dict[str, Table]
     """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`."""
     own: dict[int, Figure]
@@ -105,6 +118,7 @@ class Figures:
     high_risk: list[Event]
     unreadable: list[dict[str, Any]]
     citations: dict[int, Citation] = field(default_factory=dict)
+    gaps: list[SequenceGaps] = field(default_factory=list)
 
     def one(self, name: str) -> Figure:
         return self.single.get(name, Figure("", 0))
@@ -126,6 +140,7 @@ async def read_figures(snapshot: Snapshot, period: Period) -> Figures:
     rows = await snapshot.fetch("figures", *selection, MOST_KEYS, MOST_HIGH_RISK)
     grave = [row["first_id"] for row in rows if row["figure"] == GRAVE]
     single = {row["figure"]: _figure(row) for row in rows if row["figure"] in SINGLE}
+    single["unchecked"] = await _unchecked(snapshot, selection)
     tables: dict[str, Table] = {}
     for row in rows:
         if row["figure"] not in (*SINGLE, GRAVE):
@@ -141,13 +156,30 @@ async def read_figures(snapshot: Snapshot, period: Period) -> Figures:
     }
     high_risk = [_event(row) for row in await snapshot.fetch("events", grave)]
     unreadable = [dict(row) for row in await snapshot.fetch("unreadable", *selection, MOST_UNREADABLE)]
-    figures = Figures(single, tables, own, high_risk, unreadable)
+    gaps = [_gaps(row) for row in await snapshot.fetch("sequence_gaps", *selection, MOST_KEYS, MOST_GAPS)]
+    figures = Figures(single, tables, own, high_risk, unreadable, gaps=gaps)
     figures.citations.update(await _citations(snapshot, _cited(figures)))
     return figures
 
 
+async def _unchecked(snapshot: Snapshot, selection: tuple[Any, ...]) -> Figure:
+    """Each of them may be another event than the one it repeats: so all count as high (design 2.8)."""
+    (row,) = await snapshot.fetch("unchecked", *selection)
+    return Figure("", row["events"], row["events"], None, row["first_id"])
+
+
 def _figure(row: Any) -> Figure:
     return Figure(row["key"] or "", row["events"], row["high"], row["share"], row["first_id"])
+
+
+def _gaps(row: Any) -> SequenceGaps:
+    named = [
+        f"{first}" if first == last else f"{first}-{last}"
+        for first, last in zip(row["firsts"], row["lasts"], strict=True)
+    ]
+    left = row["gaps"] - len(named)
+    words = ", ".join(named) + (f" and {left:,} gaps more" if left else "")
+    return SequenceGaps(row["source"] or row["producer"], int(row["missing"]), row["gaps"], words, row["id"])
 
 
 def _event(row: Any) -> Event:
@@ -188,6 +220,7 @@ def _cited(figures: Figures) -> Iterable[int]:
     yield from (figure.first_id for figure in counted if figure.first_id is not None)
     yield from (event.id for event in figures.high_risk)
     yield from (row["id"] for row in figures.unreadable)
+    yield from (gap.first_id for gap in figures.gaps)
 
 
 async def _citations(snapshot: Snapshot, ids: Iterable[int]) -> dict[int, Citation]:

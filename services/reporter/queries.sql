@@ -17,6 +17,10 @@ WITH RECURSIVE records AS (
 SELECT chain_no FROM records WHERE chain_no IS NOT NULL UNION SELECT chain_no FROM payloads WHERE chain_no IS NOT NULL
 ORDER BY chain_no;
 
+-- told: the own events with these identity hashes, the earliest of each
+SELECT DISTINCT ON (identity_hash) identity_hash, chain_no, seq FROM audit.record
+WHERE identity_hash = ANY ($1::bigint[]) AND kind = 8 ORDER BY identity_hash, chain_no, seq;
+
 -- next_range: the next numbers of a chain from $2 on, at most $3 rows and about $4 bytes of payload; nulls at the end
 WITH records AS (
     SELECT seq FROM audit.record WHERE chain_no = $1 AND seq >= $2 ORDER BY seq LIMIT $3
@@ -46,6 +50,48 @@ FROM audit.record WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq;
 -- payloads: the payload rows of a chain from $2 to $3
 SELECT seq, appended_at, salt, body, enrich_salt, enrich
 FROM audit.payload WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq, appended_at;
+
+-- erasures: the index of what was erased, and by which own event
+SELECT topic_id, partition, source_offset, chain_no, seq FROM audit.erasure;
+
+-- retentions: the index of what was retained away, and by which own event
+SELECT chain_no, seq, (extract(epoch FROM until) * 1000000)::bigint AS until_us FROM audit.retention;
+
+-- hashes: the hashes of a chain's records from $2 to $3
+SELECT seq, record_hash FROM audit.record WHERE chain_no = $1 AND seq BETWEEN $2 AND $3;
+
+-- orders: the own events of type $1 and their records
+SELECT r.chain_no, r.seq, p.body
+FROM audit.chain c
+JOIN audit.record r ON r.chain_no = c.chain_no AND r.kind = 8
+JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+WHERE c.topic LIKE '%.system' AND audit.json_of(audit.value_of(p.body)) ->> 'type' = $1
+ORDER BY r.chain_no, r.seq;
+
+-- payloads_within: the same, as far as they have about $4 bytes, at least one
+SELECT seq, appended_at, salt, body, enrich_salt, enrich FROM (
+    SELECT seq, appended_at, salt, body, enrich_salt, enrich,
+        sum(coalesce(octet_length(body), 0) + coalesce(octet_length(enrich), 0)) OVER running AS bytes, row_number() OVER running AS number
+    FROM audit.payload WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 WINDOW running AS (ORDER BY seq ROWS UNBOUNDED PRECEDING)
+) AS wanted WHERE bytes <= $4::bigint OR number = 1 ORDER BY seq, appended_at;
+
+-- leaves: the leaves of chain $1 from $2 on, $3 at most
+SELECT seq, leaf FROM audit.record WHERE chain_no = $1 AND seq >= $2 ORDER BY seq LIMIT $3;
+
+-- strays: whether rows of chain $1 stand under numbers that it does not have: below 0, or from $2 on
+SELECT EXISTS (SELECT FROM audit.record WHERE chain_no = $1 AND seq < 0)
+    OR EXISTS (SELECT FROM audit.record WHERE chain_no = $1 AND seq >= $2)
+    OR EXISTS (SELECT FROM audit.payload WHERE chain_no = $1 AND seq < 0)
+    OR EXISTS (SELECT FROM audit.payload WHERE chain_no = $1 AND seq >= $2) AS strays;
+
+-- appended: when record $2 of chain $1 was appended, in microseconds
+SELECT appended_us FROM audit.record WHERE chain_no = $1 AND seq = $2;
+
+-- seals: the database's own copy of the seal log
+SELECT seal_no, leaf FROM audit.seal ORDER BY seal_no;
+
+-- range_hashes: hashes of the full ranges of 65,536 records of chain $1, the first $2 of them
+SELECT root FROM audit.tile WHERE tree = $1 AND level = 1 AND n < $2 ORDER BY n;
 
 -- figures: all counts of the events selected by a rule ($1 'event': event time, 'append': append time) from $2 to
 -- before $3, by figure and key: events, those of high or critical risk, the share of all in percent, the first record;
@@ -97,6 +143,13 @@ WHERE kind NOT IN (1, 3)
     AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END < $3::timestamptz
 GROUP BY kind ORDER BY kind;
 
+-- unchecked: repeats of events that were erased before, which the writer could compare with nothing; selected as above
+SELECT count(*) AS events, min((r.chain_no::bigint << 48) | r.seq) AS first_id FROM audit.record r
+JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+WHERE r.kind = 2 AND audit.json_of(audit.value_of(p.body)) -> 'tags' ? 'identity:unchecked'
+    AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(r.event_time_us, r.appended_us)) ELSE audit.moment(r.appended_us) END >= $2::timestamptz
+    AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(r.event_time_us, r.appended_us)) ELSE audit.moment(r.appended_us) END < $3::timestamptz;
+
 -- events: the events with these ids, in the order of the ids given
 SELECT e.id, e.event_time, e.event_type, e.source, e.ai_summary, e.summary_by, e.ai_tags, e.risk, e.risk_floor, e.risk_ai,
     e.actor, e.action, e.resource, e.origin, e.outcome, e.rules
@@ -128,7 +181,7 @@ WHERE CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END >= $2::tim
 ORDER BY event_time, id;
 
 -- export: records with all that is needed to verify them anew, by append time from $1 to before $2, of event type $3
-SELECT r.chain_no, c.chain_id, c.topic, c.topic_id, c.partition, r.seq, r.kind, r.source_offset, r.appended_us, r.event_time_us,
+SELECT r.chain_no, c.chain_id, c.topic, c.topic_id, c.partition, c.cluster_id, r.seq, r.kind, r.source_offset, r.appended_us, r.event_time_us,
     r.identity_hash, r.record_hash, r.leaf, p.salt, p.body, p.enrich_salt, p.enrich, p.original_salt
 FROM audit.record r
 JOIN audit.chain c USING (chain_no)
@@ -136,3 +189,37 @@ LEFT JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.app
 WHERE ($1::bigint IS NULL OR r.appended_us >= $1) AND ($2::bigint IS NULL OR r.appended_us < $2)
     AND ($3::text IS NULL OR audit.json_of(p.enrich) ->> 'type' = $3)
 ORDER BY r.chain_no, r.seq;
+
+-- lead: whether this session holds the lock $1 from now on, which it does until it ends
+SELECT pg_try_advisory_lock($1);
+
+-- sequence_gaps: numbers of a source's sequence that are in no record, between the lowest and the highest of its events selected
+-- as above; the $4 sources that miss most, the first $5 gaps of each with the record of the number before the first.
+-- A record has producer_id in 16 bytes at 139 and the number, unsigned of 64 bits, at 155
+WITH numbered AS MATERIALIZED (
+    SELECT substr(leaf, 140, 16) AS producer,
+        ('x' || encode(substr(leaf, 156, 4), 'hex'))::bit(32)::bigint::numeric * 4294967296
+            + ('x' || encode(substr(leaf, 160, 4), 'hex'))::bit(32)::bigint AS number,
+        min((chain_no::bigint << 48) | seq) AS id,
+        bool_or(CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END >= $2::timestamptz
+            AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END < $3::timestamptz) AS selected
+    FROM audit.record
+    WHERE kind = 1 AND substr(leaf, 156, 8) <> '\x0000000000000000'
+    GROUP BY 1, 2
+), spans AS (
+    SELECT producer, min(number) AS low, max(number) AS high FROM numbered WHERE selected GROUP BY producer
+), followed AS (
+    SELECT producer, number, id, lead(number) OVER (PARTITION BY producer ORDER BY number) AS next FROM numbered
+), gaps AS (
+    SELECT f.producer, f.number + 1 AS first, f.next - 1 AS last, f.id, row_number() OVER (PARTITION BY f.producer ORDER BY f.number) AS place
+    FROM followed f JOIN spans s USING (producer)
+    WHERE f.next > f.number + 1 AND f.number >= s.low AND f.next <= s.high
+), summed AS (
+    SELECT producer, sum(last - first + 1) AS missing, count(*) AS gaps, min(id) FILTER (WHERE place = 1) AS id,
+        array_agg(first ORDER BY first) FILTER (WHERE place <= $5::bigint) AS firsts,
+        array_agg(last ORDER BY first) FILTER (WHERE place <= $5::bigint) AS lasts
+    FROM gaps GROUP BY producer ORDER BY 2 DESC, 1 LIMIT $4::bigint
+)
+SELECT encode(s.producer, 'hex') AS producer, v.source, s.missing, s.gaps, s.firsts, s.lasts, s.id
+FROM summed s LEFT JOIN audit_events v ON v.chain_no = (s.id >> 48)::smallint AND v.seq = s.id & 281474976710655
+ORDER BY s.missing DESC, s.producer;

@@ -17,7 +17,7 @@ from services.reporter.summary import Sentence, executive_summary, parts_of
 from services.reporter.verify import Verification
 
 KINDS = {
-    Kind.DUPLICATE: "Exact repeats of an event already recorded",
+    Kind.DUPLICATE: "Repeats of an event already recorded",
     Kind.SKIP: "Records of source offsets that hold no event",
     Kind.ANNOTATION: "Later readings by AI",
     Kind.OWN_EVENT: "Events of Piperoll itself",
@@ -115,6 +115,10 @@ class Report:
             "tables": {name: self._table(table) for name, table in figures.tables.items()},
             "other_records": {name: item.events for name, item in self.other_records},
             "high_risk_events": [self._event(event) for event in figures.high_risk],
+            "sequence_gaps": [
+                gap._asdict() | {"cites": [_cite(one) for one in self.cites(gap.first_id)]}
+                for gap in figures.gaps
+            ],
             "attachments": [item._asdict() for item in self.attachments],
         }
 

@@ -20,3 +20,24 @@ class ReporterSettings(SettingsGroup):
     folder: Path = Field(
         Path("reports"), alias="REPORT_DIR", description="folder in which reports are written"
     )
+
+
+class VerifySettings(SettingsGroup):
+    """What `piperoll verify` and reports compare the records with."""
+
+    checkpoints: str = Field(
+        "",
+        alias="VERIFY_CHECKPOINTS",
+        description="places of checkpoints, with commas: folders or URLs in which the sealer publishes, files, `topic`; "
+        "default: the local stack's",
+    )
+    vkeys: str = Field(
+        "",
+        alias="VERIFY_VKEYS",
+        description="the keys that must have signed them, with commas (`piperoll seal key` prints the sealer's)",
+    )
+    policy: Path | None = Field(
+        None,
+        alias="VERIFY_POLICY",
+        description="a tlog-policy file instead: keys, witnesses and their quorum",
+    )

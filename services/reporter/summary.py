@@ -40,7 +40,10 @@ def executive_summary(period: Period, figures: Figures, unreadable_in_log: int) 
     cannot be read has no event time, so most reports by event time leave it out."""
     total = figures.one("all")
     if total.events == 0:
-        return [_sentence(figures, [], f"No events are recorded for {period.title}.")]
+        return [
+            _sentence(figures, [], f"No events are recorded for {period.title}."),
+            *_unchecked(figures),
+        ]
     return [
         _scope(period, figures, total),
         _high_risk(figures, total),
@@ -49,6 +52,8 @@ def executive_summary(period: Period, figures: Figures, unreadable_in_log: int) 
         *_busiest_day(figures),
         _unreadable(figures, unreadable_in_log),
         _repeats(figures),
+        *_unchecked(figures),
+        *_gaps(figures),
         *_catalogue(figures),
         _summaries(figures, total),
     ]
@@ -162,12 +167,32 @@ def _unreadable(figures: Figures, in_log: int) -> Sentence:
 
 def _repeats(figures: Figures) -> Sentence:
     repeats, skips = figures.kind(Kind.DUPLICATE), figures.kind(Kind.SKIP)
-    text = f"{plural(repeats.events, 'exact repeat')} of an event already recorded {_is_are(repeats.events)} noted and not counted again"
+    text = f"{plural(repeats.events, 'repeat')} of an event already recorded {_is_are(repeats.events)} noted and not counted again"
     if skips.events:
         text += (
             f"; {plural(skips.events, 'record')} {_is_are(skips.events)} of source offsets without an event"
         )
     return _sentence(figures, [repeats.first_id, skips.first_id], text + ".")
+
+
+def _unchecked(figures: Figures) -> list[Sentence]:
+    found = figures.one("unchecked")
+    if not found.events:
+        return []
+    text = (
+        f"{plural(found.events, 'repeat')} of erased events could not be compared with what was erased and may be other "
+        "events: of high risk (identity:unchecked)."
+    )
+    return [_sentence(figures, [found.first_id], text)]
+
+
+def _gaps(figures: Figures) -> list[Sentence]:
+    if not figures.gaps:
+        return []
+    missing, worst = sum(gap.missing for gap in figures.gaps), figures.gaps[0]
+    text = f"{plural(missing, 'sequence number')} of {plural(len(figures.gaps), 'source')} {_is_are(missing)} missing, most of "
+    rest = f" ({number(worst.missing)}): such events were numbered by their source and did not arrive."
+    return [_sentence(figures, [gap.first_id for gap in figures.gaps], text, worst.source, rest)]
 
 
 def _catalogue(figures: Figures) -> list[Sentence]:

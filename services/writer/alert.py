@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from schemas.commitment import producer_id
+from schemas.hole_alert import hole_alert_id
+from services.common.alerts import Alert
 
-Severity = Literal["high", "critical"]
-
-
-class Alert(NamedTuple):
-    """One alert. `id` follows from what it is about, so that saying it twice is saying it once."""
-
-    id: str
-    severity: Severity
-    name: str
-    text: str
-    facts: dict[str, object]
+__all__ = [
+    "Alert",
+    "begins_late",
+    "expired",
+    "hole",
+    "identity_conflict",
+    "reopened",
+    "unreadable",
+    "unusable_order",
+]
 
 
 def hole(topic: str, partition: int, topic_id: bytes, expected: int, prev: int) -> Alert:
     """Messages have not arrived that the enricher says it has sent before."""
     return Alert(
-        f"writer:enriched-hole:{topic_id.hex()}:{partition}:{expected}",
+        hole_alert_id(topic_id, partition, expected),
         "critical",
         "enriched_hole",
         f"{topic} partition {partition}: offsets {expected} to {prev} have not arrived. If no redelivery fills the hole "
@@ -98,5 +99,41 @@ def unreadable(topic: str, topic_id: bytes, partition: int, offset: int, fault: 
             "partition": partition,
             "offset": offset,
             "fault": fault[:200],
+        },
+    )
+
+
+def unusable_order(topic: str, topic_id: bytes, partition: int, offset: int, flaw: str) -> Alert:
+    """An own event whose type is an order's is not written as an order must be."""
+    return Alert(
+        f"writer:unusable-order:{topic_id.hex()}:{partition}:{offset}",
+        "critical",
+        "order_unusable",
+        f"{topic} partition {partition}: offset {offset} is recorded and has no effect: {flaw}. Give the order again by "
+        "`piperoll erase`, `restore` or `retain`, and find out who sent this one.",
+        {"topic": topic, "topic_id": topic_id.hex(), "partition": partition, "offset": offset},
+    )
+
+
+def identity_conflict(
+    topic: str, partition: int, topic_id: bytes, offset: int, source: str, hour: int
+) -> Alert:
+    """Two different events call themselves by one source and id. `hour`: hours since 1970 of Kafka's timestamp; the
+    alert stands for all conflicts of a source in it."""
+    producer = producer_id(source).hex()
+    return Alert(
+        f"writer:identity-conflict:{topic_id.hex()}:{partition}:{producer}:{hour}",
+        "high",
+        "identity_conflict",
+        f"{topic} partition {partition} offset {offset}: an event of source {source[:200]!r} has the id of an earlier one "
+        "and other content. Either its source gives an id twice, or somebody wants one event taken for another. All such "
+        "events are recorded and tagged identity:conflict.",
+        {
+            "topic": topic,
+            "topic_id": topic_id.hex(),
+            "partition": partition,
+            "offset": offset,
+            "source": source[:200],
+            "hour": hour,
         },
     )

@@ -6,20 +6,18 @@ Durable when `say` returns. The ids follow from what the alerts are about: said 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
-import msgspec
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from prometheus_client import Counter
 
+from services.common.alerts import Alert, as_message, as_own_event
 from services.common.broker_access import check_access
 from services.common.clock import Clock, system_clock
 from services.common.errors import TransientError
 from services.common.kafka import client_options
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
-from services.writer.alert import Alert
 
 log = get_logger(__name__)
 SOURCE = "piperoll/writer"
@@ -61,9 +59,11 @@ class Announcer:
             for alert in alerts:
                 report = log.critical if alert.severity == "critical" else log.error
                 report(alert.name, alert=alert.id, text=alert.text, **alert.facts)
-                sent.append(self._producer.send(self._topics.alerts, value=_as_alert(alert, now_us)))
                 sent.append(
-                    self._producer.send(self._topics.system, value=_as_own_event(alert, self._source, now_us))
+                    self._producer.send(self._topics.alerts, value=as_message(alert, self._source, now_us))
+                )
+                sent.append(
+                    self._producer.send(self._topics.system, value=as_own_event(alert, self._source, now_us))
                 )
             self._producer.flush(timeout=_TIMEOUT_S)
             for future in sent:
@@ -76,31 +76,3 @@ class Announcer:
     def close(self) -> None:
         """Closes the producer; everything said is acknowledged already."""
         self._producer.close(timeout=5)
-
-
-def _as_alert(alert: Alert, now_us: int) -> bytes:
-    facts = {name: fact for name, fact in alert.facts.items() if name not in alert._fields}
-    return msgspec.json.encode(
-        {
-            "id": alert.id,
-            "severity": alert.severity,
-            "name": alert.name,
-            "text": alert.text,
-            "at_us": now_us,
-            "facts": facts,
-        }
-    )
-
-
-def _as_own_event(alert: Alert, source: str, now_us: int) -> bytes:
-    return msgspec.json.encode(
-        {
-            "specversion": "1.0",
-            "id": alert.id,
-            "source": source,
-            "type": "alert",
-            "time": datetime.fromtimestamp(now_us / 1_000_000, UTC).isoformat(),
-            "datacontenttype": "application/json",
-            "data": {"severity": alert.severity, "name": alert.name, "text": alert.text, **alert.facts},
-        }
-    )

@@ -7,6 +7,7 @@ The state runs ahead of the database: when storing fails it is thrown away and r
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from services.writer.chain import (
     AnnotationRow,
     Chain,
     Facts,
+    Order,
     Place,
     RandomBytes,
     Section,
@@ -33,6 +35,8 @@ from services.writer.unstored import Entry, Unstored
 
 IDENTITY_CONFLICT = "identity:conflict"
 IDENTITY_UNCHECKED = "identity:unchecked"
+_MOST_CONFLICTS_SAID = 1000
+"""Alerts of conflicts remembered by a partition; one that is forgotten is said again, under the same id."""
 
 
 @dataclass(slots=True)
@@ -75,6 +79,7 @@ class Linker:
         self._random = random
         self._unstored = Unstored()
         self._holes_said: set[str] = set()
+        self._conflicts_said: deque[str] = deque(maxlen=_MOST_CONFLICTS_SAID)
 
     def to_look_up(self, items: Iterable[Item]) -> tuple[list[tuple[bytes, int]], list[int]]:
         """What `link` needs to know of these: (topic id, offset) of the passed ones, and identity hashes."""
@@ -257,6 +262,7 @@ class Linker:
                     return
                 if repeat is not None and enrichment is not None:
                     enrichment = add_writer_tags(enrichment, [IDENTITY_CONFLICT])
+                    self._note_conflict(header)
             self._unstored.note(identity, section.chain.next_seq, item)
         self._unstored.remember(item)
         withheld = header.flags & FLAG_WITHHELD
@@ -274,6 +280,29 @@ class Linker:
         )
         if item.target is not None:
             section.annotations.append(AnnotationRow(item.target, seq, self._now))
+        if item.order:
+            section.orders.append(Order(item.order, seq))
+        elif item.flaw:
+            place = self.place
+            said = alert.unusable_order(
+                place.topic, self.read_topic_id, place.partition, header.offset, item.flaw
+            )
+            self._linked.alerts.append(said)
+
+    def _note_conflict(self, header: Header) -> None:
+        """One alert for all conflicts of a source within an hour of Kafka's time."""
+        name = named(header.enrichment)
+        said = alert.identity_conflict(
+            self.place.topic,
+            self.place.partition,
+            header.topic_id,
+            header.offset,
+            name[0] if name is not None else "",
+            max(header.kafka_ts_ms, 0) // 3_600_000,
+        )
+        if said.id not in self._conflicts_said:
+            self._conflicts_said.append(said.id)
+            self._linked.alerts.append(said)
 
     def _find_first(self, item: Item, header: Header) -> tuple[int, str] | None:
         """(sequence number, "") of the record that this repeats; or with a tag: IDENTITY_UNCHECKED where the first is

@@ -81,6 +81,13 @@ class AnnotationRow(NamedTuple):
     appended_us: int
 
 
+class Order(NamedTuple):
+    """An own event (its type and record) that is carried out in the transaction that records it."""
+
+    type: str
+    seq: int
+
+
 @dataclass(slots=True)
 class Section:
     """What one batch appends to one chain. `records` are COPY rows, `payloads` their pieces."""
@@ -90,6 +97,7 @@ class Section:
     records: list[bytes] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
     annotations: list[AnnotationRow] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
     kinds: dict[int, int] = field(default_factory=dict)
 
     def append(

@@ -27,13 +27,16 @@ class Message(NamedTuple):
 
 class Item(NamedTuple):
     """A message on its way into the chain. `headers` are those that came with the event; `fault` says what is wrong
-    with a message that cannot be placed at all (then `header` is None)."""
+    with a message that cannot be placed at all (then `header` is None). `order` is the type of an own event that is to
+    be carried out, `flaw` says why one is not."""
 
     message: Message
     header: Header | None
     headers: Sequence[tuple[str, bytes | None]]
     target: Target | None = None
     fault: str = ""
+    order: str = ""
+    flaw: str = ""
 
 
 class Recorded(NamedTuple):

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from schemas.commitment import ABSENT_HASH, event_id, headers_fit, identity_hash, producer_id
+from schemas.commitment import ABSENT_HASH, about_event, event_id, headers_fit, identity_hash, producer_id
 from schemas.enrichment import FLAG_RESET, Enrichment, Header, clean, decode_header
 from schemas.events import is_reserved, parse_time
+from schemas.own_events import order_type, read_order
 from schemas.record import ABSENT, Kind
 from schemas.topics import PIPEROLL_HEADER
 from services.writer.chain import RandomBytes, Target
@@ -92,7 +93,9 @@ class OwnReader:
         except (ValueError, msgspec.MsgspecError, RecursionError) as error:
             return self._poison(message, f"not an annotation: {error}")
         name = msgspec.json.encode(_name(said)).decode()
-        header = self._header(message, Kind.ANNOTATION, identity_hash("annotation", name))
+        header = self._header(message, Kind.ANNOTATION, identity_hash("annotation", name))._replace(
+            event_id=about_event(*target)
+        )
         return Item(message, header, message.headers, target)
 
     def own_event(self, message: Message) -> Item:
@@ -110,7 +113,9 @@ class OwnReader:
             producer_id=producer_id(event.source),
             event_time_us=_time_us(event.time),
         )
-        return Item(message, header, message.headers)
+        item = Item(message, header, message.headers)
+        order = order_type(message.value or b"")
+        return item if not order else _with_order(item, order)
 
     def _poison(self, message: Message, reason: str) -> Item:
         said = Enrichment(
@@ -148,6 +153,15 @@ class OwnReader:
             payload_commitment=ABSENT_HASH,
             enrichment=b"",
         )
+
+
+def _with_order(item: Item, order: str) -> Item:
+    """An order is carried out only as it must be written; else it is recorded, has no effect, and an alert says so."""
+    try:
+        read_order(item.message.value or b"")
+    except ValueError as error:
+        return item._replace(flaw=f"{order}: {error}")
+    return item._replace(order=order)
 
 
 def _name(said: _Annotation) -> list[Any]:

@@ -207,7 +207,7 @@ class Writer:
         if now >= self._next_months:
             self._next_months = now + MONTHS_CHECK_S
             made = await self._store.open_months()
-            log.info("payload_months_opened", partitions=made)
+            log.info("payload_months_opened", partitions=made, dropped=await self._store.drop_retained())
 
     async def _check_topics(self) -> set[TopicPartition]:
         """Partitions whose topic was deleted or created anew since they were taken over; they are taken over anew."""

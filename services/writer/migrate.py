@@ -29,7 +29,7 @@ from services.writer.settings import MigrateSettings
 log = get_logger(__name__)
 
 HERE = Path(__file__).parent
-LOGIN_ROLES = ("piperoll_writer", "piperoll_sealer", "piperoll_reporter")
+LOGIN_ROLES = ("piperoll_writer", "piperoll_sealer", "piperoll_reporter", "piperoll_operator")
 """Roles that sign in, each with a password of its own."""
 LOCK_TIMEOUT_S = 60
 STATEMENT_TIMEOUT_S = 600

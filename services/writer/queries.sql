@@ -47,3 +47,29 @@ CROSS JOIN LATERAL (SELECT CASE get_byte(p.body, key.bytes) WHEN 0 THEN 1
 -- annotation: notes which event an annotation is about
 INSERT INTO audit.annotation (topic_id, partition, source_offset, chain_no, seq, appended_at)
 VALUES ($1, $2, $3, $4, $5, audit.moment($6));
+
+-- append_lock: taken before any other lock by what appends; shared
+SELECT pg_advisory_xact_lock_shared(audit.order_lock());
+
+-- order_lock: taken before any other lock by what carries out orders too; alone
+SELECT pg_advisory_xact_lock(audit.order_lock());
+
+-- erased: which source offsets of these (topic id, partition, first, last) were erased
+SELECT e.topic_id, e.partition, e.source_offset
+FROM unnest($1::bytea[], $2::integer[], $3::bigint[], $4::bigint[]) AS span (topic_id, partition, first, last)
+CROSS JOIN LATERAL (
+    SELECT topic_id, partition, source_offset FROM audit.erasure
+    WHERE topic_id = span.topic_id AND partition = span.partition AND source_offset BETWEEN span.first AND span.last
+) e;
+
+-- erase: carries out an erasure that this transaction records
+SELECT audit.erase($1, $2);
+
+-- restore: carries out a restore that this transaction records
+SELECT audit.restore($1, $2);
+
+-- retain: carries out a retention that this transaction records
+SELECT audit.retain($1, $2);
+
+-- drop_retained: drops partitions of retained months that a reader held when the order came
+SELECT audit.drop_retained();

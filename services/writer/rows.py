@@ -8,6 +8,7 @@ field of both, so that the rows of a chain that is still to be opened can be giv
 from __future__ import annotations
 
 from struct import Struct
+from typing import NamedTuple
 
 RECORD_COLUMNS = [
     "chain_no",
@@ -35,6 +36,7 @@ _I64_FIELD = Struct(">iq")
 _NULL = _I32.pack(-1)
 _RECORD = Struct(">h ih iq ih iq iq iq iq i32s i227s")
 _RECORD_START = Struct(">h ih iq ih")
+_ROW_FACTS = Struct(">q ih iq")
 _RECORD_END = Struct(">i32s i227s")
 _PAYLOAD_START = Struct(">h ih iq iq i32s i")
 _PAYLOAD_ENRICHMENT = Struct(">i32s i")
@@ -108,6 +110,20 @@ def payload_row(
     if enrich is None:
         return start, body or b"", _NO_ENRICHMENT, b"", original
     return start, body or b"", _PAYLOAD_ENRICHMENT.pack(32, enrich_salt, len(enrich)), enrich, original
+
+
+class RowFacts(NamedTuple):
+    """What a row of audit.record says of itself."""
+
+    seq: int
+    kind: int
+    source_offset: int | None
+
+
+def read_row(row: bytes) -> RowFacts:
+    """The reverse of `record_row`, of a few columns."""
+    seq, _, kind, length, offset = _ROW_FACTS.unpack_from(row, 12)
+    return RowFacts(seq, kind, None if length < 0 else offset)
 
 
 def number_rows(first_pieces: list[bytes], chain_no: int) -> list[bytes]:

@@ -588,6 +588,395 @@ ALTER TABLE audit.tile ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE audit.seal ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE audit.checkpoint ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE audit.publication ENABLE ALWAYS TRIGGER refuse_change;
+
+-- Erasure: payloads go only in the transaction that records the own event which orders it.
+-- SQLSTATE PR003: called for a record that is no own event of this transaction.
+SET LOCAL ROLE piperoll_owner;
+
+-- What was erased, by coordinates, and the own event (record chain_no, seq) that ordered it. An index only: what a
+-- verification believes is the own event.
+CREATE TABLE audit.erasure (
+    topic_id bytea NOT NULL CHECK (octet_length(topic_id) = 16),
+    partition integer NOT NULL,
+    source_offset bigint NOT NULL,
+    chain_no smallint NOT NULL,
+    seq bigint NOT NULL,
+    PRIMARY KEY (topic_id, partition, source_offset, chain_no, seq)
+);
+CREATE INDEX erasure_order ON audit.erasure (chain_no, seq);
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.erasure EXECUTE FUNCTION audit.refuse_change();
+ALTER TABLE audit.erasure ENABLE ALWAYS TRIGGER refuse_change;
+
+-- The one lock between appending (shared) and carrying out orders (alone), taken before any other by both. Heads alone
+-- would not do: a chain that another transaction is opening has none to lock yet.
+CREATE FUNCTION audit.order_lock() RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 7021802845270041202;
+
+-- The data of an order, read from the payload that its record commits to. The record must be of this transaction, so
+-- that nothing is carried out that leaves no record; null where the own event is of another type.
+CREATE FUNCTION audit.order_data(order_chain smallint, order_seq bigint, wanted text) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    document jsonb;
+BEGIN
+    SELECT audit.json_of(audit.value_of(p.body)) INTO document
+    FROM audit.record r
+    JOIN audit.chain c USING (chain_no)
+    JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+    WHERE r.chain_no = order_chain AND r.seq = order_seq AND r.kind = 8 AND c.topic LIKE '%.system'
+        AND r.xmin = pg_current_xact_id()::xid
+        AND substr(r.leaf, 164, 32) = sha256('\x61756469742d7061792f76310a'::bytea || p.salt || p.body);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'record % of chain % is no own event of this transaction', order_seq, order_chain USING ERRCODE = 'PR003';
+    END IF;
+    RETURN CASE WHEN document ->> 'type' = wanted THEN document -> 'data' END;
+END $$;
+
+-- Carries out an erasure: deletes payload, salts and enrichment of the events, repeats, poison messages and annotations
+-- that it names, and of all annotations about them. Returns how many rows went; null, and nothing done, where the order
+-- cannot be read. The planner's settings: rows are looked up by their keys whatever the statistics say.
+CREATE FUNCTION audit.erase(order_chain smallint, order_seq bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    said jsonb;
+    gone bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(audit.order_lock());
+    said := audit.order_data(order_chain, order_seq, 'piperoll.erasure');
+    IF jsonb_typeof(said -> 'events') IS DISTINCT FROM 'array' THEN
+        RETURN NULL;
+    END IF;
+    BEGIN
+        INSERT INTO audit.erasure (topic_id, partition, source_offset, chain_no, seq)
+        SELECT DISTINCT decode(e ->> 'topic_id', 'hex'), (e ->> 'partition')::integer, (e ->> 'source_offset')::bigint,
+            order_chain, order_seq
+        FROM jsonb_array_elements(said -> 'events') AS e;
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+        RETURN NULL;
+    END;
+    WITH places AS MATERIALIZED (
+        SELECT r.chain_no, r.seq, audit.moment(r.appended_us) AS appended_at
+        FROM audit.erasure e
+        JOIN audit.chain c ON c.topic_id = e.topic_id AND c.partition = e.partition
+        JOIN audit.record r ON r.chain_no = c.chain_no AND r.source_offset = e.source_offset
+        WHERE e.chain_no = order_chain AND e.seq = order_seq AND r.kind IN (1, 2, 3, 7)
+        UNION
+        SELECT n.chain_no, n.seq, n.appended_at
+        FROM audit.erasure e
+        JOIN audit.annotation n
+            ON n.topic_id = e.topic_id AND n.partition = e.partition AND n.source_offset = e.source_offset
+        WHERE e.chain_no = order_chain AND e.seq = order_seq
+    )
+    DELETE FROM audit.payload p USING places
+    WHERE p.chain_no = places.chain_no AND p.seq = places.seq AND p.appended_at = places.appended_at;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone;
+END $$;
+
+GRANT SELECT ON audit.erasure TO piperoll_writer, piperoll_sealer, piperoll_reporter;
+GRANT SELECT, INSERT ON audit.erasure TO piperoll_eraser;
+GRANT SELECT ON audit.chain, audit.record, audit.annotation TO piperoll_eraser;
+REVOKE ALL ON FUNCTION audit.order_lock(), audit.order_data(smallint, bigint, text), audit.erase(smallint, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit.order_lock(), audit.erase(smallint, bigint) TO piperoll_writer;
+GRANT EXECUTE ON FUNCTION audit.order_lock(), audit.order_data(smallint, bigint, text), audit.moment(bigint),
+    audit.json_of(bytea), audit.value_of(bytea) TO piperoll_eraser;
+
+-- payload's trigger lets the eraser delete, and the eraser signs in nowhere: only this function acts as it.
+GRANT CREATE ON SCHEMA audit TO piperoll_eraser;
+RESET ROLE;
+ALTER FUNCTION audit.erase(smallint, bigint) OWNER TO piperoll_eraser;
+SET LOCAL ROLE piperoll_owner;
+REVOKE CREATE ON SCHEMA audit FROM piperoll_eraser;
+RESET ROLE;
+
+-- Restore: damaged payloads and records are put right by a recorded order, and only with bytes that fit the hashes.
+SET LOCAL ROLE piperoll_owner;
+
+-- Bytes on their way back, put here by `piperoll restore` (role piperoll_operator) and named by its order. They are
+-- deleted when the order is carried out, and by erasures.
+CREATE TABLE audit.restoration (
+    batch bytea NOT NULL CHECK (octet_length(batch) = 16),
+    chain_no smallint NOT NULL,
+    seq bigint NOT NULL,
+    what text NOT NULL CHECK (what IN ('leaf', 'payload')),
+    leaf bytea CHECK (octet_length(leaf) = 227),
+    identity_hash bigint,
+    salt bytea CHECK (octet_length(salt) = 32),
+    body bytea,
+    enrich_salt bytea CHECK (octet_length(enrich_salt) = 32),
+    enrich bytea,
+    staged_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (batch, chain_no, seq, what)
+);
+
+-- A big-endian i64 within a leaf, null for the smallest number, which stands for none.
+CREATE FUNCTION audit.leaf_number(leaf bytea, start integer) RETURNS bigint
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN nullif(('x' || encode(substr(leaf, start, 8), 'hex'))::bit(64)::bigint, -9223372036854775808);
+
+-- Deletes every payload row of a record. Owned by piperoll_eraser, whom payload's trigger lets delete.
+CREATE FUNCTION audit.drop_payload(of_chain smallint, of_seq bigint) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    DELETE FROM audit.payload WHERE chain_no = of_chain AND seq = of_seq
+$$;
+
+-- Whether an erasure covers a record, or an annotation's event.
+CREATE FUNCTION audit.is_erased(of_chain smallint, of_seq bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM audit.record r
+        JOIN audit.chain c USING (chain_no)
+        JOIN audit.erasure e ON e.topic_id = c.topic_id AND e.partition = c.partition AND e.source_offset = r.source_offset
+        WHERE r.chain_no = of_chain AND r.seq = of_seq
+    ) OR EXISTS (
+        SELECT FROM audit.annotation n
+        JOIN audit.erasure e ON e.topic_id = n.topic_id AND e.partition = n.partition AND e.source_offset = n.source_offset
+        WHERE n.chain_no = of_chain AND n.seq = of_seq
+    )
+$$;
+
+-- Puts a record's leaf back. It must have the hash that the record behind it (or the head) names and, where the sealer
+-- has made the tile, the hash in there. For the time of one statement the triggers of its partition are off: the lock
+-- that orders take keeps every writer out meanwhile.
+CREATE FUNCTION audit.restore_leaf(of_chain smallint, of_seq bigint, new_leaf bytea, identity bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    digest bytea := sha256('\x00'::bytea || new_leaf);
+    part text := 'record_' || of_chain;
+    tile bytea;
+BEGIN
+    IF digest IS DISTINCT FROM coalesce(
+        (SELECT substr(leaf, 39, 32) FROM audit.record WHERE chain_no = of_chain AND seq = of_seq + 1),
+        (SELECT last_hash FROM audit.chain_head WHERE chain_no = of_chain AND next_seq = of_seq + 1)
+    ) OR substr(new_leaf, 31, 8) <> int8send(of_seq)
+        OR substr(new_leaf, 15, 16) IS DISTINCT FROM (SELECT chain_id FROM audit.chain WHERE chain_no = of_chain) THEN
+        RETURN 0;
+    END IF;
+    SELECT hashes INTO tile FROM audit.tile WHERE tree = of_chain AND level = 0 AND n = of_seq / 256;
+    IF substr(tile, (of_seq % 256)::integer * 32 + 1, 32) <> digest THEN
+        RETURN 0;
+    END IF;
+    EXECUTE format('ALTER TABLE audit.%I DISABLE TRIGGER refuse_change, DISABLE TRIGGER link_records', part);
+    EXECUTE format(
+        'INSERT INTO audit.%I (chain_no, seq, kind, source_offset, appended_us, event_time_us, identity_hash, record_hash, leaf)
+         VALUES ($1, $2, get_byte($3, 13), audit.leaf_number($3, 83), audit.leaf_number($3, 75), audit.leaf_number($3, 100), $4, $5, $3)
+         ON CONFLICT (chain_no, seq) DO UPDATE SET kind = excluded.kind, source_offset = excluded.source_offset,
+             appended_us = excluded.appended_us, event_time_us = excluded.event_time_us,
+             identity_hash = excluded.identity_hash, record_hash = excluded.record_hash, leaf = excluded.leaf', part)
+        USING of_chain, of_seq, new_leaf, identity, digest;
+    EXECUTE format('ALTER TABLE audit.%I ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER link_records', part);
+    RETURN 1;
+END $$;
+
+-- Puts a payload back: body and enrichment, each with its salt, must be what the record commits to.
+CREATE FUNCTION audit.restore_payload(staged audit.restoration) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    committed bytea;
+    appended timestamptz;
+    second_salt bytea;
+BEGIN
+    SELECT r.leaf, audit.moment(r.appended_us) INTO committed, appended
+    FROM audit.record r
+    WHERE r.chain_no = staged.chain_no AND r.seq = staged.seq AND r.record_hash = sha256('\x00'::bytea || r.leaf)
+        AND r.record_hash = coalesce(
+            (SELECT substr(n.leaf, 39, 32) FROM audit.record n WHERE n.chain_no = r.chain_no AND n.seq = r.seq + 1),
+            (SELECT last_hash FROM audit.chain_head h WHERE h.chain_no = r.chain_no AND h.next_seq = r.seq + 1));
+    IF NOT FOUND OR audit.is_erased(staged.chain_no, staged.seq)
+        OR sha256('\x61756469742d7061792f76310a'::bytea || staged.salt || staged.body) IS DISTINCT FROM substr(committed, 164, 32)
+        OR substr(committed, 196, 32) IS DISTINCT FROM coalesce(
+            sha256('\x61756469742d656e722f76310a'::bytea || staged.enrich_salt || staged.enrich), decode(repeat('00', 32), 'hex')) THEN
+        RETURN 0;
+    END IF;
+    -- No hash binds a repeat's second salt: kept where it is, not brought back.
+    SELECT original_salt INTO second_salt FROM audit.payload p
+    WHERE p.chain_no = staged.chain_no AND p.seq = staged.seq AND p.original_salt IS NOT NULL LIMIT 1;
+    PERFORM audit.drop_payload(staged.chain_no, staged.seq);
+    INSERT INTO audit.payload (chain_no, seq, appended_at, salt, body, enrich_salt, enrich, original_salt)
+    VALUES (staged.chain_no, staged.seq, appended, staged.salt, staged.body, staged.enrich_salt, staged.enrich, second_salt);
+    RETURN 1;
+END $$;
+
+-- Carries out a restore: what its order names and what is staged under its batch. Leaves first, the highest numbers
+-- first, since each is held to the one behind it. Returns how many were put back; what does not fit is left as it is.
+CREATE FUNCTION audit.restore(order_chain smallint, order_seq bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    said jsonb;
+    ordered bytea;
+    staged audit.restoration;
+    done bigint := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(audit.order_lock());
+    said := audit.order_data(order_chain, order_seq, 'piperoll.restore');
+    IF jsonb_typeof(said -> 'records') IS DISTINCT FROM 'array' OR said ->> 'batch' !~ '^[0-9a-f]{32}$' THEN
+        RETURN NULL;
+    END IF;
+    ordered := decode(said ->> 'batch', 'hex');
+    FOR staged IN
+        SELECT s.* FROM audit.restoration s
+        WHERE s.batch = ordered AND (s.chain_no, s.seq::text, s.what) IN (
+            SELECT c.chain_no, e ->> 'seq', e ->> 'what' FROM jsonb_array_elements(said -> 'records') AS e
+            JOIN audit.chain c ON encode(c.chain_id, 'hex') = e ->> 'chain_id')
+        ORDER BY s.what, s.chain_no, s.seq DESC
+    LOOP
+        BEGIN
+            done := done + CASE staged.what
+                WHEN 'leaf' THEN audit.restore_leaf(staged.chain_no, staged.seq, staged.leaf, staged.identity_hash)
+                ELSE audit.restore_payload(staged)
+            END;
+        EXCEPTION WHEN integrity_constraint_violation THEN
+            NULL; -- another row stands in its place
+        END;
+    END LOOP;
+    DELETE FROM audit.restoration WHERE batch = ordered OR staged_at < clock_timestamp() - interval '1 day';
+    RETURN done;
+END $$;
+
+-- Bytes that wait to be put back go with an erasure too.
+CREATE FUNCTION audit.drop_staged() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM audit.restoration s WHERE audit.is_erased(s.chain_no, s.seq);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER drop_staged AFTER INSERT ON audit.erasure FOR EACH STATEMENT EXECUTE FUNCTION audit.drop_staged();
+ALTER TABLE audit.erasure ENABLE ALWAYS TRIGGER drop_staged;
+
+GRANT USAGE ON SCHEMA audit TO piperoll_operator;
+GRANT SELECT ON audit.migration, audit.chain, audit.chain_head, audit.record, audit.payload, audit.annotation, audit.tile,
+    audit.erasure TO piperoll_operator;
+GRANT SELECT, INSERT, DELETE ON audit.restoration TO piperoll_operator;
+REVOKE ALL ON FUNCTION audit.leaf_number(bytea, integer), audit.drop_payload(smallint, bigint), audit.is_erased(smallint, bigint),
+    audit.restore_leaf(smallint, bigint, bytea, bigint), audit.restore_payload(audit.restoration), audit.restore(smallint, bigint),
+    audit.drop_staged() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit.restore(smallint, bigint) TO piperoll_writer;
+GRANT EXECUTE ON FUNCTION audit.json_of(bytea), audit.value_of(bytea), audit.moment(bigint) TO piperoll_operator;
+GRANT CREATE ON SCHEMA audit TO piperoll_eraser;
+RESET ROLE;
+ALTER FUNCTION audit.drop_payload(smallint, bigint) OWNER TO piperoll_eraser;
+SET LOCAL ROLE piperoll_eraser;
+GRANT EXECUTE ON FUNCTION audit.drop_payload(smallint, bigint) TO piperoll_owner;
+RESET ROLE;
+SET LOCAL ROLE piperoll_owner;
+REVOKE CREATE ON SCHEMA audit FROM piperoll_eraser;
+RESET ROLE;
+
+-- Retention: payload partitions of whole months go by a recorded order; records, and what verification needs, stay.
+SET LOCAL ROLE piperoll_owner;
+
+-- Until when payloads were retained away, and the own event (record chain_no, seq) that ordered it. An index only, as
+-- audit.erasure is.
+CREATE TABLE audit.retention (
+    chain_no smallint NOT NULL,
+    seq bigint NOT NULL,
+    until timestamptz NOT NULL,
+    PRIMARY KEY (chain_no, seq)
+);
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.retention EXECUTE FUNCTION audit.refuse_change();
+ALTER TABLE audit.retention ENABLE ALWAYS TRIGGER refuse_change;
+
+-- Whether a payload is kept for good: bodies by which chains are verified, and orders. None holds personal data.
+CREATE FUNCTION audit.is_kept(record_kind smallint, body bytea) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT record_kind IN (4, 5, 6, 9) OR (record_kind = 8 AND coalesce(audit.json_of(audit.value_of(body)) ->> 'type' IN (
+        'piperoll.erasure', 'piperoll.restore', 'piperoll.retention', 'piperoll.key-change', 'piperoll.drill'), false))
+$$;
+
+-- Deletes from payload_default what stands there of months that were retained away. Owned by piperoll_eraser.
+CREATE FUNCTION audit.drop_default_before(bound timestamptz) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    DELETE FROM audit.payload_default p USING audit.record r
+    WHERE p.appended_at < bound AND r.chain_no = p.chain_no AND r.seq = p.seq AND NOT audit.is_kept(r.kind, p.body)
+$$;
+
+-- Drops the payload partitions of retained months, what is kept moved to payload_default before; returns their names.
+-- Where a reader holds a partition for longer than a moment it is left to the next call: no writer waits for a reader.
+CREATE FUNCTION audit.drop_retained() RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '2s' AS $$
+DECLARE
+    bound timestamptz := (SELECT max(until) FROM audit.retention);
+    part text;
+BEGIN
+    IF bound IS NULL THEN
+        RETURN;
+    END IF;
+    FOR part IN
+        SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'audit.payload'::regclass AND c.relname ~ '^payload_[0-9]{6}$'
+            AND to_date(substr(c.relname, 9), 'YYYYMM') + interval '1 month' <= bound
+        ORDER BY 1
+    LOOP
+        BEGIN
+            EXECUTE format('ALTER TABLE audit.payload DETACH PARTITION audit.%I', part);
+            EXECUTE format(
+                'INSERT INTO audit.payload SELECT p.* FROM audit.%I p JOIN audit.record r USING (chain_no, seq)
+                 WHERE p.enrich IS NULL AND audit.is_kept(r.kind, p.body)', part);
+            EXECUTE format('DROP TABLE audit.%I', part);
+        EXCEPTION WHEN lock_not_available THEN
+            EXIT;
+        END;
+        RETURN NEXT part;
+    END LOOP;
+    PERFORM audit.drop_default_before(bound);
+END $$;
+
+-- Carries out a retention: payloads appended before the end of the month (UTC) that its order names. The month must be
+-- over. Returns how many partitions went at once (the rest goes by drop_retained); null where the order has no effect.
+CREATE FUNCTION audit.retain(order_chain smallint, order_seq bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    said jsonb;
+    bound timestamptz;
+BEGIN
+    PERFORM pg_advisory_xact_lock(audit.order_lock());
+    said := audit.order_data(order_chain, order_seq, 'piperoll.retention');
+    IF (said ->> 'month' ~ '^[0-9]{4}-(0[1-9]|1[0-2])$') IS NOT TRUE THEN
+        RETURN NULL;
+    END IF;
+    bound := to_date(said ->> 'month', 'YYYY-MM') + interval '1 month';
+    IF bound > date_trunc('month', clock_timestamp()) THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO audit.retention (chain_no, seq, until) VALUES (order_chain, order_seq, bound);
+    RETURN (SELECT count(*) FROM audit.drop_retained());
+END $$;
+
+-- From here on what was retained away is not brought back either.
+CREATE OR REPLACE FUNCTION audit.is_erased(of_chain smallint, of_seq bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM audit.record r
+        JOIN audit.chain c USING (chain_no)
+        JOIN audit.erasure e ON e.topic_id = c.topic_id AND e.partition = c.partition AND e.source_offset = r.source_offset
+        WHERE r.chain_no = of_chain AND r.seq = of_seq
+    ) OR EXISTS (
+        SELECT FROM audit.annotation n
+        JOIN audit.erasure e ON e.topic_id = n.topic_id AND e.partition = n.partition AND e.source_offset = n.source_offset
+        WHERE n.chain_no = of_chain AND n.seq = of_seq
+    ) OR EXISTS (
+        SELECT FROM audit.record r
+        WHERE r.chain_no = of_chain AND r.seq = of_seq AND r.kind IN (1, 2, 3, 7, 8)
+            AND audit.moment(r.appended_us) < (SELECT max(until) FROM audit.retention)
+    )
+$$;
+
+GRANT SELECT ON audit.retention TO piperoll_writer, piperoll_sealer, piperoll_reporter, piperoll_operator;
+REVOKE ALL ON FUNCTION audit.is_kept(smallint, bytea), audit.drop_default_before(timestamptz), audit.drop_retained(),
+    audit.retain(smallint, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit.retain(smallint, bigint), audit.drop_retained() TO piperoll_writer;
+GRANT EXECUTE ON FUNCTION audit.is_kept(smallint, bytea) TO piperoll_eraser, piperoll_reporter, piperoll_operator;
+GRANT SELECT, DELETE ON audit.payload_default TO piperoll_eraser;
+GRANT CREATE ON SCHEMA audit TO piperoll_eraser;
+RESET ROLE;
+ALTER FUNCTION audit.drop_default_before(timestamptz) OWNER TO piperoll_eraser;
+SET LOCAL ROLE piperoll_eraser;
+GRANT EXECUTE ON FUNCTION audit.drop_default_before(timestamptz) TO piperoll_owner;
+RESET ROLE;
+SET LOCAL ROLE piperoll_owner;
+REVOKE CREATE ON SCHEMA audit FROM piperoll_eraser;
 RESET ROLE;
 
 -- Views for who has only psql: each returns what is wrong, and no row where nothing is. A screen, not a proof: it runs on

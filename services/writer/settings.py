@@ -49,9 +49,14 @@ class MigrateSettings(SettingsGroup):
     reporter: SecretStr | None = Field(
         None, alias="PIPEROLL_REPORTER_PASSWORD", description="of piperoll_reporter"
     )
+    operator: SecretStr | None = Field(
+        None,
+        alias="PIPEROLL_OPERATOR_PASSWORD",
+        description="of piperoll_operator, as which `piperoll restore` signs in",
+    )
 
     def passwords(self) -> dict[str, str]:
         """By role."""
         found = {"piperoll_writer": self.writer, "piperoll_sealer": self.sealer}
-        found["piperoll_reporter"] = self.reporter
+        found |= {"piperoll_reporter": self.reporter, "piperoll_operator": self.operator}
         return {role: secret.get_secret_value() for role, secret in found.items() if secret is not None}

@@ -22,6 +22,14 @@ from services.common.queries import load_queries
 from services.writer.batch import Linked
 from services.writer.chain import Chain, Place, Section
 from services.writer.found import Candidate, Content, Found, Recorded, attributes_of
+from services.writer.orders import (
+    ORDER_TIMEOUT_S,
+    Placed,
+    carry_out,
+    has_orders,
+    leave_out_erased,
+    take_lock,
+)
 from services.writer.rows import (
     COPY_HEADER,
     COPY_TRAILER,
@@ -173,6 +181,11 @@ class Store:
         with _translated():
             return [row[0] for row in await self._reader().fetch(_QUERIES["open_months"])]
 
+    async def drop_retained(self) -> list[str]:
+        """Drops payload partitions that retention orders have given up and that were in use then; returns them."""
+        with _translated():
+            return [row[0] for row in await self._reader().fetch(_QUERIES["drop_retained"])]
+
     async def look_up(
         self,
         chain_no: int | None,
@@ -202,15 +215,23 @@ class Store:
         if self._appending is None:
             raise TransientError("PostgreSQL is not connected")
         connection = self._appending
+        linked_sections = [section for _, linked in batch for section in linked.sections]
+        limit_s = max(self._timeout_s, ORDER_TIMEOUT_S) if has_orders(linked_sections) else self._timeout_s
         with _translated():
-            async with asyncio.timeout(self._timeout_s + 5), connection.transaction():
-                await _advance(connection, batch)  # first: locks the heads, fails at once if we are a zombie
-                sections = [
-                    section for place, linked in batch for section in await _open(connection, place, linked)
+            async with asyncio.timeout(limit_s + 5), connection.transaction():
+                await take_lock(connection, linked_sections)
+                await _advance(connection, batch)  # locks the heads, fails at once if we are a zombie
+                placed = [
+                    Placed(place.partition, section)
+                    for place, linked in batch
+                    for section in await _open(connection, place, linked)
                 ]
+                sections = [section for _, section in placed]
+                await leave_out_erased(connection, placed)
                 await _copy_records(connection, sections)
                 await _copy_payloads(connection, sections)
                 await _copy_annotations(connection, sections)
+                await carry_out(connection, sections)
 
 
 async def _advance(connection: asyncpg.Connection, batch: Sequence[tuple[Place, Linked]]) -> None:

@@ -15,6 +15,7 @@ from deploy.local import processes
 from deploy.local.home import Home
 from deploy.local.state import load_services
 from tests import query
+from tests.service_process import ROOT
 
 pytestmark = pytest.mark.xdist_group("stack")
 EVENT = {
@@ -62,7 +63,7 @@ def recorded(dsn, event_id):
 
 
 def post(addresses, wait):
-    url = f"{addresses['INGEST_URL']}/audit?wait={wait}"
+    url = f"{addresses['INGEST_URL']}/audit?receipt=1&wait={wait}"
     return httpx.post(url, json=EVENT, timeout=60, trust_env=False)
 
 
@@ -71,7 +72,7 @@ def test_from_up_to_curl_to_sql_to_down_and_once_more(piperoll):
     assert started.returncode == 0, started.stderr
     addresses = json.loads(started.stdout)
     assert json.loads(piperoll("env", "--json").stdout) == addresses
-    for name in ("INGEST", "ENRICHER", "WRITER"):
+    for name in ("INGEST", "ENRICHER", "WRITER", "ALERTER", "REPORTER"):
         answer = httpx.get(f"{addresses[f'{name}_HEALTH_URL']}/readyz", trust_env=False)
         assert answer.status_code == 200
 
@@ -85,11 +86,13 @@ def test_from_up_to_curl_to_sql_to_down_and_once_more(piperoll):
     assert json.loads(data) == EVENT["event_data"]
     assert summary == first["summary"]
 
+    its_proof_is_accepted_offline(piperoll, addresses, first["receipt"])
     a_killed_writer_comes_back(piperoll.home, addresses)
     again = piperoll("up")
-    assert (again.returncode, again.stderr) == (0, "already up\n")
+    assert again.returncode == 0
+    assert again.stderr.startswith("already up")
     handles = all_handles(piperoll.home)
-    assert len(handles) == 6
+    assert len(handles) == 9
     assert json.loads(piperoll("down", "--json").stdout) == {"ended": ["services", "Kafka", "PostgreSQL"]}
     assert not any(handle.alive for handle in handles)
     assert not left_behind(piperoll.home)
@@ -97,6 +100,26 @@ def test_from_up_to_curl_to_sql_to_down_and_once_more(piperoll):
     second = piperoll("up", "--json")
     assert second.returncode == 0, second.stderr
     recorded(json.loads(second.stdout)["DATABASE_URL"], first["id"])
+
+
+def its_proof_is_accepted_offline(piperoll, addresses, receipt):
+    """By command and over HTTP, once the sealer has come to it; under a policy made of the published folder."""
+    proof, policy = piperoll.home.folder / "proof", piperoll.home.folder / "policy"
+    identifier = receipt["proof"].split("/")[3]
+    deadline = time.monotonic() + 60
+    while (made := piperoll("prove", identifier, "--out", str(proof))).returncode != 0:
+        assert (made.returncode, time.monotonic() < deadline) == (2, True), made.stderr
+        time.sleep(0.5)
+    [log] = piperoll.home.folder.glob("sealer/published/log.json")
+    policy.write_text(f"log {json.loads(log.read_text())['seal']['vkey']}\nquorum none\n")
+    program = ROOT / "schemas" / "standalone" / "piperoll_verify.py"
+    command = [sys.executable, "-I", program, proof, "--policy", policy, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    found = json.loads(done.stdout)
+    assert (found["source_offset"], found["value_sha256"]) == (receipt["offset"], receipt["value_sha256"])
+    served = httpx.get(f"{addresses['INGEST_URL']}{receipt['proof']}", trust_env=False)
+    assert json.loads(served.content)["leaf"] == json.loads(proof.read_text())["leaf"]
 
 
 def a_killed_writer_comes_back(home, addresses):

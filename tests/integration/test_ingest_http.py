@@ -187,10 +187,12 @@ def test_one_wrong_event_keeps_a_whole_batch_out(ingest):
         (400, "bad-json", {"content": b'"\xff"', "headers": {"Content-Type": "application/json"}}),
         (400, "invalid-event", {"json": {"specversion": "0.3", "id": "1"}, "headers": STRUCTURED}),
         (
-            400,
-            "invalid-event",
+            422,
+            "missing-fields",
             {"content": b"{}", "headers": {"ce-id": "1", "Content-Type": "application/json"}},
         ),
+        (422, "missing-fields", {"json": {"specversion": "1.0", "source": "/a"}, "headers": STRUCTURED}),
+        (400, "idempotency-key", {"json": SHORT, "headers": {b"Idempotency-Key": b"\xff"}}),
         (403, "reserved-source", {"json": SHORT | {"source": "piperoll/writer"}}),
         (413, "too-large", {"json": SHORT | {"event_data": EXPORT | {"x": "y" * 20000}}}),
         (
@@ -258,7 +260,14 @@ def test_other_paths_and_methods_are_problems_too(ingest):
 def test_the_document_names_the_ways_in_and_loads_nothing_from_elsewhere(ingest):
     document = ingest.client.get("/openapi.json").json()
     assert document["info"]["title"] == "Piperoll ingest"
-    assert set(document["paths"]) == {"/audit", "/v1/events", "/healthz", "/readyz", "/metrics"}
+    assert set(document["paths"]) == {
+        "/audit",
+        "/v1/events",
+        "/v1/events/{identifier}/proof",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    }
     assert ingest.client.get("/docs").status_code == 404
 
 

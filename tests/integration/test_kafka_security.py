@@ -32,7 +32,13 @@ WAYS = {
     "scram-without-tls": {"protocol": "SASL_PLAINTEXT", "mechanism": "SCRAM-SHA-256"},
 }
 AI = {"OPENAI_API_KEY": "unused", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
-SERVICES = {"enricher": (), "writer": (), "annotator": ("annotator",)}
+SERVICES = {
+    "enricher": (),
+    "writer": (),
+    "annotator": ("annotator",),
+    "alerter": ("alerter",),
+    "reporter": ("serve",),
+}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +91,7 @@ def start(start_service, secured, tmp_path):
     }
 
     def begin(name: str, **variables: str):
-        service = "enricher" if name == "annotator" else name
+        service = "enricher" if name in ("annotator", "alerter") else name
         return start_service(service, *SERVICES.get(name, ()), **(files | AI | variables))
 
     return begin
@@ -99,7 +105,7 @@ def test_every_way_in_lets_topics_be_made(kafka):
 @pytest.mark.parametrize("kafka", ["scram-over-tls", "plain-over-tls", "client-certificate"], indirect=True)
 def test_an_event_goes_from_http_to_its_record(kafka, database, start):
     names = ["ingest", "enricher", "writer"]
-    names += ["annotator"] if kafka.sasl_mechanism == "SCRAM-SHA-512" else []
+    names += ["annotator", "alerter", "reporter"] if kafka.sasl_mechanism == "SCRAM-SHA-512" else []
     services = [start(name) for name in names]
     for service in services:
         service.wait_ready(60)

@@ -101,7 +101,7 @@ async def test_a_creator_that_is_no_superuser_can_migrate(postgres_server):
         await connection.execute(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'creator'")
         if await connection.fetchval("SELECT current_setting('server_version_num')::int >= 160000"):
             # the roles are there already, made by the superuser for other tests
-            for role in ("piperoll_owner", *LOGIN_ROLES):
+            for role in ("piperoll_owner", "piperoll_eraser", *LOGIN_ROLES):
                 await connection.execute(f"GRANT {role} TO {name} WITH ADMIN OPTION")
         await connection.execute(f"CREATE DATABASE {name} OWNER {name}")
         host = postgres_server.rpartition("@")[2].rpartition("/")[0]

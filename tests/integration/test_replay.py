@@ -1,5 +1,6 @@
 """`piperoll replay`: what has gone missing between the topics is read again, and recorded once."""
 
+import asyncio
 import json
 
 import pytest
@@ -10,9 +11,11 @@ from typer.testing import CliRunner
 from schemas.commitment import decode_body
 from schemas.record import Kind
 from schemas.topics import REPLAYS_HEADER
+from schemas.verification.findings import Change
 from services.cli.group_offsets import open_group
 from services.cli.replay import app
 from services.common.kafka import admin_client, topic_ids
+from services.reporter.verify import verify_database
 from tests import query
 from tests.fault import feeder
 from tests.fault.oracle import read_partition
@@ -105,6 +108,8 @@ def test_a_hole_in_the_chain_is_found_and_filled_by_reading_from_it_again(
     assert "stop them first" in said
     enricher.stop()
     writer.wait_ready()
+    verified = asyncio.run(verify_database(database.reporter_dsn))
+    assert [(one.change, one.source_offset) for one in verified.findings] == [(Change.NOT_ARRIVED, 40)]
     rewind = {"partition": 0, "offset": 40, "committed": 80, "expired_before": None}
     feeder.wait_until(
         lambda: replay("offsets", "--dry-run")[1]["set"] == [rewind], what="the hole's being found"
@@ -118,6 +123,7 @@ def test_a_hole_in_the_chain_is_found_and_filled_by_reading_from_it_again(
     wait_recorded(database, 80)
     feeder.wait_drained(kafka)
     assert recorded(database) == list(range(80))
+    assert asyncio.run(verify_database(database.reporter_dsn)).good
     events = query.value(database.reporter_dsn, "SELECT count(DISTINCT event_id) FROM audit_events")
     assert events == 80
     skips = "SELECT count(*) FROM audit.record WHERE kind = $1"

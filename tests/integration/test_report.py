@@ -11,6 +11,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import asyncpg
+import pytest
 from typer.testing import CliRunner
 
 from schemas.chain import ChainVerifier
@@ -103,7 +104,8 @@ async def test_a_report_says_what_the_rows_say_and_leaves_hostile_texts_harmless
     assert document["totals"]["all"]["high_risk"] == high + 1  # the annotation raised one
     assert [event["risk"] for event in document["high_risk_events"]] == ["critical"] + ["high"] * high
     assert document["high_risk_events"][0]["summary"] == "raised later"
-    assert document["other_records"]["Exact repeats of an event already recorded"] == 2
+    assert document["other_records"]["Repeats of an event already recorded"] == 2
+    assert document["totals"]["unchecked"]["events"] == 0
     hashes = {f"{chain.chain_no}:{row.seq}": row.record_hash.hex() for chain in chains for row in chain.rows}
     cites = [cite for sentence in document["summary"] for cite in sentence["cites"]]
     assert cites
@@ -128,6 +130,58 @@ async def test_a_report_says_what_the_rows_say_and_leaves_hostile_texts_harmless
     recorded = [row for chain in chains for row in chain.rows if row.kind in (Kind.EVENT, Kind.POISON)]
     within = [row for row in recorded if row.appended_us < START_US + 20 * HOUR_US]
     assert late.report.figures.one("all").events == len(within)
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["with events", "without events"])
+async def test_repeats_of_erased_events_are_counted_in_every_report(database, tmp_path, empty):
+    """Tagged by the writer in a duplicate's own JSON (design 2.8); those of other periods are not counted."""
+    chain = ChainRows()
+    first = chain.event(time_us=START_US - 1 if empty else START_US)
+    chain.duplicate(first.seq)
+    for seq in (first.seq, first.seq):
+        chain.duplicate(seq, tags=("identity:unchecked",), time_us=START_US + HOUR_US)
+    chain.duplicate(first.seq, tags=("identity:unchecked",), time_us=START_US + 40 * 24 * HOUR_US)
+    await fill(database.admin_dsn, [chain])
+    await build_report(database.reporter_dsn, month("2026-10"), tmp_path)
+    said = json.loads((tmp_path / "report.json").read_text())
+    assert said["integrity"]["good"]
+    assert (said["totals"]["unchecked"]["events"], said["totals"]["unchecked"]["high_risk"]) == (2, 2)
+    (cite,) = said["totals"]["unchecked"]["cites"]
+    assert cite == {"record": "1:3", "hash": chain.rows[3].record_hash.hex()}
+    (sentence,) = [one for one in said["summary"] if "identity:unchecked" in one["text"]]
+    assert sentence["text"].startswith("2 repeats of erased events could not be compared")
+    assert sentence["cites"] == [cite]
+    for page in ("report.html", "report.md"):
+        text = (tmp_path / page).read_text()
+        assert "2 could not be compared with what was erased" in text
+        assert "2 repeats of erased events" in text
+
+
+async def test_missing_sequence_numbers_are_named_by_source_wherever_the_others_stand(database, tmp_path):
+    """Over two chains, with late events that count as come, a number of 64 bits, and a source that misses nothing."""
+    first, second = ChainRows(chain_no=1), ChainRows(chain_no=2, partition=1, seed=2)
+    for number in (1, 2, 5, 6, 9, 10):
+        (first if number % 2 else second).event(source="counts", sequence=number)
+    first.event(source="counts", sequence=8, time_us=START_US + 40 * 24 * HOUR_US)  # in the next month
+    for number in (2**64 - 4, 2**64 - 1):
+        second.event(source=HOSTILE, sequence=number)
+    for number in (3, 4, 5):
+        second.event(source="whole", sequence=number)
+    await fill(database.admin_dsn, [first, second])
+    built = await build_report(database.reporter_dsn, month("2026-10"), tmp_path / "out")
+    gaps = built.report.as_json()["sequence_gaps"]
+    assert [(gap["source"], gap["missing"], gap["gaps"], gap["numbers"]) for gap in gaps] == [
+        ("counts", 3, 2, "3-4, 7"),
+        (HOSTILE, 2, 1, f"{2**64 - 3}-{2**64 - 2}"),
+    ]
+    assert gaps[0]["cites"][0]["record"] == "2:1"
+    said = [item.text for item in built.report.summary if "sequence" in item.text]
+    assert said == [
+        "5 sequence numbers of 2 sources are missing, most of “counts” (3): such events were numbered by their source and did not arrive."
+    ]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "3-4, 7" in page
+    assert "<script" not in page
 
 
 def test_the_commands_tell_good_from_bad_by_their_exit_status(database, tmp_path, monkeypatch):
@@ -258,12 +312,12 @@ def verify_lines(lines):
 
 async def test_each_query_of_a_report_takes_an_empty_database(database):
     connection = await asyncpg.connect(database.reporter_dsn)
-    period = month("2026-10")
+    period, counts = month("2026-10"), ("figures", "unchecked")
     try:
-        for query in ("figures", "own_kinds", "unreadable", "log"):
+        for query in ("figures", "own_kinds", "unchecked", "unreadable", "log"):
             more = [10] * (("$4" in QUERIES[query]) + ("$5" in QUERIES[query]))
             rows = await connection.fetch(QUERIES[query], period.rule, period.start, period.end, *more)
-            assert all(row["events"] == 0 for row in rows if query == "figures")
-            assert query == "figures" or rows == []
+            assert all(row["events"] == 0 for row in rows if query in counts)
+            assert query in counts or rows == []
     finally:
         await connection.close()

@@ -3,9 +3,11 @@
 import pytest
 
 from schemas import record
+from schemas.hole_alert import hole_alert_id
+from schemas.verification import sweep
 from schemas.verification.findings import Change, Part
 from services.common.errors import ConfigurationError, TransientError
-from services.reporter import verify
+from services.reporter import sweeping, verify
 from services.reporter.verify import verify_database
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import ChainRows
@@ -59,14 +61,52 @@ async def test_an_untouched_database_is_good_read_as_reporter(database):
 
     for rows, size in [(1, 2**20), (7, 2**20), (8192, 1), (8192, 2000)]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(verify, "RANGE_RECORDS", rows)
-            patch.setattr(verify, "RANGE_BYTES", size)
+            patch.setattr(sweeping, "READ_RECORDS", rows)
+            patch.setattr(sweeping, "READ_BYTES", size)
+            swept = await verify_database(database.reporter_dsn)
+            patch.setattr(verify, "join", lambda *_: None)  # as if no range were clean: the way that explains
+            gone_through = await verify_database(database.reporter_dsn)
+        assert (swept.findings, swept.records) == ([], 124)
+        assert (gone_through.findings, gone_through.records) == ([], 124)
+
+    for length in (1, 2, 16, 64):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(verify, "RANGE", length)
+            patch.setattr(sweep, "RANGE", length)
+            patch.setattr(verify, "go_through", None)  # every range is clean, and they join
             ranged = await verify_database(database.reporter_dsn)
         assert (ranged.findings, ranged.records) == ([], 124)
 
     await tamper(database.admin_dsn, "DELETE FROM audit.payload")
     assert (await verify_database(database.reporter_dsn, contents=False)).good
     assert not (await verify_database(database.reporter_dsn)).good
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_a_chain_that_waits_for_what_has_not_arrived_is_not_good(database, closed):
+    """By the writer's recorded alert, while the head stands where the hole begins; a hole that was filled is none."""
+    filled = ChainRows(partition=1, seed=2).events(30)
+    waiting = ChainRows(chain_no=2).events(20)
+    following = []
+    if closed:
+        after = ChainRows(chain_no=3, seed=5, topic="audit.events")
+        waiting.close(after.chain_id)
+        previous = {
+            "chain_id": waiting.chain_id.hex(),
+            "last_hash": waiting.last_hash.hex(),
+            "next_seq": waiting.count,
+            "why": "topic-recreated",
+        }
+        following = [ChainRows(chain_no=3, seed=5, previous=previous, previous_no=2)]
+    system = ChainRows(chain_no=4, topic="audit.system", seed=3)
+    for chain, expected in ((filled, 12), (waiting, 20)):
+        system.own_event(id=hole_alert_id(chain.topic_id, chain.partition, expected))
+    await fill(database.admin_dsn, [filled, waiting, *following, system])
+    verification = await verify_database(database.reporter_dsn)
+    assert said(verification) == [(2, Change.NOT_ARRIVED, Part.CHAIN, None, 20)]
+    assert ("closed" if closed else "piperoll replay offsets") in verification.findings[0].detail
+    assert not verification.good
+    assert (await verify_database(database.reporter_dsn, chains=[1])).good
 
 
 async def test_an_empty_database_is_good_and_says_so_with_zero_records(database):

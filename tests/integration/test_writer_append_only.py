@@ -12,9 +12,17 @@ from services.writer.store import FencedError
 from tests.builders import Log, annotation
 from tests.recording import TOPICS, Recorder
 
-TABLES = ("record", "payload", "annotation", "chain", "chain_head", "migration")
+FILLED = ("record", "payload", "annotation", "chain", "chain_head", "migration")
+TABLES = (*FILLED, "erasure", "retention", "tile", "seal", "checkpoint", "publication")
 CHANGES = ("UPDATE audit.{} SET {} = {}", "DELETE FROM audit.{}", "TRUNCATE audit.{} CASCADE")
-FIRST_COLUMN = {"annotation": "seq", "migration": "number"}
+FIRST_COLUMN = {
+    "annotation": "seq",
+    "migration": "number",
+    "tile": "tree",
+    "seal": "seal_no",
+    "checkpoint": "tree",
+    "publication": "size",
+}
 
 
 def change(sql: str, table: str) -> str:
@@ -105,7 +113,7 @@ async def test_the_writer_has_no_right_on_partitions_and_none_to_define_anything
 @pytest.mark.parametrize("role", ["sealer", "reporter"])
 async def test_readers_read_everything_and_call_nothing_that_writes(filled, role):
     connection = await asyncpg.connect(getattr(filled, f"{role}_dsn"))
-    for table in TABLES:
+    for table in FILLED:
         assert await connection.fetchval(f"SELECT count(*) FROM audit.{table}") > 0
     assert await connection.fetchval("SELECT count(*) FROM audit_events") == 3
     for sql in ("SELECT audit.claim(1::smallint)", "SELECT audit.open_months(1)"):

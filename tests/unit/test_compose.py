@@ -14,8 +14,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
-OURS = {"ingest", "enricher", "annotator", "writer", "sealer", "reporter"}
-ONE_SHOTS = {"secrets", "migrate", "topics", "reporter"}
+OURS = {"ingest", "enricher", "annotator", "alerter", "writer", "sealer", "reporter"}
+ONE_SHOTS = {"secrets", "migrate", "topics", "report"}
 
 
 def test_compose_file_is_valid_by_the_compose_specification():
@@ -41,7 +41,7 @@ def test_the_database_is_on_an_internal_network_only():
     assert SERVICES["postgres"]["networks"] == ["database"]
     assert COMPOSE["networks"]["database"] == {"internal": True}
     members = {name for name, service in SERVICES.items() if "database" in service.get("networks", [])}
-    assert members == {"postgres", "migrate", "writer", "sealer", "reporter"}
+    assert members == {"postgres", "migrate", "writer", "sealer", "reporter", "report"}
 
 
 def test_no_password_stands_in_the_file():
@@ -101,14 +101,14 @@ def test_everything_starts_after_what_it_needs():
     assert conditions("postgres") == {"secrets": "service_completed_successfully"}
     assert conditions("migrate") == {"postgres": "service_healthy"}
     assert conditions("topics") == {"kafka": "service_healthy"}
-    for name in ("ingest", "enricher", "annotator", "writer", "sealer"):
+    for name in ("ingest", "enricher", "annotator", "alerter", "writer", "sealer", "reporter"):
         assert conditions(name)["topics"] == "service_completed_successfully"
-    for name in ("writer", "sealer", "reporter"):
+    for name in ("writer", "sealer", "reporter", "report"):
         assert conditions(name)["migrate"] == "service_completed_successfully"
 
 
 def test_enricher_and_writer_can_be_scaled():
-    for name in ("enricher", "annotator", "writer"):
+    for name in ("enricher", "annotator", "alerter", "writer", "reporter"):
         assert not {"container_name", "ports", "hostname", "deploy"} & set(SERVICES[name])
 
 
@@ -123,7 +123,8 @@ def test_our_containers_have_no_rights_that_they_do_not_need():
 
 def test_optional_services_are_behind_profiles():
     assert SERVICES["annotator"]["profiles"] == ["ai"]
-    assert SERVICES["reporter"]["profiles"] == ["report"]
+    assert SERVICES["report"]["profiles"] == ["report"]
+    assert "profiles" not in SERVICES["reporter"]
 
 
 def test_the_image_runs_as_another_user_than_root_and_installs_locked_hashes_only():
@@ -169,7 +170,7 @@ def imported(folder, without=()):
     return names
 
 
-@pytest.mark.parametrize("service", sorted(OURS - {"annotator", "sealer"}))
+@pytest.mark.parametrize("service", sorted(OURS - {"annotator", "alerter", "sealer"}))
 def test_what_a_service_imports_is_in_its_own_requirements(service):
     """services/common is in every image, but a service needs only what it imports of it."""
     owners = packages_distributions()

@@ -172,9 +172,9 @@ def test_a_second_demo_is_refused_while_the_first_one_runs(tmp_path):
         assert not (home.folder / "data").exists()
 
 
-def page(shown, width):
+def page(shown, width, *, stay=True):
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
-    show_summary(Screen(console), shown)
+    show_summary(Screen(console), shown, stay=stay)
     return console.file.getvalue()
 
 
@@ -208,6 +208,14 @@ def test_the_last_page_says_what_came_of_the_month_in_80_columns(shown):
     paths = ("  report", "  logs")  # to copy: never wrapped
     assert all(len(line) <= 80 for line in facts.splitlines() if not line.startswith(paths))
     assert '-d \'{"event_type":"data_export"' in text  # to copy: on one line
+
+
+def test_a_demo_that_ends_by_itself_gives_no_commands_that_need_it(shown):
+    text = page(shown, 80, stay=False)
+    assert "report.html" in text
+    assert "without EXIT=1 (--exit)" in text
+    assert "psql" not in text
+    assert "curl" not in text
 
 
 def test_what_is_wrong_is_on_the_last_page_and_the_demo_is_not_good(shown):

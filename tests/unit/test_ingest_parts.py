@@ -259,6 +259,12 @@ def test_an_idempotency_key_may_be_quoted():
             _ = _head(idempotency_key=wrong).idempotency_key
 
 
+def test_idempotency_keys_that_are_no_utf8_are_refused_and_not_taken_for_one():
+    head = Head({"headers": [(b"idempotency-key", b"\xff\xfe")], "query_string": b""})
+    with pytest.raises(ProblemError, match="UTF-8"):
+        _ = head.idempotency_key
+
+
 class _Cluster:
     def partitions_for_topic(self, _topic):
         return set(range(6))

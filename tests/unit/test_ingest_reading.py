@@ -189,6 +189,12 @@ def test_the_size_counts_key_headers_and_a_reply_token():
     assert (found.status, found.members["limit"]) == (413, 2000)
 
 
+def test_a_byte_order_mark_is_named():
+    found = problem(b"\xef\xbb\xbf{}")
+    assert (found.status, found.members) == (400, {"line": 1, "column": 1})
+    assert "byte order mark stands before it: leave it out" in found.detail
+
+
 def test_bad_json_is_refused_with_its_place():
     found = problem(b'{"event_type":\n "t" 1}')
     assert (found.status, found.members) == (400, {"line": 2, "column": 6})
@@ -247,9 +253,10 @@ async def test_one_wrong_event_refuses_all_and_each_wrong_one_is_named():
     assert [(error["line"], error["status"]) for error in found.members["errors"]] == [
         (2, 400),
         (3, 422),
-        (5, 400),
+        (5, 422),
     ]
     assert found.members["errors"][1]["missing"] == list(EXPORT)
+    assert found.members["errors"][2]["missing"] == ["id", "source", "type"]
     batch = f"[{good},{{}},{good}]".encode()
     assert [error["index"] for error in (await problem_of_many(batch, Form.BATCH)).members["errors"]] == [1]
 

@@ -281,6 +281,11 @@ def test_an_annotation_names_its_event_and_carries_the_models_own_risk():
     }
 
 
+@pytest.mark.parametrize("token", [b"", b"t" * 65, b"t" * 550_000])
+def test_a_token_that_no_ingest_made_is_not_answered(token):
+    assert subject(token=token).token is None
+
+
 @pytest.mark.parametrize(
     ("rules", "model", "shown"), [("high", "low", "high"), ("low", "critical", "critical")]
 )

@@ -18,6 +18,7 @@ from services.reporter.report import Report
 from tests.report_parts import FINDING, filled, report, verification
 
 LOST = Finding(1, Change.EXPIRED, Part.RECORD, "lost", 3)
+WAITING = Finding(1, Change.NOT_ARRIVED, Part.CHAIN, "waits", source_offset=20)
 FORBIDDEN = ("tamper-proof", "tamperproof", "compliant", "compliance", "guarantee", "immutable")
 
 
@@ -72,13 +73,27 @@ def test_events_that_expired_are_told_apart_from_changes_and_are_not_ok():
     assert integrity.verdict(found).startswith("NOT OK")
 
 
+@pytest.mark.parametrize(
+    ("findings", "told"),
+    [
+        ((WAITING,), "events are missing that have not arrived"),
+        ((WAITING, LOST), "events were lost"),
+        ((WAITING, FINDING), "not as they were written"),
+    ],
+)
+def test_events_that_have_not_arrived_are_not_ok_and_not_called_a_change(findings, told):
+    found = verification(*findings)
+    assert told in integrity.assurance(found)[0]
+    assert integrity.verdict(found).startswith("NOT OK")
+
+
 def test_nothing_recorded_is_not_called_consistent():
     empty = verification()
     empty.chains.clear()
     assert integrity.assurance(empty)[0] == "There are no records to verify."
 
 
-@pytest.mark.parametrize("findings", [(), (FINDING,), (LOST,)])
+@pytest.mark.parametrize("findings", [(), (FINDING,), (LOST,), (WAITING,)])
 def test_no_report_claims_what_nobody_can_know(findings):
     made = report(findings=findings)
     pages = [
@@ -130,7 +145,7 @@ def test_the_summary_holds_only_numbers_that_are_in_the_figures():
     assert "3 events are of high or critical risk, none of them critical." in texts
     assert "the most on 2026-10-06 (UTC), with 18 events" in texts
     assert "1 message could not be read" in texts
-    assert "4 exact repeats of an event already recorded are noted" in texts
+    assert "4 repeats of an event already recorded are noted" in texts
     assert "of the rules for high" in texts.lower()
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.common.errors import FatalError
 from services.enricher.ledger import Ledger
+from services.enricher.poll_size import PollSize
 from services.enricher.transport import BatchConsumer, BatchLimits, Cursor, split, start_of
 
 
@@ -25,6 +26,21 @@ def test_batches_keep_order_and_limits(sizes, events, limit):
         assert 1 <= len(part) <= events
         weight = sum(item.serialized_value_size + 99 for item in part)
         assert weight <= limit or len(part) == 1
+
+
+@given(st.lists(st.integers(0, 2_000_000), min_size=1, max_size=30), st.integers(1, 20_000))
+def test_what_is_taken_next_is_about_as_many_bytes_as_wanted(sizes, most):
+    poll = PollSize(most, 8_000_000)
+    assert 1 <= poll.records <= min(most, 64)
+    poll.note([record(size) for size in sizes])
+    assert 1 <= poll.records <= most
+    mean = sum(size + 99 for size in sizes) / len(sizes)
+    assert poll.records == 1 or poll.records * mean <= 8_000_000
+    if poll.records < most:
+        assert (poll.records + 1) * mean > 8_000_000
+    before = poll.records
+    poll.note([])
+    assert poll.records == before
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,18 @@ def test_other_bytes_under_the_same_identity_are_a_full_event_and_a_conflict():
     assert b"writer_tags" not in chained.payloads[1].enrich
     assert chained.documents[3]["first_seq"] == 2
     assert chained.commitments_hold()
+    (said,) = chained.alerts
+    assert (said.name, said.facts["source"], said.facts["offset"]) == ("identity_conflict", "/a", 1)
+
+
+def test_the_conflicts_of_a_source_are_one_alert_an_hour():
+    chained, log = Chained(), Log()
+    chained.link(log.event(0, -1, source="/a", identifier="x"))
+    for offset in range(1, 5):
+        hour = log.time_ms + 3_600_000 * (offset // 3)
+        chained.link(log.event(offset, source="/a", identifier="x", value=b"%d" % offset, kafka_ts_ms=hour))
+    assert [said.name for said in chained.alerts] == ["identity_conflict"] * 2
+    assert len({said.id for said in chained.alerts}) == 2
 
 
 def test_a_binary_event_of_another_type_is_no_repeat_whatever_its_value():

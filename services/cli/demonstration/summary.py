@@ -69,7 +69,8 @@ def unnoticed(incident: dict[str, list[Event]]) -> list[str]:
     ]
 
 
-def show_summary(screen: Screen, shown: Shown) -> None:
+def show_summary(screen: Screen, shown: Shown, *, stay: bool) -> None:
+    """`stay`: broker, database and services stay up behind it, so that one can look further."""
     screen.gap()
     _counts(screen, shown)
     _incident(screen, shown)
@@ -81,7 +82,13 @@ def show_summary(screen: Screen, shown: Shown) -> None:
     if len(shown.wrong) > _SHOWN:
         screen.fact("wrong", f"and {len(shown.wrong) - _SHOWN:,} more", good=False)
     screen.gap()
-    _look_further(screen, shown)
+    screen.path("report", _short(shown.evidence.report))
+    screen.path("logs", _short(shown.home.folder / "logs"))
+    screen.gap()
+    if stay:
+        _look_further(screen, shown)
+    else:
+        screen.note("to look further: the demo without EXIT=1 (--exit) stays up")
 
 
 def _counts(screen: Screen, shown: Shown) -> None:
@@ -133,9 +140,6 @@ def _when(events: list[Event]) -> Text:
 
 
 def _look_further(screen: Screen, shown: Shown) -> None:
-    screen.path("report", _short(shown.evidence.report))
-    screen.path("logs", _short(shown.home.folder / "logs"))
-    screen.gap()
     screen.note("look further, in another terminal here:")
     screen.gap()
     screen.command(f"export $(PIPEROLL_HOME={_short(shown.home.folder)} {_program()} env)")

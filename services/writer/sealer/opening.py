@@ -17,7 +17,7 @@ from schemas.tlog.merkle import Frontier, leaf_hash
 from services.common.errors import ConfigurationError, FatalError
 from services.common.logging import get_logger
 from services.writer.sealer import alerts
-from services.writer.sealer.book import SEAL_PATH, SEAL_TREE, Book, Published, Work, last_leaf, path_of
+from services.writer.sealer.book import SEAL_PATH, SEAL_TREE, Book, Work, last_leaf, path_of
 from services.writer.sealer.memory import ChainMemory, Memory, read_memory
 from services.writer.sealer.outlet import MEMORY, Outlet
 from services.writer.sealer.settings import SealerSettings
@@ -216,28 +216,13 @@ async def _grow(
 
 
 async def _publish_again(book: Book, store: Store, outlet: Outlet) -> None:
-    """The checkpoints and edges that the directory does not have: those of the last seal, where a crash came between."""
+    """The last seal once more, everywhere: a crash may have come between any two of its steps, and each of them done
+    again changes nothing."""
     memory = book.memory
-    if not memory.seals.size:
-        return
-    work = Work(memory.seals.size - 1, memory.sealed_us, last_leaf(memory))
-    for tree in book.published_again():
-        note = outlet.directory.checkpoint(tree.path)
-        if note is None or not _covers(note, tree, outlet, memory.origin):
-            work.trees.append(tree)
-    if work.trees:
-        if work.trees[-1].tree != SEAL_TREE:
-            work.trees.append(book.published_again()[-1])
-        await outlet.take(memory, work)
+    if memory.seals.size:
+        last = Work(memory.seals.size - 1, memory.sealed_us, last_leaf(memory), book.published_again())
+        await outlet.take(memory, last)
         await outlet.finish(store)
-
-
-def _covers(note: bytes, tree: Published, outlet: Outlet, origin: str) -> bool:
-    name = f"{origin}/{tree.path}"
-    try:
-        return outlet.keys.open(name, note).size == tree.edge.size
-    except ValueError:
-        return False
 
 
 def _chain_leaves(store: Store, tree: int) -> Leaves:

@@ -14,6 +14,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from schemas.tlog.checkpoint import Checkpoint
+from services.common.checkpoints import last_checkpoint
 from services.common.errors import TransientError
 from services.common.kafka import client_options
 from services.common.logging import get_logger
@@ -27,7 +28,6 @@ from services.writer.sealer.key_history import note_keys
 from services.writer.sealer.memory import Memory, write_memory
 from services.writer.sealer.metrics import SealerMetrics
 from services.writer.sealer.settings import SealerSettings
-from services.writer.sealer.source import last_checkpoint
 from services.writer.sealer.store import Store
 from services.writer.sealer.targets.courier import Receipt
 from services.writer.sealer.tree import Bundle, Growth

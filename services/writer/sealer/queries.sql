@@ -13,6 +13,25 @@ FROM (SELECT leaf FROM audit.record WHERE chain_no = $1 AND seq >= $2 AND seq < 
 SELECT coalesce(string_agg(int8send(seq), ''::bytea), ''::bytea) AS numbers, coalesce(string_agg(salt, ''::bytea), ''::bytea) AS salts
 FROM (SELECT seq, salt FROM audit.payload WHERE chain_no = $1 AND seq >= $2 AND seq < $3 ORDER BY seq) AS wanted;
 
+-- erasure_orders: for records $2 of chain $1: the own events by which the event that each is of, or about, was erased
+WITH named AS (
+    SELECT r.seq, e.topic_id, e.partition, e.source_offset, e.chain_no AS order_chain, e.seq AS order_seq
+    FROM audit.record r
+    JOIN audit.chain c USING (chain_no)
+    JOIN audit.erasure e ON e.topic_id = c.topic_id AND e.partition = c.partition AND e.source_offset = r.source_offset
+    WHERE r.chain_no = $1 AND r.seq = ANY ($2::bigint[])
+    UNION
+    SELECT n.seq, e.topic_id, e.partition, e.source_offset, e.chain_no, e.seq
+    FROM audit.erasure e
+    JOIN audit.annotation n USING (topic_id, partition, source_offset)
+    WHERE n.chain_no = $1 AND n.seq = ANY ($2::bigint[])
+)
+SELECT n.seq, n.topic_id, n.partition, n.source_offset, p.body
+FROM named n
+JOIN audit.chain c ON c.chain_no = n.order_chain AND c.topic LIKE '%.system'
+JOIN audit.record r ON r.chain_no = n.order_chain AND r.seq = n.order_seq AND r.kind = 8
+JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us);
+
 -- own_bodies: bodies of our own records of chain $1 with the numbers $2
 SELECT seq, body, original_salt FROM audit.payload WHERE chain_no = $1 AND seq = ANY ($2::bigint[]);
 

@@ -143,33 +143,6 @@ class Source:
         self._admin.close()
 
 
-_LAST_MESSAGES = 50
-_READ_SECONDS = 10.0
-
-
-def last_checkpoint(settings: KafkaSettings, origin: str) -> bytes | None:
-    """The last message with the key `origin` on the topic of checkpoints, among its last few. Raises TransientError."""
-    options = client_options(settings, "piperoll-sealer-start") | {"bootstrap_timeout_ms": _BOOTSTRAP_MS}
-    at = TopicPartition(settings.topics.checkpoints, 0)
-    found = None
-    with _kafka_errors():
-        consumer = KafkaConsumer(
-            **options, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest",
-            allow_auto_create_topics=False,
-        )  # fmt: skip
-        try:
-            consumer.assign([at])
-            end = consumer.end_offsets([at])[at]
-            consumer.seek(at, max(consumer.beginning_offsets([at])[at], end - _LAST_MESSAGES))
-            until = time.monotonic() + _READ_SECONDS
-            while consumer.position(at) < end and time.monotonic() < until:
-                for message in consumer.poll(timeout_ms=_POLL_MS).get(at, ()):
-                    found = message.value if message.key == origin.encode() else found
-        finally:
-            consumer.close(autocommit=False)
-    return found
-
-
 @contextmanager
 def _kafka_errors() -> Iterator[None]:
     try:

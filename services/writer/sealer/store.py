@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from schemas.commitment import about_event, decode_body
 from schemas.own_bodies import Duplicate, Skip, read_own
-from schemas.record import RECORD_BYTES, Kind
+from schemas.own_events import Erasure, EventPlace, read_order
+from schemas.record import RECORD_BYTES, Kind, decode
 from schemas.tlog.merkle import leaf_hash
 from services.common.errors import ConfigurationError, TransientError
 from services.common.queries import load_queries
@@ -98,6 +100,8 @@ class Store:
         salts = {seq: row["salts"][at * 32 : at * 32 + 32] for at, seq in enumerate(numbers)}
         stretch = Stretch(first, leaves, salts)
         kinds = leaves[_KIND_AT::RECORD_BYTES]
+        if len(salts) < len(kinds):
+            stretch.erased = await self._erased(chain_no, stretch)
         own = [first + at for at, kind in enumerate(kinds) if kind in (Kind.DUPLICATE, Kind.SKIP)]
         if own:
             originals, skips = {}, {}
@@ -110,6 +114,22 @@ class Store:
                     originals[seq] = Original(_hex(duplicate.payload_commitment), salt)
             stretch.originals, stretch.skips = originals, skips
         return stretch
+
+    async def _erased(self, chain_no: int, stretch: Stretch) -> frozenset[int]:
+        """Source offsets of those records without a payload whose erasure a record of audit.system orders, in its own
+        words: the index of erasures alone is the database's."""
+        gone = {}
+        for at in range(stretch.count):
+            seq = stretch.first_seq + at
+            if seq not in stretch.salts:
+                gone[seq] = decode(stretch.leaves[at * RECORD_BYTES : (at + 1) * RECORD_BYTES])
+        erased = set()
+        for row in await self._rows("erasure_orders", chain_no, list(gone)):
+            record, place = gone[row["seq"]], EventPlace(*row[1:4])
+            concerned = record.kind != Kind.ANNOTATION or record.event_id == about_event(*place)
+            if concerned and _orders(row["body"], place):
+                erased.add(record.source_offset)
+        return frozenset(erased)
 
     async def edge(self, tree: int, size: int) -> Edge:
         """The unfinished tiles of a chain's tree, made anew: compare its frontier before you rely on it."""
@@ -196,6 +216,15 @@ def _read(kind: Any, body: bytes | None) -> Any:
         return None if body is None else read_own(kind, body)
     except ValueError:
         return None
+
+
+def _orders(body: bytes | None, place: EventPlace) -> bool:
+    """Whether an own event orders the erasure of an event."""
+    try:
+        order = read_order(decode_body(body or b"").value or b"")
+    except ValueError:
+        return False
+    return isinstance(order, Erasure) and any(named.place == place for named in order.events)
 
 
 def _hex(text: str) -> bytes:

@@ -1,0 +1,1 @@
+"""Programs that are handed out and need nothing of this package."""

@@ -1,0 +1,1 @@
+"""What `piperoll retain` does: which months are due, their archives, the orders."""

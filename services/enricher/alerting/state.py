@@ -1,0 +1,114 @@
+"""What the alerter remembers: windows and sources, each one entry of a table of bytes.
+
+An entry names, for every log that it counted from, the next source offset to be counted (`marks`). It is written as a
+whole, so however often a batch comes again, and whichever entries a crash kept from being written, an event counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, MutableMapping
+
+import msgspec
+
+from services.common.logging import get_logger
+from services.enricher.alerting.sequence import Sequence
+
+log = get_logger(__name__)
+MOST_WINDOWS = 50_000
+MOST_SOURCES = 10_000
+"""Entries beyond are forgotten, the oldest first: sources are named by whoever sends events."""
+
+
+class Window(msgspec.Struct):
+    """`events` of one kind within one window. `begin_ms`: its start; `touched_ms`: when it was counted into last;
+    `said`: whether its alert was raised."""
+
+    events: int = 0
+    begin_ms: int = 0
+    touched_ms: int = 0
+    said: bool = False
+    source: str = ""
+    marks: dict[str, int] = {}
+
+    def take(self, log_: str, offsets: Iterable[int], now_ms: int) -> bool:
+        """Counts the events at `offsets`, rising, of a log; False where it knew them all."""
+        mark = self.marks.get(log_, -1)
+        new = [offset for offset in offsets if offset >= mark]
+        if new:
+            self.marks[log_] = new[-1] + 1
+            self.events += len(new)
+            self.touched_ms = now_ms
+        return bool(new)
+
+    def take_share(self, log_: str, first: int, last: int, events: int, now_ms: int) -> None:
+        """Counts `events` that lie somewhere from `first` to `last`; where some of these offsets are known already,
+        in proportion."""
+        mark = max(self.marks.get(log_, -1), first)
+        if mark <= last:
+            self.events += round(events * (last - mark + 1) / (last - first + 1))
+            self.marks[log_] = last + 1
+            self.touched_ms = now_ms
+
+
+class Source(msgspec.Struct):
+    """One source. `first_ms`, `last_ms`: when it was first and last heard of; `longest_ms`: its longest pause;
+    `events`: how many it has sent since it was first heard of; `silent`: whether its silence was told."""
+
+    name: str = ""
+    first_ms: int = 0
+    last_ms: int = 0
+    longest_ms: int = 0
+    events: int = 0
+    silent: bool = False
+    gaps_told_ms: int = 0
+    sequence: Sequence | None = None
+    marks: dict[str, int] = {}
+
+
+_window = msgspec.json.Decoder(Window).decode
+_source = msgspec.json.Decoder(Source).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class State:
+    """Windows by kind, subject and start; sources by producer id in hex. Over any mapping of bytes to bytes."""
+
+    def __init__(self, table: MutableMapping[bytes, bytes]) -> None:
+        self._table = table
+
+    def window(self, kind: str, subject: str, begin_ms: int) -> Window:
+        """The entry, or a new one that is not kept yet."""
+        raw = self._table.get(_window_key(kind, subject, begin_ms))
+        return Window(begin_ms=begin_ms) if raw is None else _window(raw)
+
+    def keep_window(self, kind: str, subject: str, window: Window) -> None:
+        self._table[_window_key(kind, subject, window.begin_ms)] = _encode(window)
+
+    def source(self, producer: str) -> Source | None:
+        raw = self._table.get(b"s|" + producer.encode())
+        return None if raw is None else _source(raw)
+
+    def keep_source(self, producer: str, source: Source) -> None:
+        self._table[b"s|" + producer.encode()] = _encode(source)
+
+    def sources(self) -> Iterator[tuple[str, Source]]:
+        for key, raw in list(self._table.items()):
+            if key.startswith(b"s|"):
+                yield key[2:].decode(), _source(raw)
+
+    def forget(self, now_ms: int, keep_ms: int) -> None:
+        """Drops windows that nothing was counted into for `keep_ms`, and what is over the limits."""
+        windows = {key: _window(raw) for key, raw in self._table.items() if key.startswith(b"w|")}
+        old = [key for key, window in windows.items() if window.touched_ms < now_ms - keep_ms]
+        kept = sorted(windows.keys() - set(old), key=lambda key: windows[key].touched_ms)
+        sources = sorted(self.sources(), key=lambda pair: pair[1].last_ms)
+        surplus = [*kept[: max(0, len(kept) - MOST_WINDOWS)]]
+        surplus += [b"s|" + name.encode() for name, _ in sources[: max(0, len(sources) - MOST_SOURCES)]]
+        if surplus:
+            log.warning("alert_state_too_large", forgotten=len(surplus))
+        for key in [*old, *surplus]:
+            del self._table[key]
+
+
+def _window_key(kind: str, subject: str, begin_ms: int) -> bytes:
+    return f"w|{kind}|{subject}|{begin_ms}".encode("utf-8", "replace")

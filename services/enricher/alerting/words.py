@@ -1,0 +1,136 @@
+"""What the alerts say. Names that events chose stand in quotes and in one line."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from schemas.text import neutral
+from services.common.alerts import Alert
+from services.enricher.alerting.sequence import Gap, in_words
+from services.enricher.alerting.state import Source, Window
+from services.enricher.alerting.thresholds import (
+    ClockSkew,
+    DeadLetters,
+    Rule,
+    SequenceGap,
+    SilentSource,
+    Thresholds,
+)
+
+_PREFIX = "alerter"
+_NAME_LIMIT = 120
+
+
+def of_window(kind: str, subject: str, window: Window, thresholds: Thresholds, usual: float) -> Alert:
+    """Of a kind that counts events of high or critical risk: risk_spike, tag_spike, reserved_source or backfill."""
+    rule = getattr(thresholds, kind)
+    span = _span(window.begin_ms, getattr(rule, "window", 0))
+    name = _quoted(window.source)
+    events = f"{window.events:,} event{'' if window.events == 1 else 's'}"
+    facts: dict[str, object] = {"events": window.events, "threshold": rule.events}
+    if kind == "tag_spike":
+        text = f"{events} of high or critical risk with the tag {_quoted(subject)} {span}."
+        facts["tag"] = subject
+    elif kind == "reserved_source":
+        text = (
+            f"{events} from {name} {span}: a source that only Piperoll's own services may use. Somebody who may write to "
+            "audit.events passes for one of them."
+        )
+    elif kind == "backfill":
+        declaration = subject.partition("|")[2]
+        text = f"The back-fill {_quoted(declaration)} holds {events} of high or critical risk from {name}, or more."
+        facts["backfill"] = declaration
+    else:
+        text = f"{events} of high or critical risk from {name} {span}; usual are {usual:.1f}."
+        facts["usual"] = round(usual, 1)
+    if window.source:
+        facts["source"] = window.source
+    return _alert(kind, f"{subject}:{window.begin_ms // 1000}", rule, text, _when(facts, window, rule))
+
+
+def dead_letters(window: Window, messages: int, rule: DeadLetters) -> Alert:
+    text = (
+        f"{window.events:,} of {messages:,} messages {_span(window.begin_ms, rule.window)} could not be read as events. "
+        "They are dead letters and records: `piperoll replay --help` says how to look at them and send them again."
+    )
+    facts: dict[str, object] = {"events": window.events, "messages": messages, "threshold": rule.events}
+    return _alert("dead_letters", str(window.begin_ms // 1000), rule, text, _when(facts, window, rule))
+
+
+def clock_skew(producer: str, window: Window, apart_ms: int, rule: ClockSkew) -> Alert:
+    """`apart_ms`: by how much an event's time is ahead of Kafka's, below 0 for behind."""
+    side = "ahead of" if apart_ms > 0 else "behind"
+    text = (
+        f"Events from {_quoted(window.source)} {_span(window.begin_ms, rule.window)} have times up to "
+        f"{_duration(abs(apart_ms))} {side} Kafka's. Is its clock right? Old events that come late belong into a declared "
+        "back-fill (`piperoll emit --backfill`)."
+    )
+    facts: dict[str, object] = {"source": window.source, "apart_seconds": apart_ms // 1000}
+    return _alert(
+        "clock_skew", f"{producer}:{window.begin_ms // 1000}", rule, text, _when(facts, window, rule)
+    )
+
+
+def undeclared_backfill(window: Window, example: str, rule: Rule) -> Alert:
+    text = (
+        f"Events {_span(window.begin_ms, getattr(rule, 'window', 0))} name a back-fill that nobody declared, "
+        f"{_quoted(example)} for one. They were counted as any others. `piperoll emit --backfill` declares one first."
+    )
+    facts: dict[str, object] = {"backfill": example}
+    return _alert("undeclared_backfill", str(window.begin_ms // 1000), rule, text, _when(facts, window, rule))
+
+
+def silent_source(producer: str, source: Source, after_ms: int, rule: SilentSource) -> Alert:
+    heard = "was heard of last" if source.events else "has not been heard of since"
+    text = (
+        f"{_quoted(source.name)} {heard} {_moment(source.last_ms)}, more than {_duration(after_ms)} ago. Either nothing "
+        "happens there, or its events no longer arrive."
+    )
+    facts: dict[str, object] = {
+        "source": source.name,
+        "last_heard": _moment(source.last_ms),
+        "after_seconds": after_ms // 1000,
+    }
+    return _alert("silent_source", f"{producer}:{source.last_ms}", rule, text, facts)
+
+
+def sequence_gap(producer: str, name: str, gaps: list[Gap], rule: SequenceGap) -> Alert:
+    missing = sum(gap.missing for gap in gaps)
+    text = f"{missing:,} sequence number{'' if missing == 1 else 's'} of {_quoted(name)} did not arrive: {in_words(gaps)}."
+    facts: dict[str, object] = {"source": name, "missing": missing, "numbers": in_words(gaps, 100)}
+    return _alert("sequence_gap", f"{producer}:{gaps[0].turn}:{gaps[0].first}", rule, text, facts)
+
+
+def _alert(kind: str, subject: str, rule: Rule, text: str, facts: dict[str, object]) -> Alert:
+    return Alert(f"{_PREFIX}:{kind.replace('_', '-')}:{subject}", rule.severity, kind, text, facts)
+
+
+def _when(facts: dict[str, object], window: Window, rule: Rule) -> dict[str, object]:
+    length_ms = getattr(rule, "window", 0)
+    if not length_ms:
+        return facts
+    return facts | {"from": _moment(window.begin_ms), "to": _moment(window.begin_ms + length_ms)}
+
+
+def _span(begin_ms: int, length_ms: int) -> str:
+    """`from 2026-11-25 21:40:00 to 21:50:00 UTC`."""
+    end = datetime.fromtimestamp((begin_ms + length_ms) / 1000, UTC)
+    return f"from {_moment(begin_ms).removesuffix(' UTC')} to {end:%H:%M:%S} UTC"
+
+
+def _moment(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _duration(length_ms: int) -> str:
+    """The two largest units: `1 d 2 h`, `15 min`."""
+    seconds, found = max(length_ms // 1000, 0), []
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            found.append(f"{seconds // size:,} {unit}")
+            seconds %= size
+    return " ".join(found[:2]) or "0 s"
+
+
+def _quoted(text: str) -> str:
+    return '"' + neutral(text, _NAME_LIMIT).replace('"', "'") + '"'

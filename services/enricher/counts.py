@@ -1,0 +1,206 @@
+"""What the enricher counts of each batch, for the alerter: one message on audit.counts for a piece of a partition.
+
+Counts can be added up twice without harm: all that must be exact names its source offset, so that the alerter passes
+over what it knows already, however the batches of a redelivery are cut. The alerter knows the thresholds, not this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from schemas.record import ABSENT, Kind
+from schemas.text import neutral
+from services.enricher.enrich import Enriched
+
+PIECE_EVENTS = 500
+"""Events that one message covers at most: it stays below 1 MiB even where each has a source of its own."""
+BACKFILL = "backfill"
+NAME_LIMIT = 120
+BACKFILL_LIMIT = 100
+_TAGS, _TAG_LIMIT, _BACKFILLS = 8, 60, 20
+_GRAVE = ("high", "critical")
+_HEADERS = (BACKFILL, f"ce_{BACKFILL}")
+_IN_VALUE = b'"backfill"'
+
+
+class Run(msgspec.Struct, array_like=True):
+    """Sequence numbers `first` to `last`, one after the other; `offset` of the last of them; `at_us`: when the first
+    happened, microseconds since 1970 UTC."""
+
+    first: int
+    last: int
+    offset: int
+    at_us: int
+
+
+class SourceCount(msgspec.Struct, array_like=True):
+    """Of one source: its name as shown, the offset of its last event, how many came that belong to no back-fill,
+    and by how many milliseconds at most their times lie behind (below 0) and ahead of Kafka's."""
+
+    source: str
+    offset: int
+    alive: int
+    behind_ms: int
+    ahead_ms: int
+    runs: list[Run]
+
+
+class Noted(msgspec.Struct, array_like=True):
+    """An event of high or critical risk, or (where `producer` is empty) a message that could not be read. `at_us`: the
+    event's time, microseconds since 1970 UTC; `kafka_ms`: Kafka's, below 0 for none."""
+
+    offset: int
+    producer: str
+    at_us: int
+    kafka_ms: int
+    risk: str
+    tags: list[str]
+    backfill: str
+
+
+class Counts(msgspec.Struct):
+    """Offsets `first` to `last` of a partition. `taken_ms`: the enricher's clock; `sources` by producer id in hex;
+    `seconds`: messages by second of Kafka's time; `backfills`: declarations that events name, with an offset each."""
+
+    topic_id: str
+    partition: int
+    first: int
+    last: int
+    taken_ms: int
+    sources: dict[str, SourceCount]
+    noted: list[Noted]
+    seconds: dict[int, int]
+    backfills: dict[str, int]
+
+
+class _Attributes(msgspec.Struct):
+    specversion: str = ""
+    backfill: Any = None
+
+
+POISON = int(Kind.POISON)
+_NOBODY = SourceCount("", 0, 0, 0, 0, [])
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Counts).decode
+_attributes = msgspec.json.Decoder(_Attributes).decode
+
+
+def count(
+    topic_id: bytes, partition: int, records: list[Any], results: list[Enriched], taken_ms: int
+) -> Iterator[bytes]:
+    """The messages for a batch: `results` are the enrichments of `records`, in their order."""
+    for start in range(0, len(records), PIECE_EVENTS):
+        piece = records[start : start + PIECE_EVENTS]
+        yield _encode(_piece(topic_id, partition, piece, results[start : start + PIECE_EVENTS], taken_ms))
+
+
+def read_counts(value: bytes) -> Counts:
+    """The reverse. Raises ValueError."""
+    try:
+        return _decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ValueError(f"not counts: {error}") from None
+
+
+def backfill_of(value: bytes | None, headers: Any) -> str:
+    """The id of the declared back-fill that a message says it belongs to, empty if it says none: the CloudEvents
+    extension `backfill`, or a header of that name on other forms."""
+    for name, content in headers:
+        if name in _HEADERS and content:
+            return neutral(content.decode("utf-8", "replace"), BACKFILL_LIMIT)
+    if value is not None and _IN_VALUE in value:
+        try:
+            found = _attributes(value)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return ""
+        if found.specversion and isinstance(found.backfill, str):
+            return neutral(found.backfill, BACKFILL_LIMIT)
+    return ""
+
+
+def _piece(  # noqa: C901 - the inner loop: calls would cost more than what they do
+    topic_id: bytes, partition: int, records: list[Any], results: list[Enriched], taken_ms: int
+) -> Counts:
+    sources: dict[bytes, SourceCount] = {}
+    noted: list[Noted] = []
+    backfills: dict[str, int] = {}
+    producer, found = b"", _NOBODY
+    for record, result in zip(records, results, strict=True):
+        kind, at_us, sequence, next_producer, _, _, document, _ = result
+        kafka_ms = record.timestamp
+        if kind == POISON:
+            noted.append(_noted(record, result, ""))
+            continue
+        if next_producer != producer:
+            producer = next_producer
+            found = sources.get(producer) or sources.setdefault(
+                producer, SourceCount(neutral(document.source, NAME_LIMIT), 0, 0, 0, 0, [])
+            )
+        backfill, value = "", record.value
+        if record.headers or (value is not None and _IN_VALUE in value):
+            backfill = backfill_of(value, record.headers)
+        found.offset = record.offset
+        if backfill:
+            if len(backfills) < _BACKFILLS:
+                backfills[backfill] = record.offset
+        else:
+            found.alive += 1
+            apart = at_us // 1000 - kafka_ms if kafka_ms is not None else 0
+            if apart > found.ahead_ms:
+                if kafka_ms >= 0:
+                    found.ahead_ms = apart
+            elif apart < found.behind_ms and at_us != ABSENT:
+                found.behind_ms = apart
+        if sequence:
+            _follow(found.runs, sequence, record.offset, at_us)
+        if document.risk in _GRAVE:
+            noted.append(_noted(record, result, backfill))
+    return Counts(
+        topic_id.hex(),
+        partition,
+        records[0].offset,
+        records[-1].offset,
+        taken_ms,
+        {name.hex(): one for name, one in sources.items()},
+        noted,
+        _seconds(records),
+        backfills,
+    )
+
+
+def _noted(record: Any, result: Enriched, backfill: str) -> Noted:
+    """`result` of kind poison has no producer."""
+    return Noted(
+        record.offset,
+        "" if result.kind == POISON else result.producer_id.hex(),
+        result.event_time_us,
+        _stamp(record.timestamp),
+        result.document.risk,
+        [neutral(tag, _TAG_LIMIT) for tag in result.document.tags[:_TAGS]],
+        backfill,
+    )
+
+
+def _follow(runs: list[Run], sequence: int, offset: int, at_us: int) -> None:
+    if runs and runs[-1].last + 1 == sequence:
+        runs[-1].last, runs[-1].offset = sequence, offset
+    else:
+        runs.append(Run(sequence, sequence, offset, at_us))
+
+
+def _stamp(kafka_ms: int | None) -> int:
+    return -1 if kafka_ms is None or kafka_ms < 0 else kafka_ms
+
+
+def _seconds(records: list[Any]) -> dict[int, int]:
+    first, last = _stamp(records[0].timestamp), _stamp(records[-1].timestamp)
+    if first // 1000 == last // 1000:  # nearly always; in between lies what is no later than a second
+        return {first // 1000: len(records)}
+    found: dict[int, int] = {}
+    for record in records:
+        second = _stamp(record.timestamp) // 1000
+        found[second] = found.get(second, 0) + 1
+    return found

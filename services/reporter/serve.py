@@ -1,0 +1,36 @@
+"""`python -m services.reporter serve`: sends alerts out while it leads, until SIGTERM or SIGINT.
+
+Exit status: 0 stopped cleanly, 2 wrong settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from services.common.clock import system_clock
+from services.common.health import health_server
+from services.common.logging import get_logger
+from services.common.settings import HealthSettings, KafkaSettings, PostgresSettings, read_settings
+from services.reporter.deliver.courier import Courier
+from services.reporter.deliver.metrics import ReporterMetrics
+from services.reporter.deliver.settings import DeliverySettings
+from services.reporter.deliver.targets import new_targets
+
+log = get_logger(__name__)
+
+
+async def serve() -> int:
+    """Everything by hand: settings, targets, signals, the loop. Raises ConfigurationError."""
+    kafka, settings = read_settings(KafkaSettings), read_settings(DeliverySettings)
+    metrics = ReporterMetrics()
+    targets = new_targets(settings, system_clock)
+    log.info("alerts_go_to", targets=[target.name for target in targets] or ["this log"])
+    courier = Courier(kafka, read_settings(PostgresSettings).dsn, settings, targets, metrics, system_clock)
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    health = read_settings(HealthSettings)
+    with health_server(health, metrics.registry, alive=lambda: None, ready=courier.not_ready):
+        await courier.run(stop)
+    return 0

@@ -1,0 +1,83 @@
+"""Whatever is killed or joins: each event is enriched once, and each alert said once."""
+
+import time
+
+import pytest
+
+from tests.alerting import QUICK, Alerts, event, thresholds
+from tests.fault import feeder
+from tests.fault.oracle import assert_every_event_once
+
+SMALL = QUICK | {"ENRICHER_BATCH_EVENTS": "20"}
+KINDS = {
+    "risk_spike": {"window": "1d", "events": 60, "factor": 0},
+    "tag_spike": {"enabled": False},
+    "sequence_gap": {"grace": "20s", "pause": "1s"},
+}
+EACH = 40
+
+
+@pytest.fixture
+def alerts(kafka):
+    made = Alerts(kafka)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return thresholds(tmp_path, **KINDS)
+
+
+def portion(turn):
+    """Some events of high risk from each of five sources, with sequence numbers, one of which is missing."""
+    numbers = [n for n in range(turn * EACH + 1, (turn + 1) * EACH + 1) if n != 50]
+    return [event(n, f"/apps/{s}", sequence=str(n)) for n in numbers for s in range(5)]
+
+
+def until_counted(alerts):
+    """Until all that was sent is enriched and counted."""
+    feeder.wait_drained(alerts.kafka)
+    feeder.wait_until(lambda: len(alerts.of("sequence_gap")) >= 5, timeout=90, what="all gaps told")
+
+
+def assert_said_once(alerts):
+    for name in ("risk_spike", "sequence_gap"):
+        said = alerts.of(name)
+        assert sorted(alert["facts"]["source"] for alert in said) == [f"/apps/{s}" for s in range(5)], name
+    assert {alert["facts"]["numbers"] for alert in alerts.of("sequence_gap")} == {"50"}
+    assert {alert["facts"]["missing"] for alert in alerts.of("sequence_gap")} == {1}
+    assert len(alerts.all()) == 10
+    alerts.assert_each_once()
+
+
+@pytest.mark.timeout(400)
+def test_kill_9_of_enricher_and_alerter_in_mid_flow_doubles_no_alert(alerts, path, start_service):
+    enricher = start_service("enricher", **SMALL).wait_ready()
+    alerter = start_service("enricher", "alerter", **SMALL, ALERTS_FILE=path).wait_ready()
+    for turn in range(6):
+        alerts.send(*portion(turn))
+        if turn % 2:
+            enricher.kill()
+            enricher = start_service("enricher", **SMALL)
+        else:
+            time.sleep(0.2 * turn)
+            alerter.kill()
+            alerter = start_service("enricher", "alerter", **SMALL, ALERTS_FILE=path)
+    until_counted(alerts)
+    assert_every_event_once(alerts.kafka)
+    assert_said_once(alerts)
+
+
+@pytest.mark.timeout(400)
+def test_alerters_that_come_and_go_double_no_alert(alerts, path, start_service):
+    start_service("enricher", **SMALL).wait_ready()
+    start_service("enricher", "alerter", **SMALL, ALERTS_FILE=path).wait_ready()
+    for turn in range(6):
+        guest = start_service("enricher", "alerter", **SMALL, ALERTS_FILE=path)
+        alerts.send(*portion(turn))
+        if turn % 2:
+            guest.wait_ready()
+        guest.kill() if turn % 3 else guest.stop()
+    until_counted(alerts)
+    assert_said_once(alerts)
