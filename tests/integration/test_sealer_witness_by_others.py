@@ -26,7 +26,7 @@ def seals(tmp_path):
 
 
 def carrier(url, seals, heard=None):
-    settings = TargetSettings(witness_url=url, witness_vkey=KEY.verifier.vkey())
+    settings = TargetSettings(witness_url=url, witness_vkey=KEY.verifier.vkey(), witness_interval_s=0)
     (target,) = build_targets(settings, seals.folder, (heard or Listening()).desk)
     return target._couriers[0]._carrier
 
@@ -70,7 +70,7 @@ async def test_an_unknown_log_and_a_key_that_it_does_not_know_are_failures(progr
         with pytest.raises(TransientError, match="answered"):
             await carrier(url, seals).deliver(*seals.grow(3))
         heard = Listening(alarm_s=0)
-        settings = TargetSettings(witness_url=url, witness_vkey=KEY.verifier.vkey())
+        settings = TargetSettings(witness_url=url, witness_vkey=KEY.verifier.vkey(), witness_interval_s=0)
         (target,) = build_targets(settings, seals.folder, heard.desk)
         target.offer(*seals.grow(3))
         await until(lambda: heard.names == ["publication_fails"])
