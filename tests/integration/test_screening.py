@@ -139,7 +139,11 @@ CASES = {
     ),
     "a payload deleted": (
         f"DELETE FROM audit.payload {ONE}",
-        {"screen_missing": [(5, "committed to, and not there: erased, expired, or deleted")]},
+        {
+            "screen_missing": [
+                (5, "committed to and not there, and neither an erasure nor a retention covers it")
+            ]
+        },
     ),
     "a seal deleted": (
         "DELETE FROM audit.seal WHERE seal_no = 1",
@@ -161,6 +165,20 @@ async def test_tampering_is_found_where_it_was_done_and_nowhere_else(sealed, nam
     statements, expected = CASES[name]
     await tamper(sealed.admin_dsn, statements)
     assert await found(sealed.reporter_dsn) == expected
+
+
+async def test_what_an_erasure_or_a_retention_covers_is_not_missing(sealed):
+    """What the real orders leave behind, put there by hand; the rest of the deleted is still found."""
+    await tamper(
+        sealed.admin_dsn,
+        "DELETE FROM audit.payload WHERE chain_no = 1 AND seq IN (5, 6, 24) OR chain_no = 2 AND seq = 4;"
+        "INSERT INTO audit.erasure SELECT topic_id, partition, source_offset, 3, 1"
+        " FROM audit.record JOIN audit.chain USING (chain_no) WHERE chain_no = 1 AND seq IN (5, 24)",
+    )
+    missing = (await found(sealed.reporter_dsn))["screen_missing"]
+    assert {seq for seq, _ in missing} == {6, 24, 4}  # 24 is a skip record: nothing erases that
+    await tamper(sealed.admin_dsn, "INSERT INTO audit.retention VALUES (3, 2, now())")
+    assert {seq for seq, _ in (await found(sealed.reporter_dsn))["screen_missing"]} == {24}
 
 
 async def test_a_chain_that_was_rewritten_with_all_its_hashes_is_not_seen_here(sealed):

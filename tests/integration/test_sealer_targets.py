@@ -34,7 +34,9 @@ def sealing_of(database, folder, *, alarm_s=0.2, **targets):
     sealing = Sealing(database.sealer_dsn, folder, connect=silent_of(CHAIN), heartbeat_s=0.000001)
     outlet = sealing.outlet
     desk = Desk(outlet.say, outlet.keep, outlet._metrics, alarm_s, 1.0)
-    outlet.targets += build_targets(TargetSettings(timeout_s=0.5, **targets), sealing.folder / "seal", desk)
+    outlet.targets += build_targets(
+        TargetSettings(timeout_s=0.5, witness_interval_s=0, **targets), sealing.folder / "seal", desk
+    )
     return sealing
 
 

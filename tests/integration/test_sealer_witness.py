@@ -3,6 +3,9 @@
 The other side is tests/standins/witness.py, written after C2SP tlog-witness v1.0.0, over HTTP.
 """
 
+import asyncio
+import time
+
 import pytest
 
 from schemas.tlog.checkpoint import open_checkpoint
@@ -36,7 +39,9 @@ def witness(seals):
 
 
 def target_of(witness, seals, heard):
-    settings = TargetSettings(witness_url=witness.url, witness_vkey=witness.vkey, timeout_s=1.0)
+    settings = TargetSettings(
+        witness_url=witness.url, witness_vkey=witness.vkey, timeout_s=1.0, witness_interval_s=0
+    )
     (target,) = build_targets(settings, seals.folder, heard.desk)
     return target
 
@@ -175,7 +180,7 @@ async def test_a_witness_that_is_away_is_an_alert_once_and_works_again(seals, wi
 async def test_no_server_at_all_is_a_failure_like_any_other(seals):
     with StandInWitness("witness.example/w1") as gone:
         url, vkey = gone.url, gone.vkey
-    settings = TargetSettings(witness_url=url, witness_vkey=vkey, timeout_s=1.0)
+    settings = TargetSettings(witness_url=url, witness_vkey=vkey, timeout_s=1.0, witness_interval_s=0)
     heard = Listening()
     (target,) = build_targets(settings, seals.folder, heard.desk)
     target.offer(*seals.grow(1))
@@ -197,7 +202,7 @@ async def test_of_three_witnesses_two_are_the_quorum_and_one_that_hangs_holds_no
         )
         heard = Listening(seconds=0.3)
         (target,) = build_targets(
-            TargetSettings(witness_policy=file, timeout_s=1.0), seals.folder, heard.desk
+            TargetSettings(witness_policy=file, timeout_s=1.0, witness_interval_s=0), seals.folder, heard.desk
         )
         for _ in range(8):
             size, note = seals.grow(2)
@@ -247,6 +252,34 @@ async def test_a_fault_of_ours_is_counted_and_tried_again(caplog):
     target.offer(1, b"note")
     await until(lambda: broken.calls >= 3)
     assert "ZeroDivisionError" in heard.alerts[0].text
+    await target.close()
+
+
+async def test_a_witness_is_given_one_checkpoint_in_its_interval(seals, witness):
+    settings = TargetSettings(witness_url=witness.url, witness_vkey=witness.vkey, witness_interval_s=0.3)
+    heard = Listening()
+    (target,) = build_targets(settings, seals.folder, heard.desk)
+    started = time.monotonic()
+    while time.monotonic() - started < 1.0:
+        target.offer(*seals.grow(1))
+        await asyncio.sleep(0.02)
+    assert 2 <= len(heard.receipts) <= 4
+    await target.close()
+
+
+async def test_alerts_that_cannot_be_said_do_not_end_the_task(seals, witness):
+    heard = Listening(alarm_s=0)
+
+    async def broken(_said):
+        raise RuntimeError("no broker")
+
+    heard.desk.say = broken
+    witness.mode = "away"
+    target = target_of(witness, seals, heard)
+    target.offer(*seals.grow(1))
+    await until(lambda: heard.failures("witness witness.example/w1") >= 3)
+    witness.mode = "good"
+    await until(lambda: heard.receipts)
     await target.close()
 
 

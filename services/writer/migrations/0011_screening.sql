@@ -85,13 +85,27 @@ COMMENT ON VIEW audit.screen_payloads IS
 'body of poison that was withheld for its size, and a payload that was changed together with its record.';
 
 CREATE VIEW audit.screen_missing AS
-SELECT r.chain_no, r.seq, 'committed to, and not there: erased, expired, or deleted' AS problem
+SELECT r.chain_no, r.seq, 'committed to and not there, and neither an erasure nor a retention covers it' AS problem
 FROM audit.record r
+JOIN audit.chain c USING (chain_no)
 WHERE pg_catalog.substr(r.leaf, 164, 32) <> pg_catalog.decode(pg_catalog.repeat('00', 32), 'hex')
-    AND NOT EXISTS (SELECT FROM audit.payload p WHERE p.chain_no = r.chain_no AND p.seq = r.seq);
+    AND NOT EXISTS (SELECT FROM audit.payload p WHERE p.chain_no = r.chain_no AND p.seq = r.seq)
+    AND NOT EXISTS (
+        SELECT FROM audit.erasure e
+        WHERE e.topic_id = c.topic_id AND e.partition = c.partition AND e.source_offset = r.source_offset
+            AND r.kind IN (1, 2, 3, 7)
+    )
+    AND NOT EXISTS (
+        SELECT FROM audit.annotation n JOIN audit.erasure e USING (topic_id, partition, source_offset)
+        WHERE n.chain_no = r.chain_no AND n.seq = r.seq AND r.kind = 7
+    )
+    AND NOT (
+        r.kind NOT IN (4, 5, 6, 9)
+        AND audit.moment(r.appended_us) < coalesce((SELECT max(until) FROM audit.retention), '-infinity')
+    );
 COMMENT ON VIEW audit.screen_missing IS
-'Records whose payload is not there. After lawful erasures and retention there are such: hold the list against the '
-'piperoll.erasure and piperoll.retention events of the system chain, or let `piperoll verify` do it.';
+'Records whose payload is gone though no erasure or retention covers it. It believes the tables audit.erasure and '
+'audit.retention, into which a superuser can write: `piperoll verify` holds them against the records of these orders.';
 
 CREATE VIEW audit.screen_seals AS
 WITH last AS (SELECT seal_no, leaf FROM audit.seal ORDER BY seal_no DESC LIMIT 1),

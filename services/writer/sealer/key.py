@@ -43,12 +43,16 @@ class Keys:
         return sign_checkpoint(checkpoint, [key.renamed(checkpoint.origin) for key in self.signing])
 
     def open(self, origin: str, note: bytes) -> Checkpoint:
-        """A checkpoint of `origin` that one of the keys has signed. Raises MalformedError or VerificationError."""
+        """A checkpoint of `origin` that one of the keys has signed. If the next one has, its change is sealed, and it goes
+        on signing. Raises MalformedError or VerificationError."""
         known = [key for key in (self.current, self.following) if key is not None]
         opened = open_note(note, [key.renamed(origin).verifier for key in known])
         checkpoint = parse_checkpoint(opened.text)
         if checkpoint.origin != origin:
             raise VerificationError(f"the checkpoint is of {checkpoint.origin!r}, not of {origin!r}")
+        if self.following is not None:
+            next_id = self.following.renamed(origin).verifier.key_id
+            self.overlap |= any(signature.key_id == next_id for signature in opened.verified)
         return checkpoint
 
 

@@ -132,9 +132,6 @@ class Sealer:
 
     async def _open(self) -> None:
         self._book = await open_book(self._settings, self._store, self._outlet)
-        memory = self._book.memory
-        if memory.seals.size:  # a target may have missed it: the process may have ended before
-            self._outlet.offer(memory.seals.size, memory.note)
 
     async def _connected(self) -> bool:
         """Whether this sealer is connected and leads. Every reconnection has to win the lead anew."""

@@ -145,16 +145,21 @@ class Outlet:
         for tree in work.trees:
             self.publish_tiles(tree.path, tree.growth)
             self._publish_edge(tree)
+        self._note_keys(work.trees[-1])
         for tree in work.trees:
             self.directory.replace_checkpoint(tree.path, tree.checkpoint.note)
             self.directory.drop_unfinished(tree.path, tree.growth.tiles, tree.growth.bundles)
-        seal = work.trees[-1]
-        origin = f"{self._memory_origin}/{seal.path}"
-        vkeys = [key.renamed(origin).verifier.vkey() for key in self.keys.signing]
-        note_keys(self.directory.folder / seal.path, vkeys, seal.edge.size)
 
     def publish_tiles(self, path: str, growth: Growth) -> None:
         self.directory.add(path, growth.tiles, growth.bundles)
+
+    def _note_keys(self, seal: Published) -> None:
+        """Before the checkpoint that they sign; what is published once more tells nothing new of them."""
+        origin = f"{self._memory_origin}/{seal.path}"
+        note = self.directory.checkpoint(seal.path)
+        if note is None or not note.startswith(f"{origin}\n{seal.edge.size}\n".encode()):
+            vkeys = [key.renamed(origin).verifier.vkey() for key in self.keys.signing]
+            note_keys(self.directory.folder / seal.path, vkeys, seal.edge.size)
 
     def _publish_edge(self, tree: Published) -> None:
         edge = tree.edge

@@ -24,7 +24,15 @@ def build_targets(settings: TargetSettings, seal_folder: Path, desk: Desk) -> li
     if policy.witnesses:
         cosigned = Cosigned(seal_folder, policy)
         witnesses = [
-            Witness(name, policy.urls[name], key, seal_folder, cosigned, settings.timeout_s)
+            Witness(
+                name,
+                policy.urls[name],
+                key,
+                seal_folder,
+                cosigned,
+                settings.timeout_s,
+                settings.witness_interval_s,
+            )
             for name, key in policy.witnesses.items()
         ]
         targets.append(Together("witnesses", witnesses, desk))

@@ -149,5 +149,9 @@ class Courier:
         said = [] if alert is None else [alert]
         if time.monotonic() - since >= self._desk.alarm_s:
             said.append(alerts.target_fails(self.name, since_us, text))
-        if said:
-            await self._desk.say(said)
+        try:
+            if said:
+                await self._desk.say(said)
+        except Exception:
+            # Whatever keeps alerts from being said must not end this task: they are said again with the next failure.
+            log.exception("alert_not_said", target=self.name)

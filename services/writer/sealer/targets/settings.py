@@ -27,6 +27,12 @@ class TargetSettings(SettingsGroup):
         alias="WITNESS_POLICY",
         description="instead of the two above: a C2SP policy file with several witnesses (with their URLs) and the quorum",
     )
+    witness_interval_s: float = Field(
+        10.0,
+        alias="WITNESS_INTERVAL_S",
+        ge=0,
+        description="at most one checkpoint in so many seconds for each witness: each leaves a receipt",
+    )
     s3_bucket: str | None = Field(
         None,
         alias="SEALER_S3_BUCKET",

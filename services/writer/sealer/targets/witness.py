@@ -33,7 +33,7 @@ class Witness:
         tiles: Path,
         cosigned: Cosigned,
         seconds: float,
-        every_s: float = 0,
+        every_s: float,
     ) -> None:
         self.name = f"witness {name}"
         self.every_s = every_s
