@@ -9,9 +9,11 @@ import pytest
 
 from schemas.own_events import ERASURE
 from schemas.verification.findings import Change, Part
+from services.reporter import verify
 from services.reporter.verify import verify_database
 from services.writer.batch import IDENTITY_UNCHECKED
 from services.writer.chain import Order
+from services.writer.sealer.store import Store as SealerStore
 from tests.audit_tables import tamper
 from tests.builders import Log, Message, annotation, structured
 from tests.orders import erasure, order
@@ -81,6 +83,20 @@ async def test_what_it_names_goes_and_verification_counts_it(world):
     row = await world.admin.fetchrow("SELECT * FROM audit_events WHERE kafka_offset = 1")
     assert (row["event_data"], row["ai_summary"], row["actor"], row["event_id"]) == (None, None, None, None)
     assert row["record_hash"] is not None
+
+
+async def test_lawful_gaps_leave_the_fast_pass_clean_and_the_sealer_knows_them(world, monkeypatch):
+    """No chain is gone through record by record for them; the second look asks which payloads were erased."""
+    await world.erase(1, 3, 4)
+    monkeypatch.setattr(verify, "go_through", None)
+    verification = await world.verify()
+    assert (verification.findings, verification.erased) == ([], 4)
+    sealer = SealerStore(world.database.sealer_dsn)
+    await sealer.open()
+    stretch = await sealer.stretch(1, 0, 6)
+    assert (stretch.count, stretch.erased) == (6, {1, 3, 4})
+    assert (await sealer.stretch(1, 0, 2)).erased == set()
+    await sealer.close()
 
 
 async def test_it_is_carried_out_in_the_batch_that_brings_the_events_too(database):
