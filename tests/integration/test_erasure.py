@@ -3,14 +3,17 @@
 import asyncio
 import os
 import time
+from random import Random
 
 import asyncpg
 import pytest
 
 from schemas.own_events import ERASURE
 from schemas.verification.findings import Change, Part
+from services.common.errors import TransientError
 from services.reporter import verify
 from services.reporter.verify import verify_database
+from services.writer import store
 from services.writer.batch import IDENTITY_UNCHECKED
 from services.writer.chain import Order
 from services.writer.sealer.store import Store as SealerStore
@@ -281,6 +284,45 @@ async def test_it_waits_for_what_is_being_appended_and_then_takes_it_too(world):
     assert [offset for topic, offset in await world.payloads() if topic == "annotations"] == [0]
     verification = await world.verify()
     assert (verification.findings, verification.erased) == ([], 3)
+
+
+async def test_erasures_amid_three_busy_writers_leave_nothing_behind(world):
+    """Events and annotations are appended while erasures name some before, some after they are recorded."""
+    chance = Random(7)
+    target = list(range(5, 245))
+    chance.shuffle(target)
+
+    async def events():
+        for first in range(5, 245, 8):
+            await world.events.record(*(world.log.event(offset) for offset in range(first, first + 8)))
+
+    async def annotations():
+        for number in range(60):
+            offset = chance.randrange(0, 250)
+            await world.said.record(about(world.log, offset, run=str(number)))
+
+    async def erasures():
+        for at in range(0, 120, 4):
+            await world.erase(*target[at : at + 4])
+
+    await asyncio.gather(events(), annotations(), erasures())
+    verification = await world.verify()
+    assert verification.findings == []
+    assert verification.erased >= 120
+
+
+async def test_an_order_that_fails_leaves_neither_record_nor_effect(world, monkeypatch):
+    async def fail(*_):
+        raise asyncpg.exceptions.SerializationError("not now")
+
+    before, head = await world.payloads(), "SELECT count(*) FROM audit.record WHERE kind = 8"
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "carry_out", fail)
+        with pytest.raises(TransientError):
+            await world.erase(1)
+    assert await world.payloads() == before
+    assert await world.admin.fetchval(head) == 0
+    assert (await world.verify()).good
 
 
 async def test_a_large_erasure_takes_seconds(world):
