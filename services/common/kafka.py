@@ -132,6 +132,8 @@ def _problems(topic: Topic, config: dict[str, str]) -> list[str]:
     policy = config.get("cleanup.policy", "")
     if "compact" in policy and topic.config["cleanup.policy"] != "compact":
         problems.append(f"topic {topic.name} is compacted, which drops events: set cleanup.policy=delete")
+    if topic.config["cleanup.policy"] == "compact" and "compact" not in policy:
+        problems.append(f"topic {topic.name} forgets what is still needed: set cleanup.policy=compact")
     wanted = int(topic.config.get("max.message.bytes", 0))
     if int(config.get("max.message.bytes", wanted)) < wanted:
         problems.append(
