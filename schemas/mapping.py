@@ -25,8 +25,8 @@ SHIPPED = Path(__file__).parent / "mappings"
 WHO_LIMIT = 256
 """Characters of actor, action, resource, origin and outcome."""
 NAME_LIMIT = 512
-_REMEMBERED = 4096
-_KEYS_LIMIT = 2000
+_REMEMBERED = 2048
+_KEYS_LIMIT = 1000
 """Sets of keys that are remembered, and characters of one of them."""
 
 UNKNOWN = "unknown"

@@ -4,7 +4,8 @@ An event counts as an alert if any of its labels says alert or attack, as a non-
 benign; verdicts that rest on mocked look-ups are left out. It is found if its risk is medium or above. CloudTrail captured
 live is scored without userAgent, which names the tool. Labels that judge no single event (attack_dataset, attack_infra,
 unlabelled and so on) are counted apart. `held out` are the labels of every third upstream rule, by a hash of its name:
-none of those events was looked at when the rules were written.
+none of those events was looked at while the rules were written, until one last pass over all of them. What was measured
+before that pass, and so tells of events that nobody has seen, is in deploy/docs/rules.md.
 """
 
 from __future__ import annotations
@@ -181,8 +182,8 @@ def _print(scored: list[Scored], with_community: list[Scored]) -> None:
     )
     sets = {
         "all audit events, our rules": audit,
-        "  seen while writing": [one for one in audit if not one.event.held_out],
-        "  held out": [one for one in audit if one.event.held_out],
+        "  looked at from the start": [one for one in audit if not one.event.held_out],
+        "  held out until the last pass": [one for one in audit if one.event.held_out],
         "all audit events, and community": [one for one in with_community if one.event.source != "prompts"],
         "prompts, our rules": [one for one in scored if one.event.source == "prompts"],
     }

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from schemas.commitment import ABSENT_HASH, event_id, identity_hash, producer_id
 from schemas.enrichment import RISKS, Enrichment
 from schemas.record import ABSENT, Kind
+from schemas.text import word
 from services.common.errors import ConfigurationError
 from services.enricher.enrich import Coordinates, EnrichSettings, load_enricher
 
@@ -418,3 +419,23 @@ def test_all_real_events_are_taken_and_described(enricher, shared_data):
             result = take(enricher, line)
             assert result.kind == Kind.EVENT or len(line) > 100_000, file.name
             assert "enrichment:failed" not in result.document.tags
+
+
+@pytest.mark.data
+def test_every_summary_of_a_real_event_begins_with_a_clause_of_who_did_what(enricher, shared_data):
+    """Made by code from the mapped facts: actor and action stand in it, and origin and outcome where there are any."""
+    told = 0
+    for file in sorted(shared_data.glob("*.jsonl")):
+        for line in file.read_bytes().splitlines():
+            document = enricher.enrich(None, line, [], AT, SALT).document
+            if document.log_source in ("unknown", "catalog") or not document.who.actor:
+                continue
+            told += 1
+            for fact in (document.who.actor, document.who.action, document.who.origin, document.who.outcome):
+                shown = None if fact is None else (word(fact) or "").strip('"')[:60]
+                assert shown is None or shown in document.summary, (
+                    document.log_source,
+                    fact,
+                    document.summary,
+                )
+    assert told > 3000

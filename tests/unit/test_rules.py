@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from sigma.modifiers import modifier_mapping
 
 from schemas.events import Event
+from schemas.mapping import load_mappings
 from services.enricher.rules.compile import compile_conditions
 from services.enricher.rules.fields import Fields
 from services.enricher.rules.index import by_risk, load_rules
 from services.enricher.rules.literals import required_literal
 from services.enricher.rules.values import search
+from services.enricher.rules.words import words_of
 
 RULE = """
 title: {title}
@@ -320,3 +322,34 @@ def test_the_literal_never_changes_what_matches(pattern, text):
     except re2.error:
         return
     assert search(pattern)(text) == (plain.search(text) is not None)
+
+
+def test_what_is_remembered_of_events_is_bounded():
+    """Senders choose keys and texts: neither many nor long ones fill the memory."""
+    rules = load_rules(load_mappings().all)
+    table = max(rules._indexes["unknown"].by_field, key=lambda table: len(table.rules))
+    for number in range(5000):
+        data = {"action": f"delete log{number}", f"key{number}": 1}
+        rules.match("unknown", data, Event("bare", "", "", "x", data, data))
+    long = {"action": "delete " + "x" * 1_000_000, "k" * 100_000: 1}
+    rules.match("unknown", long, Event("bare", "", "", "x" * 1_000_000, long, long))
+    assert len(table.several) <= 2048
+    assert len(rules._indexes["unknown"].known) <= 2048
+    kept = [key for keys in (table.several, rules._indexes["unknown"].known) for key in keys]
+    assert max(sum(map(len, key)) for key in kept) <= 1000
+    assert words_of.cache_info().currsize <= 4096
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("DeactivateMFADevice", ["deactivate", "mfa", "device"]),
+        ("user.mfa.factor.deactivate", ["user", "mfa", "factor", "deactivate"]),
+        ("UpdateFunctionCode20150331v2", ["update", "function", "code", "20150331v", "2"]),
+        ("io.k8s.core.v1.pods.create", ["io", "k8s", "core", "v1", "pods", "create"]),
+        ("2FA turned off for S3, EC2", ["2fa", "turned", "off", "for", "s", "3", "ec", "2"]),
+        ("", []),
+    ],
+)
+def test_the_words_of_what_was_done(text, words):
+    assert list(words_of(text)) == words

@@ -28,8 +28,8 @@ ANY = LogSource(product="piperoll", service="any", category="any")
 """What rules call the events of every mapping and of none, but not those that the catalogue knows."""
 MACHINE = LogSource(product="piperoll", service="machine", category="machine")
 """What rules for processes, name look-ups and connections call events that may hold such."""
-_REMEMBERED = 8192
-_KEYS_LIMIT = 2000
+_REMEMBERED = 2048
+_REMEMBERED_LENGTH = 1000
 """Combinations of words and of keys whose rules are remembered for each log source, and characters of one."""
 
 
@@ -190,16 +190,19 @@ def _by_keys(
         return before
     once = {id(rule): rule for key in keys for rule in by_key.get(key, ())}
     found = tuple(once.values())
-    return _remember(known, keys, found) if sum(map(len, keys)) <= _KEYS_LIMIT else found
+    return _remember(known, keys, found)
 
 
 def _remember(
     several: dict[tuple[str, ...], tuple[Armed, ...]], texts: tuple[str, ...], found: Sequence[Armed]
 ) -> tuple[Armed, ...]:
+    """`found`, kept for the next event with these texts. Bounded, whatever senders think of."""
     if len(several) >= _REMEMBERED:
         several.clear()
-    several[texts] = tuple(found)
-    return several[texts]
+    kept = tuple(found)
+    if sum(map(len, texts)) <= _REMEMBERED_LENGTH:
+        several[texts] = kept
+    return kept
 
 
 def _lookup(table: dict[str, tuple[Armed, ...]], value: Any) -> Sequence[Armed]:

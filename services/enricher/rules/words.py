@@ -38,14 +38,14 @@ def words_reader(paths: Sequence[str]) -> WordsReader:
         nonlocal last
         if last[0] is event:
             return last[1]
-        texts = [event.type] if event.type else []
+        texts = [event.type[:_TEXT_LIMIT]] if event.type else []
         for key in data:
             for getter in getters.get(key, ()):
                 value = getter(data)
                 if type(value) is str:
-                    texts.append(value)
+                    texts.append(value[:_TEXT_LIMIT])  # before it is remembered: a value may be a megabyte
                 elif type(value) is list:
-                    texts += [item for item in value[:_LISTED] if type(item) is str]
+                    texts += [item[:_TEXT_LIMIT] for item in value[:_LISTED] if type(item) is str]
         words = words_of(texts[0]) if len(texts) == 1 else _together(tuple(texts))
         last = (event, words)
         return words
@@ -55,8 +55,8 @@ def words_reader(paths: Sequence[str]) -> WordsReader:
 
 @lru_cache(maxsize=4096)
 def words_of(text: str) -> tuple[str, ...]:
-    """The words of a name or a sentence, in lower case, each once; a run of letters in one case is one word."""
-    return tuple(dict.fromkeys(word.lower() for word in _WORD.findall(text[:_TEXT_LIMIT])))[:WORDS_LIMIT]
+    """The words of a name or a short sentence, in lower case, each once; a run of letters in one case is one word."""
+    return tuple(dict.fromkeys(word.lower() for word in _WORD.findall(text)))[:WORDS_LIMIT]
 
 
 @lru_cache(maxsize=4096)
