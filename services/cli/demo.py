@@ -90,9 +90,13 @@ def _record_and_prove(screen: Screen, home: Home, made: DemoMonth, state: State)
     with screen.step("checking every message by its identity") as step:
         findings = check(made.messages, recorded.sent, dsn, settings.topics.events)
         step.done = f"checked {len(made.messages):,} messages by their identity"
-    with screen.step("verifying the chains and building the report") as step:
-        evidence = build_evidence(dsn, made.month, home.folder / "reports" / str(made.month), step.say)
-        step.done = f"verified {evidence.chains} chains and built the month's report"
+    with screen.step("waiting for the seals, verifying the chains and building the report") as step:
+        published, reports = home.folder / "sealer" / "published", home.folder / "reports"
+        evidence = build_evidence(dsn, published, made.month, reports / str(made.month), step.say)
+        step.done = (
+            f"verified {evidence.chains} chains, {evidence.sealed:,} of {evidence.records:,} records sealed, and built the "
+            "month's report"
+        )
     return Shown(made, recorded, findings, evidence, home, state)
 
 

@@ -116,12 +116,22 @@ class Parts:
         place = admin.rpartition("@")[2]
         return admin, f"postgresql://piperoll_writer:bench@{place}"
 
-    def start(self, kafka: KafkaSettings, name: str, **variables: str) -> ServiceProcess:
+    def start(self, kafka: KafkaSettings, name: str, *arguments: str, **variables: str) -> ServiceProcess:
         """A service as a process."""
         self._started += 1
         own = {n: str(v) for n, v in kafka.model_dump(by_alias=True, exclude_unset=True).items()}
         settings = own | {"HEALTH_PORT": str(free_port()), "LOG_LEVEL": "WARNING"} | variables
-        return ServiceProcess(name, (), settings, self._folder / f"{name}-{self._started}.log")
+        return ServiceProcess(name, arguments, settings, self._folder / f"{name}-{self._started}.log")
+
+    def start_sealer(self, kafka: KafkaSettings, admin: str, folder: Path) -> ServiceProcess:
+        """A sealer with its memory in `folder`."""
+        dsn = f"postgresql://piperoll_sealer:bench@{admin.rpartition('@')[2]}"
+        return self.start(kafka, "writer", "sealer", DATABASE_URL=dsn, SEALER_DIR=str(folder))
+
+    def record(self, kafka: KafkaSettings) -> str:
+        """Has everything on audit.events enriched and recorded; returns the superuser's address of the database."""
+        self.drain_writers(kafka, 1, enricher=1)
+        return f"{self._database.dsn().rpartition('/')[0]}/bench{self._databases}"
 
     def drain(self, kafka: KafkaSettings, output: str, **instances: int) -> Timing:
         """Starts services and waits until `output` has as many messages as audit.events."""

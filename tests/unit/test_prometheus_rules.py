@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 
+from services.reporter.watch import WatchMetrics
 from services.writer.sealer import alerts
 from services.writer.sealer.metrics import SealerMetrics
 
@@ -18,9 +20,10 @@ RULES = [
 
 
 def samples():
-    """Sample name -> labels, of every metric of the sealer."""
-    found = {}
-    for metric in SealerMetrics().registry.collect():
+    """Sample name -> metric, of every metric of the sealer and of the reporter's verification."""
+    found, verification = {}, CollectorRegistry()
+    WatchMetrics(verification)
+    for metric in [*SealerMetrics().registry.collect(), *verification.collect()]:
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(
             metric.type, ("",)
         )

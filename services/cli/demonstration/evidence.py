@@ -1,34 +1,76 @@
-"""The chains verified and the report built, by the reporter's own functions and in one snapshot."""
+"""The chains verified against the sealer's checkpoints and the report built, by the reporter's own functions."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from services.cli.demo_month.days import Month
+from services.common.errors import ConfigurationError
 from services.reporter import build, period
+from services.reporter.evidence import Evidence as Checkpoints
+from services.reporter.evidence import own_policy, read_evidence
+from services.reporter.sealed import read_sealing
+from services.reporter.store import open_snapshot
+
+_PATIENCE_S = 60.0
+_PAUSE_S = 0.5
 
 
 class Evidence(NamedTuple):
-    """What verification says: how many chains and records, and a line for each thing that is wrong; and where the
-    report's page is."""
+    """What verification says: how many chains and records, how many of them sealed, and a line for each thing that is
+    wrong; and where the report's page is."""
 
     chains: int
     records: int
+    sealed: int
     wrong: list[str]
     report: Path
 
 
-def build_evidence(dsn: str, month: Month, folder: Path, say: Callable[[str], None]) -> Evidence:
-    """Recomputes every chain from its leaves and reports on the month. Raises TransientError where the database does
-    not answer, FatalError where the folder cannot be written."""
+def build_evidence(
+    dsn: str, published: Path, month: Month, folder: Path, say: Callable[[str], None]
+) -> Evidence:
+    """Waits until everything is sealed, recomputes every chain from its leaves, compares with the published checkpoints
+    and reports on the month. Raises TransientError where the database does not answer, FatalError where the folder cannot
+    be written."""
 
     def progress(done: int, total: int) -> None:
         say(f"{done:,} of {total:,} records")
 
-    built = asyncio.run(build.build_report(dsn, period.month(str(month)), folder, progress=progress))
+    checkpoints = asyncio.run(_sealed(dsn, published, say))
+    built = asyncio.run(
+        build.build_report(dsn, period.month(str(month)), folder, evidence=checkpoints, progress=progress)
+    )
     found = built.report.verification
     wrong = [finding.sentence() for finding in found.findings]
-    return Evidence(len(found.chains), found.records, wrong, built.paths[0])
+    left = found.records if found.sealing is None else found.sealing.tail_records or 0
+    if left:
+        wrong.append(f"{left:,} records were not sealed within {_PATIENCE_S:.0f} s")
+    return Evidence(len(found.chains), found.records, found.records - left, wrong, built.paths[0])
+
+
+async def _sealed(dsn: str, published: Path, say: Callable[[str], None]) -> Checkpoints:
+    """The checkpoints, once they cover every record, or as they are when patience is over."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        checkpoints, left = await _look(dsn, published)
+        if not left or time.monotonic() > deadline:
+            return checkpoints
+        say(f"{left:,} records are not sealed yet")
+        await asyncio.sleep(_PAUSE_S)
+
+
+async def _look(dsn: str, published: Path) -> tuple[Checkpoints, int]:
+    try:
+        checkpoints = read_evidence([str(published)], own_policy(published), own_key=True)
+    except ConfigurationError:  # nothing is published yet
+        return Checkpoints(), 1
+    async with open_snapshot(dsn) as snapshot:
+        sealing = await read_sealing(snapshot, checkpoints)
+        rows = await snapshot.fetch("chains")
+    sealed = {chain_id: items[-1].size for chain_id, items in sealing.history.chains.items()}
+    return checkpoints, sum(max((row["next_seq"] or 0) - sealed.get(row["chain_id"], 0), 0) for row in rows)

@@ -108,7 +108,7 @@ def _counts(screen: Screen, shown: Shown) -> None:
     )
     text = f"{len(verdict.lost):,} lost, {len(verdict.doubled):,} doubled, {len(verdict.mistaken):,} mistaken"
     screen.fact("identity", text, good=verdict.good)
-    chains = f"{shown.evidence.chains} verified, {shown.evidence.records:,} records"
+    chains = f"{shown.evidence.chains} verified, {shown.evidence.records:,} records, {shown.evidence.sealed:,} of them sealed"
     screen.fact("chains", chains, good=not shown.evidence.wrong)
     risks = shown.findings.risks
     levels = ", ".join(f"{risks[risk]:,} {risk}" for risk in reversed(RISKS[1:]) if risks[risk])
