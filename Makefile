@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE = 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down env test test-long bench check format lock clean
+.PHONY: help setup demo up down env test test-long bench bench-risk check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,8 +43,11 @@ test-long: $(READY) ## what takes longer than a minute
 bench: $(READY) ## events per second of enricher, writer and all together; seconds of a start
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+bench-risk: $(READY) ## precision, recall and false alarms of the rules on labelled events
+	@$(BIN)/python -m tests.bench.risk $(ARGS)
+
 check: $(READY) ## formatting, lint, types, import layers, docs that must match
-	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/python -m schemas.controls
 
 format: $(READY) ## format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .

@@ -104,7 +104,7 @@ def structured_from_short(text: bytes, *, identifier: str, source: str, short: M
         "source": source,
         "type": short["event_type"],
     }
-    for name in ("time", "subject"):
+    for name in ("time", "subject", "backfill"):
         if short.get(name) is not None:
             known[name] = short[name]
     known["datacontenttype"] = "application/json"

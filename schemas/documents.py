@@ -18,10 +18,14 @@ class DocumentError(ValueError):
 
 
 def yaml_files(directory: Path) -> list[Path]:
-    """The YAML files of a folder and the folders in it, by name. Raises DocumentError if it is no folder."""
+    """The YAML files of a folder and the folders in it, by name, without what is hidden (a mounted ConfigMap holds every
+    file twice). Raises DocumentError if it is no folder."""
     if not directory.is_dir():
         raise DocumentError(f"{directory}: no such folder")
-    return sorted(path for path in directory.rglob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+    found = (path for path in directory.rglob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+    return sorted(
+        path for path in found if not any(part.startswith(".") for part in path.relative_to(directory).parts)
+    )
 
 
 def read_entries(file: Path, entry: type[Entry], name: str) -> list[Entry]:

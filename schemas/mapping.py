@@ -6,6 +6,7 @@ knows nothing of rules or summaries but the names that those use.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +25,9 @@ SHIPPED = Path(__file__).parent / "mappings"
 WHO_LIMIT = 256
 """Characters of actor, action, resource, origin and outcome."""
 NAME_LIMIT = 512
+_REMEMBERED = 2048
+_KEYS_LIMIT = 1000
+"""Sets of keys that are remembered, and characters of one of them."""
 
 UNKNOWN = "unknown"
 """The log source of events that neither catalogue nor mappings know, and the name of whatever has none."""
@@ -75,6 +79,8 @@ class MappingForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     summary: str
     discriminators: list[str] = []
     fields: dict[str, str | list[str]] = {}
+    words: list[str] = []
+    within: list[str] = []
     tags: list[str] = []
 
 
@@ -86,6 +92,10 @@ class Mapping:
         self.logsources = form.logsource
         self.discriminators = form.discriminators
         self.fields = {name: [path] if isinstance(path, str) else path for name, path in form.fields.items()}
+        self.words = [*form.action, *form.words]
+        """Where the words stand that say what was done."""
+        self.within = compile_paths(form.within) if form.within else None
+        """Finds the event itself, where this mapping only knows its envelope: an object, or JSON in a text."""
         self.tags = form.tags
         self.summary = sentence(form.summary)
         self.recognise = form.recognise
@@ -95,13 +105,20 @@ class Mapping:
         """The source that a bare event has by its shape; empty if it does not tell."""
         self.event_type: Callable[[dict[str, Any]], str] = Name(form.type, NAME_LIMIT).compose
         """The event type that a bare event has by its shape; empty if it does not tell."""
-        self._id = compile_paths(form.id)
+        self._id = _identifier(form.id)
         self.time = compile_paths(form.time)
 
     def id(self, data: dict[str, Any]) -> str:
         """The event's own id; empty if it has none."""
         found = self._id(data)
-        return found if isinstance(found, str) else str(found) if type(found) is int else ""
+        return found if type(found) is str else str(found) if type(found) is int else ""
+
+
+def _identifier(paths: list[str]) -> Callable[[dict[str, Any]], Any]:
+    """Paths, or one template where a single field does not tell one event from another (`{auditID}/{stage}`)."""
+    if len(paths) == 1 and "{" in paths[0]:
+        return Name(paths[0], NAME_LIMIT).compose
+    return compile_paths(paths)
 
 
 class Mappings:
@@ -110,16 +127,61 @@ class Mappings:
     def __init__(self, mappings: list[Mapping], version: str) -> None:
         self.version = version
         self.all = mappings
-        code, source = Code(), "None"
-        for mapping in reversed(mappings):
-            source = f"({code.constant(mapping)} if {_recogniser(code, mapping.recognise)} else {source})"
-        self.recognise: Callable[[dict[str, Any]], Mapping | None] = code.function("d", source)
-        """The mapping for an event's data by its shape."""
+        self._alternatives = _by_rarest_key(mappings)
+        self._tried: dict[tuple[str, ...], tuple[_Alternative, ...]] = {}
+
+    def recognise(self, data: dict[str, Any]) -> Mapping | None:
+        """The mapping for an event's data by its shape. Only alternatives are tried of which the data has the key
+        that fewest others ask for."""
+        keys = tuple(data)
+        candidates = self._tried.get(keys)
+        if candidates is None:
+            candidates = self._candidates(keys)
+        for candidate in candidates:
+            if candidate[2](data):
+                return candidate[3]
+        return None
+
+    def _candidates(self, keys: tuple[str, ...]) -> tuple[_Alternative, ...]:
+        """The alternatives worth trying for data with these keys, remembered: events of one source have the same few."""
+        found = sorted(one for key in keys for one in self._alternatives.get(key, ()))
+        if len(self._tried) >= _REMEMBERED:
+            self._tried.clear()
+        if sum(map(len, keys)) <= _KEYS_LIMIT:
+            self._tried[keys] = tuple(found)
+        return tuple(found)
+
+
+_Alternative = tuple[int, int, Callable[[dict[str, Any]], bool], Mapping]
+"""Place of the mapping, a number of its own (so that nothing behind it is ever compared), test, mapping."""
+
+
+def _by_rarest_key(mappings: list[Mapping]) -> dict[str, list[_Alternative]]:
+    """The alternatives of all mappings, by one of the keys at the top of the data that each must have."""
+    asked = Counter(
+        key for mapping in mappings for tests in mapping.recognise for path in tests for key in _keys(path)
+    )
+    table: dict[str, list[_Alternative]] = {}
+    number = 0
+    for place, mapping in enumerate(mappings):
+        for tests in mapping.recognise:
+            code = Code()
+            test = code.function("d", _recogniser(code, [tests]))
+            rarest = min(tests, key=lambda path: (asked[path.partition(".")[0]], path))
+            for key in _keys(rarest):
+                number += 1
+                table.setdefault(key, []).append((place, number, test, mapping))
+    return table
+
+
+def _keys(path: str) -> set[str]:
+    """The keys at the top of data under one of which a path must stand."""
+    return {path, path.partition(".")[0]}
 
 
 def load_mappings(directory: Path = SHIPPED) -> Mappings:
     """The mappings of a folder, by default those shipped. Raises DocumentError."""
-    files = yaml_files(directory)
+    files = [file for file in yaml_files(directory) if file.parent.name != "generic"]
     made = []
     for file in files:
         for form in read_entries(file, MappingForm, "name"):
@@ -220,28 +282,6 @@ def _test(code: Code, path: str, wanted: Any) -> str:
 
 
 GENERIC = Mapping(
-    MappingForm(
-        name=UNKNOWN,
-        recognise=[],
-        logsource=[],
-        actor=[
-            "actor_id",
-            "user_id",
-            "actor",
-            "user",
-            "username",
-            "user_name",
-            "email",
-            "principal",
-            "account_id",
-        ],
-        action=["action", "operation", "event_name", "method"],
-        resource=["resource", "resource_id", "object_id", "target", "target_id", "file", "path"],
-        origin=["ip_address", "source_ip", "client_ip", "ip", "remote_addr"],
-        outcome=["outcome", "result", "success"],
-        error=["error_code", "error"],
-        time=["timestamp", "event_time", "time", "@timestamp"],
-        summary="Event {@type}[ by {@actor}][ on {@resource}] of {@source}",
-    )
+    read_entries(Path(__file__).parent / "mappings" / "generic" / "unknown.yml", MappingForm, "name")[0]
 )
 """For events that neither catalogue nor mappings know: the names that applications commonly use."""

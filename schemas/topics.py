@@ -26,6 +26,9 @@ ORIGIN_HEADER = "piperoll-origin"
 """Header of audit.dead-letters: topic id in hex, partition and offset in audit.events, with slashes between."""
 REPLAYS_HEADER = "piperoll-replays"
 """Header of audit.events on a dead letter that was sent again: the origin as above."""
+BACKFILL = "backfill"
+"""Extension attribute of a CloudEvent, member of a short form, and header of other messages: the id of the back-fill's
+declaration, an own event."""
 OWN_SOURCE_PREFIX = "piperoll/"
 """Sources that only Piperoll's own services may use."""
 

@@ -18,8 +18,8 @@ class Service:
     role: str | None = None
     needs: tuple[str, ...] = ()
     """It runs where one of these variables is set; always where there are none."""
-    folder_variable: str = ""
-    """Names the folder of its own, which is a folder of its name in the stack's home unless the variable is set."""
+    folders: tuple[tuple[str, str], ...] = ()
+    """Variables that name folders, and the folder in the stack's home for each, unless the variable is set."""
 
 
 SERVICES = (
@@ -32,7 +32,7 @@ SERVICES = (
         ("sealer",),
         8086,
         role="piperoll_sealer",
-        folder_variable="SEALER_DIR",
+        folders=(("SEALER_DIR", "sealer"),),
     ),
     Service(
         "annotator",
@@ -42,7 +42,14 @@ SERVICES = (
         needs=("OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT"),
     ),
     Service("alerter", "services.enricher", ("alerter",), 8085),
-    Service("reporter", "services.reporter", ("serve",), 8084, role="piperoll_reporter"),
+    Service(
+        "reporter",
+        "services.reporter",
+        ("serve",),
+        8084,
+        role="piperoll_reporter",
+        folders=(("VERIFY_CHECKPOINTS", "sealer/published"),),
+    ),
 )
 RUNNABLE = ("ingest", "enricher", "annotator", "alerter", "writer", "sealer", "reporter")
 """What `piperoll run` takes."""

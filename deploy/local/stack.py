@@ -119,8 +119,9 @@ def _start_services(
         fresh_log(home.log(service.name))
         variables = state.service_variables(home, service.role)
         variables[service.port_variable] = str(state.ports[service.name])
-        if service.folder_variable and not environ.get(service.folder_variable):
-            variables[service.folder_variable] = str(home.folder / service.name)
+        for name, folder in service.folders:
+            if not environ.get(name):
+                variables[name] = str(home.folder / folder)
         # -P: a folder `services` where `up` was typed must not stand before ours
         command = [sys.executable, "-P", "-m", service.module, *service.arguments]
         plan[service.name] = {"command": command, "variables": variables}

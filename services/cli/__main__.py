@@ -35,8 +35,9 @@ COMMANDS = {
     "demo": Command("demo", EVENTS, "A month of one company's events: recorded, verified, reported."),
     "emit": Command("emit", EVENTS, "Send events."),
     "verify": Command("evidence", EVIDENCE, "Recompute every chain; say which record is wrong and how."),
-    "seal": Command("seal", EVIDENCE, "What is sealed, with which key, and how that is changed."),
     "prove": Command("prove", EVIDENCE, "Write the proof of one record, to be checked offline."),
+    "seal": Command("seal", EVIDENCE, "What is sealed, with which key, and how that is changed."),
+    "drill": Command("drill", EVIDENCE, "Attack a shadow copy, and see what the verifier finds."),
     "report": Command("evidence", EVIDENCE, "Build reports."),
     "export": Command("evidence", EVIDENCE, "Write events as JSON lines."),
     "erase": Command(
@@ -50,6 +51,7 @@ COMMANDS = {
     "topics": Command("admin", ADMIN, "Create, list and grow the topics."),
     "replay": Command("replay", ADMIN, "Have events read again: from a hole on, or out of the dead letters."),
     "keys": Command("keys", ADMIN, "API keys of ingest."),
+    "rules": Command("rules", ADMIN, "Check rules, list them, and explain what they say of an event."),
     "ai": Command("ai", ADMIN, "Ask the model once, and say what to fix."),
 }
 

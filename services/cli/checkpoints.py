@@ -9,7 +9,7 @@ from deploy.local.home import find_home
 from services.cli.target import target_variables
 from services.common.errors import ConfigurationError
 from services.common.settings import KafkaSettings, read_settings
-from services.reporter.evidence import TOPIC, Evidence, own_policy, read_evidence, read_policy
+from services.reporter.evidence import TOPIC, Evidence, configured_evidence, read_evidence
 from services.reporter.settings import VerifySettings
 
 NONE = "none"
@@ -25,27 +25,20 @@ def gather(
     TransientError."""
     variables = target_variables()
     settings = read_settings(VerifySettings, variables)
-    named = [place for place in places or settings.checkpoints.split(",") if place]
-    vkeys = vkeys or [vkey for vkey in settings.vkeys.split(",") if vkey]
-    policy = read_policy(vkeys, policy_file or settings.policy)
-    own_key = False
+    named = list(places) or settings.places
     if not named:
         local = find_home(variables).folder / "sealer" / "published"
         named = [str(local)] if (local / "seal" / "checkpoint").is_file() else []
-    if named == [NONE]:
-        named = []
-    if named and not policy.logs and len(named) == 1 and Path(named[0]).is_dir():
-        policy, own_key = own_policy(Path(named[0])), True
+    if named == [NONE] or not named:
+        if since is not None:
+            raise ConfigurationError(
+                "--since needs a newer checkpoint to compare with: name one with --checkpoints"
+            )
+        return Evidence(), 0
     kafka = read_settings(KafkaSettings, variables) if TOPIC in named else None
-    evidence = read_evidence(named, policy, kafka, own_key=own_key)
+    evidence = configured_evidence(settings, kafka, named, vkeys, policy_file)
     if since is None:
         return evidence, 0
-    if not evidence.anchors:
-        raise ConfigurationError(
-            "--since needs a newer checkpoint to compare with: name one with --checkpoints"
-        )
-    trusted = read_evidence([str(since)], policy)
-    with_both = Evidence(
-        [*evidence.anchors, *trusted.anchors], evidence.logs, evidence.policy, evidence.own_key
-    )
-    return with_both, trusted.anchors[0].size
+    trusted = read_evidence([str(since)], evidence.policy)
+    both = Evidence([*evidence.anchors, *trusted.anchors], evidence.logs, evidence.policy, evidence.own_key)
+    return both, trusted.anchors[0].size

@@ -21,7 +21,7 @@ from deploy.local.state import load_state
 from services.cli.declaring import declaration
 from services.cli.demo_month.days import month_before, parse_month
 from services.cli.demo_month.month import EVENTS, DemoMonth, declare, generate
-from services.cli.outgoing import from_lines, from_month, over_http
+from services.cli.outgoing import from_lines, from_month, lines_over_http, over_http
 from services.cli.posting import open_client, post_all
 from services.cli.producing import Outgoing, open_producer, send_all
 from services.cli.target import errors_told, target_variables
@@ -103,13 +103,9 @@ def _send(
         if said.reasons:
             return Result(0, [f"the declaration: {said.reasons[0]}"])
     if http:
-        bodies = (
-            over_http(made.messages)
-            if made
-            else (message.value or b"" for message in _lines(file, identifier))
-        )
+        bodies = over_http(made.messages) if made else lines_over_http(_lines(file), identifier)
         return _to_ingest(variables, bodies, progress)
-    messages = from_month(made.messages) if made else _lines(file, identifier)
+    messages = from_month(made.messages) if made else from_lines(_lines(file), identifier)
     return _to_kafka(settings, settings.topics.events, messages, progress)
 
 
@@ -139,13 +135,13 @@ def _ingest_url(variables: dict[str, str]) -> str:
     return variables.get("INGEST_URL") or local or f"http://127.0.0.1:{variables.get('INGEST_PORT') or 8080}"
 
 
-def _lines(file: str, identifier: str) -> Iterator[Outgoing]:
+def _lines(file: str) -> Iterator[bytes]:
     if file == "-":
-        yield from from_lines(sys.stdin.buffer, identifier)
+        yield from sys.stdin.buffer
         return
     try:
         with Path(file).open("rb") as lines:
-            yield from from_lines(lines, identifier)
+            yield from lines
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror}") from error
 

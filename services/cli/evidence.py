@@ -72,11 +72,11 @@ def verify(
     """
     if archive is not None:
         raise typer.Exit(_verify_archive(archive, alone=alone, as_json_object=as_json_object))
-    with _checked(), _progress("verifying") as progress:
+    with checked(), progress_bar("verifying") as progress:
         evidence, trusted = gather(checkpoints or [], vkey or [], policy, since)
         verification = asyncio.run(
             verification_of.verify_database(
-                _reporter_dsn(),
+                reporter_dsn(),
                 chains=chain,
                 contents=not leaves_only,
                 processes=processes,
@@ -93,8 +93,8 @@ def verify(
 
 
 def _verify_archive(path: Path, *, alone: bool, as_json_object: bool) -> int:
-    with _checked():
-        found = verify_alone(path) if alone else asyncio.run(verify_archive(_reporter_dsn(), path))
+    with checked():
+        found = verify_alone(path) if alone else asyncio.run(verify_archive(reporter_dsn(), path))
     print(
         json.dumps(archive_as_json(found))
         if as_json_object
@@ -115,12 +115,15 @@ def build(
 
     Exit status: 0 the report is written, 1 it is written and says that the chains do not verify, 2 it is not written.
     """
-    with _checked():
+    with checked():
         selected = last_days(system_clock()) if period is None else month(period)
         folder = out or Path(f"piperoll-report-{selected.label.replace(' ', '-')}")
-        with _progress("verifying") as progress:
+        evidence, _ = gather()
+        with progress_bar("verifying") as progress:
             built = asyncio.run(
-                build_report(_reporter_dsn(), selected, folder, _formats(formats), progress=progress)
+                build_report(
+                    reporter_dsn(), selected, folder, _formats(formats), evidence=evidence, progress=progress
+                )
             )
     say(built.report.verdict)
     for path in built.paths:
@@ -147,13 +150,13 @@ def export(
     out: Annotated[Path | None, typer.Option(help="File; default: standard output.")] = None,
 ) -> None:
     """Write records as JSON lines, with all that is needed to verify them without the database."""
-    with _checked(), _counting("exporting") as progress:
+    with checked(), _counting("exporting") as progress:
         if format_ != "jsonl":
             raise ConfigurationError(f"--format takes jsonl, not {format_!r}")
         span = {"since_us": _time_us("--since", since), "until_us": _time_us("--until", until)}
         with replacing(out) if out is not None else nullcontext(sys.stdout.buffer) as file:
             count = asyncio.run(
-                export_records(_reporter_dsn(), file, event_type=event_type, progress=progress, **span)
+                export_records(reporter_dsn(), file, event_type=event_type, progress=progress, **span)
             )
     say(f"{count:,} records exported")
 
@@ -170,7 +173,7 @@ def _time_us(option: str, text: str | None) -> int | None:
 
 
 @contextmanager
-def _checked() -> Iterator[None]:
+def checked() -> Iterator[None]:
     """What is known to go wrong, told; anything else is 2 as well: a crash must not look like a finding."""
     try:
         with errors_told():
@@ -182,12 +185,12 @@ def _checked() -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
-def _reporter_dsn() -> str:
+def reporter_dsn() -> str:
     return read_settings(PostgresSettings, target_variables("piperoll_reporter")).dsn
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[verification_of.Progress]:
+def progress_bar(what: str) -> Iterator[verification_of.Progress]:
     """A bar on stderr where that is a terminal, else nothing."""
     console = Console(stderr=True)
     if not console.is_terminal:

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from schemas.events import is_reserved
+from schemas.topics import BACKFILL
 from services.cli.demo_month.messages import Message, compact
 from services.cli.producing import Outgoing
-
-BACKFILL = "backfill"
-"""Extension attribute of a CloudEvent, and header of other messages: the id of the back-fill's declaration."""
 
 
 def from_lines(lines: Iterable[bytes], declaration: str = "") -> Iterator[Outgoing]:
@@ -29,13 +27,27 @@ def from_lines(lines: Iterable[bytes], declaration: str = "") -> Iterator[Outgoi
         yield Outgoing(key, compact(event | {BACKFILL: declaration}) if declaration else value, [])
 
 
+def lines_over_http(lines: Iterable[bytes], declaration: str = "") -> Iterator[bytes]:
+    """The bodies of `from_lines` for ingest. With a `declaration` the short form gets it as a member: a header would
+    not come through."""
+    for message in from_lines(lines, declaration):
+        value = message.value or b""
+        short = _object(value) if message.headers else None
+        yield value if short is None else compact(short | {BACKFILL: declaration})
+
+
 def _cloudevent(value: bytes) -> dict[str, Any] | None:
     """The line as a structured CloudEvent; None for anything else, which is for Piperoll to judge."""
+    parsed = _object(value)
+    return parsed if parsed is not None and "specversion" in parsed else None
+
+
+def _object(value: bytes) -> dict[str, Any] | None:
     try:
         parsed = json.loads(value)
     except (ValueError, RecursionError):
         return None
-    return parsed if isinstance(parsed, dict) and "specversion" in parsed else None
+    return parsed if isinstance(parsed, dict) else None
 
 
 def from_month(messages: Iterable[Message]) -> Iterator[Outgoing]:

@@ -115,8 +115,9 @@ def run(
         variables = target_variables(found.role)
         if found.port_variable != "HEALTH_PORT" and not variables.get(found.port_variable):
             variables[found.port_variable] = str(Ports(say).take(found.port, service))
-        if found.folder_variable and not variables.get(found.folder_variable):
-            variables[found.folder_variable] = str(find_home(variables).folder / service)
+        for name, folder in found.folders:
+            if not variables.get(name):
+                variables[name] = str(find_home(variables).folder / folder)
     command = [sys.executable, "-P", "-m", found.module, *found.arguments, *context.args]
     sys.stderr.flush()
     os.execve(sys.executable, command, variables)  # noqa: S606 - its signals and status become ours

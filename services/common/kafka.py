@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
 from uuid import UUID
 
 from kafka import KafkaAdminClient
@@ -25,6 +27,8 @@ __all__ = [
     "topic_ids",
 ]
 
+_SHOWN_WITHIN_S = 30.0
+
 
 def admin_client(settings: KafkaSettings, client_id: str) -> KafkaAdminClient:
     """An admin client; close it after use. Raises TransientError where no broker answers, ConfigurationError where
@@ -38,7 +42,8 @@ def admin_client(settings: KafkaSettings, client_id: str) -> KafkaAdminClient:
 
 
 def create_topics(settings: KafkaSettings) -> list[str]:
-    """Creates the topics that are missing, as schemas.topics lays them out; returns their names."""
+    """Creates the topics that are missing, as schemas.topics lays them out; returns their names once the broker shows
+    them all. Raises TransientError."""
     admin = admin_client(settings, "piperoll-topics")
     try:
         existing = set(admin.list_topics())
@@ -60,9 +65,30 @@ def create_topics(settings: KafkaSettings) -> list[str]:
             except TopicAlreadyExistsError:
                 continue  # another process was faster: the same layout
             created.append(topic.name)
+        _await_shown(admin, {topic.name for topic in missing})
     finally:
         admin.close()
     return created
+
+
+def _await_shown(admin: KafkaAdminClient, names: set[str]) -> None:
+    """A broker acknowledges a topic a little before it shows it: a service that starts in between would take it for
+    missing and end. Raises TransientError."""
+    deadline = time.monotonic() + _SHOWN_WITHIN_S
+    while names:
+        shown = {topic["name"] for topic in admin.describe_topics() if _is_led(topic)}
+        if names <= shown:
+            return
+        if time.monotonic() > deadline:
+            missing = ", ".join(sorted(names - shown))
+            raise TransientError(
+                f"the broker took these topics and does not show them yet: {missing}; try again"
+            )
+        time.sleep(0.1)
+
+
+def _is_led(topic: dict[str, Any]) -> bool:
+    return all(partition["leader_id"] >= 0 for partition in topic["partitions"])
 
 
 def check_topics(settings: KafkaSettings) -> None:
@@ -106,6 +132,8 @@ def _problems(topic: Topic, config: dict[str, str]) -> list[str]:
     policy = config.get("cleanup.policy", "")
     if "compact" in policy and topic.config["cleanup.policy"] != "compact":
         problems.append(f"topic {topic.name} is compacted, which drops events: set cleanup.policy=delete")
+    if topic.config["cleanup.policy"] == "compact" and "compact" not in policy:
+        problems.append(f"topic {topic.name} forgets what is still needed: set cleanup.policy=compact")
     wanted = int(topic.config.get("max.message.bytes", 0))
     if int(config.get("max.message.bytes", wanted)) < wanted:
         problems.append(

@@ -22,6 +22,7 @@ from services.enricher.app import new_app, new_producer, run_until
 from services.enricher.enrich import EnrichSettings, load_enricher
 from services.enricher.metrics import Metrics
 from services.enricher.pipeline import Pipeline
+from services.enricher.rules.follow import follow_rules
 from services.enricher.settings import EnricherSettings
 
 log = get_logger(__name__)
@@ -35,10 +36,10 @@ async def run() -> int:
     metrics = Metrics()
     app = new_app(kafka, settings, service="enricher", batched=kafka.topics.events)
     producer = new_producer(kafka, "piperoll-enricher")
+    own = read_settings(EnrichSettings)
+    enricher = load_enricher(settings=own, event_limit=kafka.event_limit, ai=ai_configured())
     pipeline = Pipeline(
-        load_enricher(
-            settings=read_settings(EnrichSettings), event_limit=kafka.event_limit, ai=ai_configured()
-        ),
+        enricher,
         producer,
         kafka.topics,
         metrics,
@@ -56,8 +57,10 @@ async def run() -> int:
     gc.set_threshold(50_000, 20, 50)
     await producer.start()
     await app.start()
+    following = asyncio.create_task(follow_rules(own.rules_dir, enricher.rules.version, enricher.take_rules))
     with health_server(read_settings(HealthSettings), metrics.registry, alive=app.wrong, ready=app.not_ready):
         failure = await run_until(app, stop, pipeline.settle)
+    following.cancel()
     if failure is not None:
         log.critical("enricher_failed", error=str(failure), kind=type(failure).__name__)
         return 1

@@ -13,11 +13,11 @@ import msgspec
 
 from schemas.record import ABSENT, Kind
 from schemas.text import neutral
+from schemas.topics import BACKFILL
 from services.enricher.enrich import Enriched
 
 PIECE_EVENTS = 500
 """Events that one message covers at most: it stays below 1 MiB even where each has a source of its own."""
-BACKFILL = "backfill"
 NAME_LIMIT = 120
 BACKFILL_LIMIT = 100
 _TAGS, _TAG_LIMIT, _BACKFILLS = 8, 60, 20
@@ -78,6 +78,7 @@ class Counts(msgspec.Struct):
 
 class _Attributes(msgspec.Struct):
     specversion: str = ""
+    event_type: str = ""
     backfill: Any = None
 
 
@@ -107,7 +108,7 @@ def read_counts(value: bytes) -> Counts:
 
 def backfill_of(value: bytes | None, headers: Any) -> str:
     """The id of the declared back-fill that a message says it belongs to, empty if it says none: the CloudEvents
-    extension `backfill`, or a header of that name on other forms."""
+    extension `backfill`, the member of that name of a short form, or a header of that name."""
     for name, content in headers:
         if name in _HEADERS and content:
             return neutral(content.decode("utf-8", "replace"), BACKFILL_LIMIT)
@@ -116,7 +117,7 @@ def backfill_of(value: bytes | None, headers: Any) -> str:
             found = _attributes(value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return ""
-        if found.specversion and isinstance(found.backfill, str):
+        if (found.specversion or found.event_type) and isinstance(found.backfill, str):
             return neutral(found.backfill, BACKFILL_LIMIT)
     return ""
 

@@ -7,7 +7,7 @@ event, which would be a fault of ours, the event is recorded with the tag `enric
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from schemas.catalog import TAG_INCOMPLETE, TAG_UNKNOWN, Catalog, CatalogEntry, 
 from schemas.commitment import ABSENT_HASH, headers_fit, identities
 from schemas.documents import DocumentError
 from schemas.enrichment import Enrichment, clean, highest
-from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError, read_message
+from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError, parse_json, read_message
 from schemas.mapping import GENERIC, UNKNOWN, Mapping, Mappings, load_mappings
 from schemas.record import Kind
 from schemas.text import neutral
@@ -27,6 +27,7 @@ from services.common.logging import get_logger
 from services.common.settings import SettingsGroup
 from services.common.wire_records import OddName
 from services.enricher.identity import NAME_LIMIT, Sources, event_time, kafka_time, sequence_number
+from services.enricher.rules.follow import tell
 from services.enricher.rules.index import Armed, RuleSet, by_risk, load_rules
 from services.enricher.summary import summarise
 
@@ -94,6 +95,11 @@ class Enricher:
         self._sources = Sources()
         self._versions = {"catalog": catalog.version, "mappings": mappings.version, "rules": rules.version}
 
+    def take_rules(self, rules: RuleSet) -> None:
+        """Other rules from now on; what is enriched already keeps the version of those that judged it."""
+        self.rules = rules
+        self._versions = self._versions | {"rules": rules.version}
+
     def enrich(
         self, key: bytes | None, value: bytes | None, headers: Headers, at: Coordinates, payload_salt: bytes
     ) -> Enriched:
@@ -125,6 +131,8 @@ class Enricher:
     def _event(self, event: Event, at: Coordinates, payload_salt: bytes) -> Enriched:
         data: dict[str, Any] = event.data if type(event.data) is dict else {}
         kind = self._entries.get(event.type) or self._by_shape(event, data)
+        if type(kind) is Mapping and kind.within is not None and (inner := _unwrapped(kind.within(data))):
+            data, kind = inner, self._recognise(inner) or kind
         if not event.id or not event.source or not event.type:
             _complete(event, kind, data, at)
         if type(kind) is CatalogEntry and kind.missing(event.data):
@@ -228,15 +236,7 @@ def load_enricher(
         rules = load_rules(mappings.all, settings.rules_dir)
     except DocumentError as error:
         raise ConfigurationError(f"CATALOG_DIR or RULES_DIR: {error}") from error
-    for refused in rules.report.refused:
-        log.warning("rule_refused", file=refused.file, title=refused.title, reason=refused.reason)
-    log.info(
-        "rules_loaded",
-        loaded=len(rules.report.loaded),
-        refused=len(rules.report.refused),
-        dormant=len(rules.report.dormant),
-        version=rules.version,
-    )
+    tell(rules)
     return Enricher(catalog, mappings, rules, event_limit=event_limit, ai=ai)
 
 
@@ -263,6 +263,26 @@ def _complete(event: Event, kind: CatalogEntry | Mapping, data: dict[str, Any], 
         event.id = mapping.id(data) or _coordinates(at)
     if not event.type:
         event.type = mapping.event_type(data) or UNKNOWN
+
+
+def unwrap(recognise: Callable[[dict[str, Any]], Mapping | None], data: Any) -> dict[str, Any]:
+    """What rules look at in an event's data: the data, or the event in the envelope that it is; empty where it is no
+    object."""
+    if type(data) is not dict:
+        return {}
+    mapping = recognise(data)
+    inner = _unwrapped(mapping.within(data)) if mapping is not None and mapping.within is not None else None
+    return inner or data
+
+
+def _unwrapped(value: Any) -> dict[str, Any] | None:
+    """The event in an envelope: an object, or one written as JSON into a text; None where it is neither."""
+    if type(value) is str and value.startswith("{"):
+        try:
+            value = parse_json(value.encode("utf-8", "replace"), [])
+        except PoisonError:
+            return None
+    return value if type(value) is dict else None
 
 
 def _coordinates(at: Coordinates) -> str:

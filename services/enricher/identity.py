@@ -76,7 +76,9 @@ def kafka_time(kafka_ms: int) -> int:
 
 
 def _read(value: Any, tags: list[str]) -> int | None:
-    """A time as text, or as a number of seconds, milliseconds or microseconds, told apart by its size."""
+    """A time as text, or as a number (also written as text) of seconds, milliseconds or microseconds, told apart by its size."""
+    if type(value) is str and value.isascii() and value.isdecimal() and 9 < len(value) <= 16:
+        value = int(value)
     if type(value) is str:
         try:
             moment, zoned = parse_time(value)

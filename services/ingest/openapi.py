@@ -45,6 +45,11 @@ _SHORT = {
             "description": "Default: from the data, else the arrival.",
         },
         "subject": {"type": "string", "minLength": 1},
+        "backfill": {
+            "type": "string",
+            "minLength": 1,
+            "description": "The id of the declared back-fill that this old event belongs to.",
+        },
     },
 }
 _CLOUDEVENT = {

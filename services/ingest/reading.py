@@ -40,13 +40,14 @@ _BREATH = 256
 """Events of a batch between two turns of the event loop."""
 _REPLY_ROOM = 64
 _STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
-_SHORT_MEMBERS = frozenset({"event_type", "event_data", "id", "source", "time", "subject"})
+_SHORT_MEMBERS = frozenset({"event_type", "event_data", "id", "source", "time", "subject", "backfill"})
 _SHORT_CHECKS = {
     "event_type": check_nonempty,
     "id": check_nonempty,
     "source": check_source,
     "time": check_time,
     "subject": check_nonempty,
+    "backfill": check_nonempty,
 }
 
 
@@ -215,8 +216,8 @@ def _checked_short(raw: Any) -> Mapping[str, Any]:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "unknown-fields",
-            "Beside event_type and event_data only id, source, time and subject are taken: put the rest in "
-            "event_data, or send a CloudEvent.",
+            "Beside event_type and event_data only id, source, time, subject and backfill are taken: put the rest "
+            "in event_data, or send a CloudEvent.",
             unknown=[_cut(name) for name in unknown[:ERRORS_SHOWN]],
         )
     problems = [

@@ -12,11 +12,12 @@ import sys
 from services.common.clock import system_clock
 from services.common.errors import ConfigurationError, FatalError, TransientError
 from services.common.logging import configure_logging, get_logger
-from services.common.settings import LogSettings, PostgresSettings, read_settings
+from services.common.settings import KafkaSettings, LogSettings, PostgresSettings, read_settings
 from services.reporter.build import build_report
+from services.reporter.evidence import TOPIC, configured_evidence
 from services.reporter.period import last_days, month
 from services.reporter.serve import serve
-from services.reporter.settings import ReporterSettings
+from services.reporter.settings import ReporterSettings, VerifySettings
 
 log = get_logger(__name__)
 
@@ -25,7 +26,10 @@ def run(postgres: PostgresSettings, settings: ReporterSettings) -> int:
     """Builds the report of the period that the settings name."""
     period = last_days(system_clock()) if settings.period is None else month(settings.period)
     folder = settings.folder / f"piperoll-report-{period.label.replace(' ', '-')}"
-    built = asyncio.run(build_report(postgres.dsn, period, folder))
+    verifying = read_settings(VerifySettings)
+    kafka = read_settings(KafkaSettings) if TOPIC in verifying.places else None
+    evidence = configured_evidence(verifying, kafka)
+    built = asyncio.run(build_report(postgres.dsn, period, folder, evidence=evidence))
     good = built.report.verification.good
     log.info(
         "report_built", verdict=built.report.verdict, good=good, files=[str(path) for path in built.paths]

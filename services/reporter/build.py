@@ -12,12 +12,14 @@ from pathlib import Path
 from services.common.clock import Clock, system_clock
 from services.common.errors import FatalError
 from services.reporter.attachments import replacing, write_log
+from services.reporter.drill.last import last_drill
+from services.reporter.evidence import Evidence
 from services.reporter.figures import read_figures
 from services.reporter.period import Period
 from services.reporter.render import render_html, render_markdown
 from services.reporter.report import Report
 from services.reporter.store import open_snapshot
-from services.reporter.verify import Progress, verify_snapshot
+from services.reporter.verify import NO_EVIDENCE, Progress, verify_snapshot
 
 FORMATS = {"html": "report.html", "md": "report.md", "json": "report.json"}
 _RENDERERS: dict[str, Callable[[Report], str]] = {
@@ -41,20 +43,22 @@ async def build_report(
     folder: Path,
     formats: Collection[str] = tuple(FORMATS),
     *,
+    evidence: Evidence = NO_EVIDENCE,
     clock: Clock = system_clock,
     progress: Progress = lambda _done, _total: None,
 ) -> Built:
-    """Writes the report of `period` into `folder`, also where the chains do not verify: then it says so first.
+    """Writes the report of `period` into `folder`, also where the chains do not verify: then it says so first. `evidence`:
+    checkpoints to compare with, read before.
     Raises TransientError, ConfigurationError, or FatalError where the folder cannot be written."""
     try:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         async with open_snapshot(dsn) as snapshot:
-            verification = await verify_snapshot(dsn, snapshot, progress=progress)
+            verification = await verify_snapshot(dsn, snapshot, evidence=evidence, progress=progress)
             figures = await read_figures(snapshot, period)
             attachments = await write_log(snapshot, period, folder)
-        report = Report(
-            period, clock(), f"Piperoll {version('piperoll')}", verification, figures, attachments
-        )
+            drill = await last_drill(snapshot)
+        software = f"Piperoll {version('piperoll')}"
+        report = Report(period, clock(), software, verification, figures, attachments, drill)
         paths = [_write(folder / FORMATS[name], _RENDERERS[name](report)) for name in formats]
     except OSError as error:
         raise FatalError(f"the report cannot be written: {error}") from error

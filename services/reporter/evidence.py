@@ -14,6 +14,7 @@ from services.common.checkpoints import last_checkpoint
 from services.common.errors import ConfigurationError
 from services.common.settings import KafkaSettings
 from services.reporter.published import PublishedLog
+from services.reporter.settings import VerifySettings
 
 TOPIC = "topic"
 
@@ -83,6 +84,22 @@ def own_policy(published: Path) -> Policy:
     document = PublishedLog(str(published)).description()
     vkey = document.get("seal", {}).get("vkey")
     return read_policy([vkey] if isinstance(vkey, str) else [], None)
+
+
+def configured_evidence(
+    settings: VerifySettings,
+    kafka: KafkaSettings | None,
+    places: Sequence[str] = (),
+    vkeys: Sequence[str] = (),
+    policy_file: Path | None = None,
+) -> Evidence:
+    """The evidence that the settings name, or what is given in their stead. A single published folder whose key nobody
+    named is taken at its own word, and the evidence says so. Blocks; raises as `read_evidence`."""
+    places = list(places) or settings.places
+    policy = read_policy(list(vkeys) or settings.keys, policy_file or settings.policy)
+    if not policy.logs and len(places) == 1 and Path(places[0]).is_dir():
+        return read_evidence(places, own_policy(Path(places[0])), kafka, own_key=True)
+    return read_evidence(places, policy, kafka)
 
 
 def _read_file(place: str) -> bytes:

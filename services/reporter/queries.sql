@@ -223,3 +223,12 @@ WITH numbered AS MATERIALIZED (
 SELECT encode(s.producer, 'hex') AS producer, v.source, s.missing, s.gaps, s.firsts, s.lasts, s.id
 FROM summed s LEFT JOIN audit_events v ON v.chain_no = (s.id >> 48)::smallint AND v.seq = s.id & 281474976710655
 ORDER BY s.missing DESC, s.producer;
+
+-- shadow_seal: the seal log, for a shadow copy
+SELECT seal_no, sealed_us, leaf FROM audit.seal ORDER BY seal_no;
+
+-- shadow_erasure: the index of erasures, for a shadow copy
+SELECT * FROM audit.erasure;
+
+-- shadow_retention: the index of retentions, for a shadow copy
+SELECT * FROM audit.retention;

@@ -10,8 +10,9 @@ from schemas.record import Kind
 from schemas.verification.findings import utc
 from services.reporter.account import as_json
 from services.reporter.charts import Day, fill_days
+from services.reporter.drill.last import NONE_ON_RECORD, LastDrill
 from services.reporter.figures import Citation, Event, Figure, Figures, Table
-from services.reporter.integrity import assurance, verdict
+from services.reporter.integrity import assurance, tail, verdict
 from services.reporter.period import Period
 from services.reporter.summary import Sentence, executive_summary, parts_of
 from services.reporter.verify import Verification
@@ -47,6 +48,7 @@ class Report:
     verification: Verification
     figures: Figures
     attachments: list[Attachment] = field(default_factory=list)
+    drill: LastDrill | None = None
 
     @property
     def made(self) -> str:
@@ -63,6 +65,17 @@ class Report:
     @property
     def assurance(self) -> list[str]:
         return assurance(self.verification)
+
+    @property
+    def checked_by(self) -> list[str]:
+        """What no checkpoint covers, and whether the control was tried: sentences beside those that are fixed."""
+        unsealed = tail(self.verification)
+        return [
+            *([] if unsealed is None else [unsealed]),
+            NONE_ON_RECORD
+            if self.drill is None
+            else f"{self.drill.sentence} (record {self.drill.chain_no}:{self.drill.seq}).",
+        ]
 
     @property
     def summary(self) -> list[Sentence]:
@@ -99,6 +112,7 @@ class Report:
         return {
             "format": "piperoll-report/v1",
             "integrity": as_json(self.verification),
+            "drill": None if self.drill is None else self.drill.as_json(),
             "period": {
                 "label": self.period.label,
                 "start": self.period.start.isoformat(),

@@ -1,4 +1,4 @@
-"""`python -m services.reporter serve`: sends alerts out while it leads, until SIGTERM or SIGINT.
+"""`python -m services.reporter serve`: sends alerts out and verifies on schedule while it leads, until SIGTERM or SIGINT.
 
 Exit status: 0 stopped cleanly, 2 wrong settings.
 """
@@ -16,6 +16,8 @@ from services.reporter.deliver.courier import Courier
 from services.reporter.deliver.metrics import ReporterMetrics
 from services.reporter.deliver.settings import DeliverySettings
 from services.reporter.deliver.targets import new_targets
+from services.reporter.settings import VerifySettings
+from services.reporter.watch import Watch, WatchMetrics
 
 log = get_logger(__name__)
 
@@ -26,11 +28,15 @@ async def serve() -> int:
     metrics = ReporterMetrics()
     targets = new_targets(settings, system_clock)
     log.info("alerts_go_to", targets=[target.name for target in targets] or ["this log"])
-    courier = Courier(kafka, read_settings(PostgresSettings).dsn, settings, targets, metrics, system_clock)
+    dsn = read_settings(PostgresSettings).dsn
+    courier = Courier(kafka, dsn, settings, targets, metrics, system_clock)
+    watch = Watch(kafka, dsn, read_settings(VerifySettings), WatchMetrics(metrics.registry))
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     health = read_settings(HealthSettings)
     with health_server(health, metrics.registry, alive=lambda: None, ready=courier.not_ready):
-        await courier.run(stop)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(courier.run(stop))
+            group.create_task(watch.run(stop))
     return 0

@@ -41,3 +41,21 @@ class VerifySettings(SettingsGroup):
         alias="VERIFY_POLICY",
         description="a tlog-policy file instead: keys, witnesses and their quorum",
     )
+    every_hours: float = Field(
+        24.0,
+        alias="VERIFY_EVERY_HOURS",
+        ge=0,
+        description="the reporter verifies everything so often, hours, and alerts where that is not good or cannot be done; "
+        "0: never",
+    )
+    processes: int = Field(
+        1, alias="VERIFY_PROCESSES", ge=1, le=64, description="of the reporter's own verification"
+    )
+
+    @property
+    def places(self) -> list[str]:
+        return [place.strip() for place in self.checkpoints.split(",") if place.strip()]
+
+    @property
+    def keys(self) -> list[str]:
+        return [vkey.strip() for vkey in self.vkeys.split(",") if vkey.strip()]

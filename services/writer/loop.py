@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 
 from kafka.errors import KafkaError
 
+from services.common.announcer import Announcer
 from services.common.clock import Clock, system_clock
 from services.common.errors import TransientError
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
-from services.writer.announce import Announcer
 from services.writer.batch import Linked
 from services.writer.buffer import Buffer
 from services.writer.consumer import Consumer, Messages, TopicPartition

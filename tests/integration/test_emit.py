@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from services.cli.demo_month.days import Month
 from services.cli.demo_month.month import generate
 from services.cli.emit import emit
+from services.cli.outgoing import lines_over_http
 from services.cli.producing import Outgoing, Place, open_producer, send_all
 
 
@@ -66,6 +67,18 @@ def test_standard_input_with_a_reason_is_declared_as_a_backfill_first(run, kafka
     for message in read_all(kafka, kafka.topics.events):
         named = json.loads(message.value).get("backfill") or dict(message.headers)["backfill"].decode()
         assert named == said["id"]
+
+
+def test_over_http_a_short_form_names_its_backfill_too():
+    lines = [
+        b'{"event_type":"t","event_data":1.10}',
+        b'{"specversion":"1.0","id":"1","source":"a","type":"t"}',
+        b"[1]",
+    ]
+    made = [json.loads(body) for body in lines_over_http(lines, "b-1")]
+    assert [body["backfill"] for body in made[:2]] == ["b-1", "b-1"]
+    assert made[2] == [1]
+    assert list(lines_over_http(lines)) == lines
 
 
 def test_a_generated_month_is_all_in_the_topic(run, kafka):

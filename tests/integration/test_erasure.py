@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from random import Random
 
 import asyncpg
 import pytest
@@ -11,9 +12,13 @@ from schemas.commitment import decode_body
 from schemas.own_events import ERASURE
 from schemas.record import decode
 from schemas.verification.findings import Change, Part
+from services.common.errors import TransientError
+from services.reporter import verify
 from services.reporter.verify import verify_database
+from services.writer import store
 from services.writer.batch import IDENTITY_UNCHECKED
 from services.writer.chain import Order
+from services.writer.sealer.store import Store as SealerStore
 from tests.audit_tables import tamper
 from tests.builders import Log, Message, annotation, structured
 from tests.orders import erasure, order
@@ -84,6 +89,20 @@ async def test_what_it_names_goes_and_verification_counts_it(world):
     row = await world.admin.fetchrow("SELECT * FROM audit_events WHERE kafka_offset = 1")
     assert (row["event_data"], row["ai_summary"], row["actor"], row["event_id"]) == (None, None, None, None)
     assert row["record_hash"] is not None
+
+
+async def test_lawful_gaps_leave_the_fast_pass_clean_and_the_sealer_knows_them(world, monkeypatch):
+    """No chain is gone through record by record for them; the second look asks which payloads were erased."""
+    await world.erase(1, 3, 4)
+    monkeypatch.setattr(verify, "go_through", None)
+    verification = await world.verify()
+    assert (verification.findings, verification.erased) == ([], 4)
+    sealer = SealerStore(world.database.sealer_dsn)
+    await sealer.open()
+    stretch = await sealer.stretch(1, 0, 6)
+    assert (stretch.count, stretch.erased) == (6, {1, 3, 4})
+    assert (await sealer.stretch(1, 0, 2)).erased == set()
+    await sealer.close()
 
 
 async def test_it_is_carried_out_in_the_batch_that_brings_the_events_too(database):
@@ -268,6 +287,45 @@ async def test_it_waits_for_what_is_being_appended_and_then_takes_it_too(world):
     assert [offset for topic, offset in await world.payloads() if topic == "annotations"] == [0]
     verification = await world.verify()
     assert (verification.findings, verification.erased) == ([], 3)
+
+
+async def test_erasures_amid_three_busy_writers_leave_nothing_behind(world):
+    """Events and annotations are appended while erasures name some before, some after they are recorded."""
+    chance = Random(7)
+    target = list(range(5, 245))
+    chance.shuffle(target)
+
+    async def events():
+        for first in range(5, 245, 8):
+            await world.events.record(*(world.log.event(offset) for offset in range(first, first + 8)))
+
+    async def annotations():
+        for number in range(60):
+            offset = chance.randrange(0, 250)
+            await world.said.record(about(world.log, offset, run=str(number)))
+
+    async def erasures():
+        for at in range(0, 120, 4):
+            await world.erase(*target[at : at + 4])
+
+    await asyncio.gather(events(), annotations(), erasures())
+    verification = await world.verify()
+    assert verification.findings == []
+    assert verification.erased >= 120
+
+
+async def test_an_order_that_fails_leaves_neither_record_nor_effect(world, monkeypatch):
+    async def fail(*_):
+        raise asyncpg.exceptions.SerializationError("not now")
+
+    before, head = await world.payloads(), "SELECT count(*) FROM audit.record WHERE kind = 8"
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "carry_out", fail)
+        with pytest.raises(TransientError):
+            await world.erase(1)
+    assert await world.payloads() == before
+    assert await world.admin.fetchval(head) == 0
+    assert (await world.verify()).good
 
 
 async def test_a_large_erasure_takes_seconds(world):

@@ -8,8 +8,6 @@ from random import Random
 
 import pytest
 
-from schemas.commitment import decode_body
-from schemas.record import decode
 from schemas.tlog.cosignature import CosignatureSigner
 from schemas.tlog.note import new_key, split_note
 from schemas.verification import sweep
@@ -22,21 +20,8 @@ from services.reporter.integrity import CONSISTENT, OWN_CHECKPOINTS, assurance
 from services.reporter.verify import verify_database
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import ChainRows
-from tests.rewriting import ATTACKS, Rewritten, attack, overwrite
-from tests.sealing import Sealing, Sent, Silent
-
-
-def topics_of(*chains):
-    """Topics that hold what chains say."""
-    held = {}
-    for chain in chains:
-        messages = held.setdefault((chain.topic, chain.partition), [])
-        for row, content in zip(chain.rows, chain.contents, strict=True):
-            if row.source_offset is not None:
-                record, body = decode(row.leaf), decode_body(content.body)
-                headers = [(name.decode(), value) for name, value in body.headers]
-                messages.append(Sent(row.source_offset, record.kafka_ts_ms, 0, body.key, body.value, headers))
-    return Silent(lambda at: held.get((at.topic, at.partition), []))
+from tests.rewriting import ATTACKS, Attacked, attack, overwrite
+from tests.sealing import Sealing, silent_of
 
 
 def chains():
@@ -47,7 +32,7 @@ def chains():
 async def sealed(database, tmp_path, made, **settings):
     """A database with these chains, sealed; the sealer."""
     await fill(database.admin_dsn, made)
-    sealing = Sealing(database.sealer_dsn, tmp_path / "sealer", connect=topics_of(*made), **settings)
+    sealing = Sealing(database.sealer_dsn, tmp_path / "sealer", connect=silent_of(*made), **settings)
     await sealing.rounds()
     return sealing
 
@@ -135,7 +120,7 @@ async def test_a_database_of_an_older_state_is_found_and_named(database, tmp_pat
     sealing = await sealed(database, tmp_path, made)
     more = ChainRows(chain_no=1).events(90)
     await overwrite(database.admin_dsn, more, attack_of(more))
-    sealing.sealer._source = topics_of(more, made[1])
+    sealing.sealer._source = silent_of(more, made[1])
     await sealing.rounds()
     assert (await verified(database, evidence_of(sealing))).good
     await tamper(database.admin_dsn, SET_BACK)
@@ -147,7 +132,7 @@ async def test_a_database_of_an_older_state_is_found_and_named(database, tmp_pat
 
 def attack_of(chain):
     """No attack at all: the chain as it is, for `overwrite`."""
-    return Rewritten(chain.rows, chain.contents, chain.head, Change.EDITED, 0)
+    return Attacked(chain.rows, chain.contents, chain.head, Change.EDITED, 0)
 
 
 async def test_seals_that_were_changed_or_taken_away_in_the_database_are_found(database, tmp_path):
@@ -186,7 +171,7 @@ async def test_a_stolen_key_does_not_hide_a_second_history_from_an_old_copy(data
     (tmp_path / "sealer" / "memory.json").unlink()
     forged = ChainRows(chain_no=1)
     forged.rows, forged.contents = done.rows, done.contents
-    thief = Sealing(database.sealer_dsn, tmp_path / "sealer", connect=topics_of(forged, *made[1:]))
+    thief = Sealing(database.sealer_dsn, tmp_path / "sealer", connect=silent_of(forged, *made[1:]))
     await thief.rounds()
     assert (await verified(database, evidence_of(thief))).good
     both = await verified(database, evidence_of(thief, thief.folder, copy))

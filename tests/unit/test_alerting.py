@@ -218,6 +218,7 @@ def test_names_that_events_chose_break_no_line_and_no_quotes(bench):
 def test_a_backfill_is_named_by_extension_or_header():
     assert backfill_of(at(1, backfill="b"), ()) == "b"
     assert backfill_of(b'{"backfill":"data of a bare event"}', ()) == ""
+    assert backfill_of(b'{"event_type":"t","event_data":{},"backfill":"b"}', ()) == "b"
     assert backfill_of(b'{"x":1}', (("backfill", b"b"),)) == "b"
     assert backfill_of(None, (("ce_backfill", b"b"),)) == "b"
     assert backfill_of(at(1, data={"backfill": "within"}), ()) == ""

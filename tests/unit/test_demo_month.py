@@ -98,6 +98,12 @@ def test_every_cloudevent_is_complete_and_names_its_declaration(october):
             assert (found["source"], found["id"], found["type"]) == (message.source, message.id, message.type)
 
 
+def test_the_short_form_names_its_declaration_in_a_member(october):
+    short = [json.loads(message.value) for message in october.messages if message.form == "short"]
+    assert short
+    assert {body["backfill"] for body in short} == {october.declaration}
+
+
 def test_bare_json_names_its_declaration_in_a_header(october):
     bare = [message for message in october.messages if message.form == "bare" and message.fate == "event"]
     assert len(bare) > 4000

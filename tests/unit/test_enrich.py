@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from schemas.commitment import ABSENT_HASH, event_id, identity_hash, producer_id
 from schemas.enrichment import RISKS, Enrichment
 from schemas.record import ABSENT, Kind
+from schemas.text import word
 from services.common.errors import ConfigurationError
 from services.enricher.enrich import Coordinates, EnrichSettings, load_enricher
 
@@ -157,6 +158,26 @@ def test_an_incomplete_event_says_so(enricher):
     document = take(enricher, CLOUDEVENT | {"type": "user_login", "data": {"user_id": 1}}).document
     assert document.tags == ["catalog:incomplete", "auth:login", "quality:incomplete"]
     assert document.risk == "low"
+
+
+def test_an_event_in_an_envelope_is_judged_as_what_it_is(enricher):
+    audit = {
+        "apiVersion": "audit.k8s.io/v1",
+        "auditID": "a-1",
+        "stage": "ResponseComplete",
+        "verb": "create",
+        "user": {"username": "ann"},
+        "objectRef": {"resource": "pods", "name": "p"},
+    }
+    envelope = {"category": "kube-audit", "operationName": "x", "properties": {"log": json.dumps(audit)}}
+    document = take(enricher, envelope).document
+    assert (document.log_source, document.who.actor, document.id) == (
+        "kubernetes.audit",
+        "ann",
+        "a-1/ResponseComplete",
+    )
+    for log in ("{", "{" * 500, "text", ""):
+        assert take(enricher, envelope | {"properties": {"log": log}}).document.log_source != "catalog"
 
 
 @pytest.mark.parametrize("source", ["piperoll", "piperoll/", "piperoll/writer"])
@@ -398,3 +419,23 @@ def test_all_real_events_are_taken_and_described(enricher, shared_data):
             result = take(enricher, line)
             assert result.kind == Kind.EVENT or len(line) > 100_000, file.name
             assert "enrichment:failed" not in result.document.tags
+
+
+@pytest.mark.data
+def test_every_summary_of_a_real_event_begins_with_a_clause_of_who_did_what(enricher, shared_data):
+    """Made by code from the mapped facts: actor and action stand in it, and origin and outcome where there are any."""
+    told = 0
+    for file in sorted(shared_data.glob("*.jsonl")):
+        for line in file.read_bytes().splitlines():
+            document = enricher.enrich(None, line, [], AT, SALT).document
+            if document.log_source in ("unknown", "catalog") or not document.who.actor:
+                continue
+            told += 1
+            for fact in (document.who.actor, document.who.action, document.who.origin, document.who.outcome):
+                shown = None if fact is None else (word(fact) or "").strip('"')[:60]
+                assert shown is None or shown in document.summary, (
+                    document.log_source,
+                    fact,
+                    document.summary,
+                )
+    assert told > 3000

@@ -138,6 +138,7 @@ def test_nothing_in_a_short_form_is_dropped_silently():
         ("source", "a b"),
         ("time", "yesterday"),
         ("subject", ""),
+        ("backfill", ""),
     ],
 )
 def test_a_wrong_member_of_a_short_form_is_named(name, value):

@@ -8,7 +8,7 @@ from schemas.events import Event
 from schemas.mapping import load_mappings
 from services.enricher.rules.compile import compile_conditions
 from services.enricher.rules.fields import Fields
-from services.enricher.rules.index import load_rules
+from services.enricher.rules.index import ANY, load_rules
 from services.enricher.rules.load import tag_of
 
 RULE = """
@@ -49,8 +49,8 @@ def write(folder, *detections, level="high"):
             "deprecated",
         ),
         (
-            "title: x\ncorrelation: {type: event_count, rules: [a], group-by: [b], timespan: 1h, condition: {gte: 2}}",
-            "several events",
+            "title: x\ncorrelation: {type: event_count, rules: [a], group-by: [b], timespan: 1h}",
+            "condition",
         ),
         ("- 1\n- 2", "not a Sigma rule"),
         ("x", "not a Sigma rule"),
@@ -122,11 +122,11 @@ def test_the_index_hides_no_hit_on_real_events(shared_data):
     mappings = load_mappings()
     rules = load_rules(mappings.all, shared_data / "sigma" / "rules")
     for mapping in mappings.all:
-        fields = Fields(mapping.fields)
+        fields = Fields.of(mapping)
         alone = [
             (rule.hit.id, compile_conditions(rule.conditions, fields).predicate)
             for rule in rules.report.loaded
-            if any(rule.logsource.covers(source) for source in mapping.logsources)
+            if any(rule.logsource.covers(source) for source in [*mapping.logsources, ANY])
         ]
         for name in ("cloudtrail_rules", "okta", "github", "k8s"):
             for event in read_lines(shared_data / f"{name}.jsonl"):

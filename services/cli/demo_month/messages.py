@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+from schemas.topics import BACKFILL
 from services.cli.demo_month.days import iso
 from services.cli.demo_month.drafts import Draft, Form, Route
 
@@ -49,6 +50,7 @@ class Scribe:
         identifier = str(UUID(int=self._rng.getrandbits(128), version=4))
         if draft.form == "short":
             body = {"event_type": draft.type, "event_data": draft.data, "source": draft.source}
+            body[BACKFILL] = self._declaration
             return self._message(draft, draft.at, compact(body), [], identifier)._replace(key=None)
         attributes = self._attributes(draft, identifier)
         if draft.form == "binary":
@@ -69,13 +71,13 @@ class Scribe:
             "time": iso(draft.at),
             "partitionkey": draft.key,
             "sequence": f"{self._sequence[draft.source]:010d}",
-            "backfill": self._declaration,
+            BACKFILL: self._declaration,
         }
 
     def _bare(self, draft: Draft) -> Message:
         """Bare JSON comes with the log shipper, minutes later; it names its back-fill in a header."""
         arrives = (draft.at // 300_000 + 1) * 300_000 + self._rng.randrange(60_000, 200_000)
-        headers = [("backfill", self._declaration.encode())]
+        headers = [(BACKFILL, self._declaration.encode())]
         return self._message(draft, arrives, compact(draft.data), headers, draft.data["eventID"])
 
     def _message(

@@ -40,7 +40,7 @@ def kafka_copies(
     held = [
         (topics.events, "the events as they came", events),
         (topics.enriched, "the events with their enrichment and salts", events),
-        (topics.dead_letters, "the unreadable messages as they came", poison),
+        (topics.dead_letters, "the unreadable messages as they came; do not replay them", poison),
         (topics.annotations, "the AI's readings", annotations),
     ]
     copies = [

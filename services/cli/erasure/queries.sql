@@ -1,5 +1,5 @@
 -- heads: where the writer reads on in each partition of these topics (of audit.events: in audit.enriched)
-SELECT c.topic, c.partition, h.read_topic_id, h.next_read_offset
+SELECT c.topic, c.topic_id, c.partition, h.read_topic_id, h.next_read_offset, h.next_source_offset
 FROM audit.chain c JOIN audit.chain_head h USING (chain_no)
 WHERE c.topic = ANY ($1::text[]) AND NOT h.closed;
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
@@ -41,7 +42,8 @@ class Ends(NamedTuple):
 
 def wait_until_passed(settings: KafkaSettings, dsn: str, patience_s: float, progress: Progress) -> None:
     """First the enricher must have passed the present end of audit.events, then the writer the ends that audit.enriched
-    and audit.annotations have then. Raises TransientError where that takes longer than `patience_s`."""
+    and audit.annotations have then, and with no hole in between. Raises TransientError where that takes longer than
+    `patience_s`."""
     deadline = time.monotonic() + patience_s
     topics = settings.topics
     with _asking(settings) as kafka:
@@ -51,10 +53,12 @@ def wait_until_passed(settings: KafkaSettings, dsn: str, patience_s: float, prog
             source = topics.events if topic == topics.enriched else topic
             topic_id = kafka.topic_id(topic)
 
-            def written(source: str = source, topic_id: bytes = topic_id) -> dict[int, int]:
-                return asyncio.run(_heads(dsn, source, topic_id))
-
+            written = partial(_read, dsn, source, topic_id)
             _wait(kafka, topic, kafka.ends(topic), written, "the writer", deadline, progress)
+        topic_id = kafka.topic_id(topics.events)
+        recorded = partial(_recorded, dsn, topics.events, topic_id)
+        who = "a hole is open (`piperoll replay offsets` tells): the chain"
+        _wait(kafka, topics.events, ends, recorded, who, deadline, progress)
 
 
 def _wait(
@@ -82,9 +86,16 @@ def _wait(
         behind = ends.behind(passed())
 
 
-async def _heads(dsn: str, source: str, topic_id: bytes) -> dict[int, int]:
-    rows = await query(dsn, "heads", [source])
+def _read(dsn: str, source: str, topic_id: bytes) -> dict[int, int]:
+    """How far the writer has read the topic of that id."""
+    rows = asyncio.run(query(dsn, "heads", [source]))
     return {row["partition"]: row["next_read_offset"] for row in rows if row["read_topic_id"] == topic_id}
+
+
+def _recorded(dsn: str, topic: str, topic_id: bytes) -> dict[int, int]:
+    """How far the chains have recorded the events themselves."""
+    rows = asyncio.run(query(dsn, "heads", [topic]))
+    return {row["partition"]: row["next_source_offset"] for row in rows if row["topic_id"] == topic_id}
 
 
 class _Kafka:

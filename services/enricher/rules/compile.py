@@ -28,7 +28,7 @@ from sigma.types import (
 
 from schemas.codegen import Code
 from schemas.events import Event
-from services.enricher.rules.fields import Access, Fields
+from services.enricher.rules.fields import WORDS, Access, Fields
 from services.enricher.rules.texts import RuleError, TextCheck, keyword_check, search_any, text_check
 from services.enricher.rules.values import HAYSTACK, compares, loose, same
 
@@ -42,10 +42,12 @@ _OPERATORS = {"LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}
 
 
 class Compiled(NamedTuple):
-    """A rule's conditions, compiled for one log source."""
+    """A rule's conditions, compiled for one log source. `keys`: of these keys at the top of its data an event must have
+    one; None where it may have any."""
 
     predicate: Predicate
     needed: Needed
+    keys: frozenset[str] | None
 
 
 def compile_conditions(conditions: Iterable[Any], fields: Fields, known: Needed | None = None) -> Compiled:
@@ -56,12 +58,13 @@ def compile_conditions(conditions: Iterable[Any], fields: Fields, known: Needed 
     if not pieces:
         raise RuleError("no condition")
     joined = _either(pieces)
-    return Compiled(compiler.function("d, e", f"bool({joined.source})"), joined.needed)
+    return Compiled(compiler.function("d, e", f"bool({joined.source})"), joined.needed, joined.keys)
 
 
 class _Piece(NamedTuple):
     source: str
     needed: Needed
+    keys: frozenset[str] | None = None
 
 
 class _Compiler:
@@ -111,12 +114,14 @@ class _Compiler:
                 pieces.append(_Piece(f"({self._access(field)} is None)", {}))
             elif isinstance(value, SigmaExists):
                 found = self._expression(self._fields.presence(field))
-                pieces.append(_Piece(found if value.exists else f"(not {found})", {}))
+                source, keys = (found, self._fields.keys(field)) if value.exists else (f"(not {found})", None)
+                pieces.append(_Piece(source, {}, keys))
             elif isinstance(value, SigmaCompareExpression):
                 pieces.append(self._comparison(field, _OPERATORS[value.op.name], value.number.number))
             elif isinstance(value, SigmaFieldReference):
                 test_pair = self._constant(same(starts=value.starts_with, ends=value.ends_with))
-                pieces.append(_Piece(f"{test_pair}({self._access(field)}, {self._access(value.field)})", {}))
+                pair = f"{test_pair}({self._access(field)}, {self._access(value.field)})"
+                pieces.append(_Piece(pair, {}, self._fields.keys(field)))
             else:
                 checks.append(text_check(value))
         if checks:
@@ -126,11 +131,12 @@ class _Compiler:
     def _comparison(self, field: str, operator: str, limit: float) -> _Piece:
         number, test = self._constant(limit), self._constant(compares(operator, limit))
         source = f"((v {operator} {number}) if type(v := {self._access(field)}) is int else v is not None and {test}(v))"
-        return _Piece(source, {})
+        return _Piece(source, {}, self._fields.keys(field))
 
     def _text_checks(self, field: str, checks: list[TextCheck]) -> _Piece:
+        keys = self._fields.keys(field)
         if any(check.kind == "any" for check in checks):
-            return _Piece(f"({self._access(field)} is not None)", {})
+            return _Piece(f"({self._access(field)} is not None)", {}, keys)
         plain = all(check.kind == "equals" for check in checks)
         texts = frozenset(check.text.lower() for check in checks)
         if (
@@ -139,12 +145,14 @@ class _Compiler:
             and self._known[field] <= texts
             and not any(check.cased for check in checks)
         ):
-            return _Piece(self._constant(True), {field: texts})
+            return _Piece(self._constant(True), {field: texts}, keys)
+        if plain and field == WORDS:
+            return _Piece(f"(not {self._constant(texts)}.isdisjoint({self._access(field)}))", {field: texts})
         expression = self._text_expression("v", checks)
         other = self._constant(self.function("v", expression))
         access = self._access(field)
         source = f"({expression} if type(v := {access}) is str else v is not None and loose(v, {other}))"
-        return _Piece(source, {field: texts} if plain else {})
+        return _Piece(source, {field: texts} if plain else {}, keys)
 
     def _text_expression(self, variable: str, checks: list[TextCheck]) -> str:
         """An expression over a string variable: true where one of the checks is."""
@@ -220,8 +228,10 @@ def _both(pieces: list[_Piece]) -> _Piece:
     needed: Needed = {}
     for piece in pieces:
         for field, texts in piece.needed.items():
-            needed[field] = texts & needed[field] if field in needed else texts
-    return _Piece(f"({' and '.join(piece.source for piece in pieces)})", needed)
+            # Not both sets cut with each other: one item of a list may be in the one, another in the other.
+            needed[field] = min(texts, needed[field], key=len) if field in needed else texts
+    keys = min((piece.keys for piece in pieces if piece.keys is not None), key=len, default=None)
+    return _Piece(f"({' and '.join(piece.source for piece in pieces)})", needed, keys)
 
 
 def _either(pieces: list[_Piece]) -> _Piece:
@@ -229,4 +239,7 @@ def _either(pieces: list[_Piece]) -> _Piece:
         return pieces[0]
     fields = set.intersection(*(set(piece.needed) for piece in pieces))
     needed = {field: frozenset().union(*(piece.needed[field] for piece in pieces)) for field in fields}
-    return _Piece(f"({' or '.join(piece.source for piece in pieces)})", needed)
+    keys: frozenset[str] | None = frozenset()
+    for piece in pieces:
+        keys = None if keys is None or piece.keys is None else keys | piece.keys
+    return _Piece(f"({' or '.join(piece.source for piece in pieces)})", needed, keys)

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from schemas.catalog import CATALOG
 from schemas.enrichment import RISKS, RuleHit
 from schemas.events import Event
-from schemas.mapping import UNKNOWN, LogSource, Mapping
+from schemas.mapping import GENERIC, UNKNOWN, LogSource, Mapping
 from services.enricher.rules.compile import Needed, Predicate, compile_conditions
 from services.enricher.rules.fields import Fields, Reader
-from services.enricher.rules.load import PACK, LoadReport, Refused, Rule, read_rules
+from services.enricher.rules.load import PACK, Files, LoadReport, Refused, Rule
 from services.enricher.rules.texts import RuleError
 from services.enricher.rules.values import text_of
 
@@ -23,6 +23,14 @@ OWN_SOURCES = {
     UNKNOWN: LogSource(product="piperoll", service="unknown", category="application"),
 }
 """The log sources of events whose type the catalogue knows, and of those that neither it nor a mapping knows."""
+
+ANY = LogSource(product="piperoll", service="any", category="any")
+"""What rules call the events of every mapping and of none, but not those that the catalogue knows."""
+MACHINE = LogSource(product="piperoll", service="machine", category="machine")
+"""What rules for processes, name look-ups and connections call events that may hold such."""
+_REMEMBERED = 2048
+_REMEMBERED_LENGTH = 1000
+"""Combinations of words and of keys whose rules are remembered for each log source, and characters of one."""
 
 
 Source = tuple[list[LogSource], Fields]
@@ -37,43 +45,69 @@ class Armed(NamedTuple):
     tags: tuple[str, ...]
 
 
-class _Index(NamedTuple):
-    """`by_field`: reader of a field, and the rules by its text in lower case; `always`: rules that no field selects."""
+class _Table(NamedTuple):
+    """The rules by the text of a field in lower case, and those found before for several texts at once."""
 
-    by_field: tuple[tuple[Reader, dict[str, tuple[Armed, ...]]], ...]
+    reader: Reader
+    rules: dict[str, tuple[Armed, ...]]
+    several: dict[tuple[str, ...], tuple[Armed, ...]]
+
+
+class _Index(NamedTuple):
+    """`by_field`: rules by the text of a field; `by_key`: those that no field's text selects, by the keys of which the
+    data must have one, and in `known` those found before for all keys of an event; `always`: the rest."""
+
+    by_field: tuple[_Table, ...]
+    by_key: dict[str, tuple[Armed, ...]]
+    known: dict[tuple[str, ...], tuple[Armed, ...]]
     always: tuple[Armed, ...]
 
 
 class RuleSet:
-    """Compiled rules. `report` says what was loaded, refused, and has no events to look at."""
+    """Compiled rules. `report` says what was loaded, refused, and has no events to look at. Raises nothing: a rule that
+    cannot be compiled is in the report."""
 
-    def __init__(
-        self, rules: list[Rule], refused: list[Refused], version: str, mappings: Iterable[Mapping]
-    ) -> None:
-        self.version = version
-        sources: dict[str, Source] = {name: ([source], Fields({})) for name, source in OWN_SOURCES.items()}
-        sources |= {mapping.log_source: (mapping.logsources, Fields(mapping.fields)) for mapping in mappings}
-        armed: dict[str, list[tuple[Rule, Needed]]] = {name: [] for name in sources}
-        report = LoadReport([], list(refused), [], version)
-        for rule in rules:
-            _arm(rule, sources, armed, report)
+    def __init__(self, read: LoadReport, mappings: Iterable[Mapping]) -> None:
+        self.version = read.version
+        self.sources: dict[str, Source] = {
+            CATALOG: ([OWN_SOURCES[CATALOG]], Fields({})),
+            UNKNOWN: ([OWN_SOURCES[UNKNOWN], ANY, MACHINE], Fields.of(GENERIC)),
+        }
+        """By the name of a mapping: what rules call its events, and the fields of rules in them."""
+        self.sources |= {
+            mapping.log_source: ([*mapping.logsources, ANY], Fields.of(mapping)) for mapping in mappings
+        }
+        armed: dict[str, list[tuple[Rule, Needed]]] = {name: [] for name in self.sources}
+        report = LoadReport([], [*read.refused], [], [*read.windowed], read.version)
+        for rule in read.loaded:
+            _arm(rule, self.sources, armed, report)
         self.report = report
-        self._indexes = {name: _index(pairs, sources[name][1]) for name, pairs in armed.items()}
+        self._indexes = {name: _index(pairs, self.sources[name][1]) for name, pairs in armed.items()}
+
+    def covered(self, rule: Rule) -> list[str]:
+        """The mappings whose events a rule looks at."""
+        return _covered(rule, self.sources)
 
     def match(self, log_source: str, data: dict[str, Any], event: Event) -> list[Armed]:
         """The rules that fire on an event, in no particular order."""
-        by_field, always = self._indexes[log_source]
+        by_field, by_key, known, always = self._indexes[log_source]
         hits: list[Armed] = []
-        for reader, table in by_field:
+        for reader, table, several in by_field:
             value = reader(data, event)
             if type(value) is str:
                 found: Sequence[Armed] | None = table.get(value.lower())
+            elif type(value) is tuple:
+                found = several.get(value)
+                if found is None:
+                    found = _remember(several, value, _lookup(table, value))
             elif value is None or value == []:
                 continue
             else:
                 found = _lookup(table, value)
-            if found is not None:
+            if found:
                 hits += [rule for rule in found if rule[0](data, event)]
+        if by_key:
+            hits += [rule for rule in _by_keys(by_key, known, tuple(data)) if rule[0](data, event)]
         if always:
             hits += [rule for rule in always if rule[0](data, event)]
         return hits
@@ -82,8 +116,7 @@ class RuleSet:
 def load_rules(mappings: Iterable[Mapping], directory: Path | None = None, *, pack: Path = PACK) -> RuleSet:
     """Our own pack and, where given, a folder of the user's, compiled. Raises DocumentError where a folder does not
     exist; rules that cannot be used are in the report."""
-    rules, refused, version = read_rules([pack] if directory is None else [pack, directory])
-    return RuleSet(rules, refused, version, mappings)
+    return RuleSet(Files([pack] if directory is None else [pack, directory]).read(), mappings)
 
 
 def by_risk(hits: list[Armed]) -> list[Armed]:
@@ -95,15 +128,13 @@ def _arm(
     rule: Rule, sources: dict[str, Source], armed: dict[str, list[tuple[Rule, Needed]]], report: LoadReport
 ) -> None:
     """Compiles a rule for every log source that it covers, or once for nothing, to know that it can be."""
-    covered = [
-        name for name, (own, _) in sources.items() if any(rule.logsource.covers(source) for source in own)
-    ]
+    covered = _covered(rule, sources)
     try:
         needed = {name: compile_conditions(rule.conditions, sources[name][1]).needed for name in covered}
         if not covered:
             compile_conditions(rule.conditions, Fields({}))
     except RuleError as error:
-        report.refused.append(Refused(rule.file, rule.hit.title, str(error)))
+        report.refused.append(Refused(rule.file, rule.hit.title, str(error), rule.line))
         return
     for name in covered:
         armed[name].append((rule, needed[name]))
@@ -112,28 +143,66 @@ def _arm(
         report.dormant.append(rule)
 
 
+def _covered(rule: Rule, sources: dict[str, Source]) -> list[str]:
+    return [
+        name for name, (own, _) in sources.items() if any(rule.logsource.covers(source) for source in own)
+    ]
+
+
 def _index(pairs: list[tuple[Rule, Needed]], fields: Fields) -> _Index:
-    """Each rule stands under the one field that, over all rules, has the most different values."""
+    """Each rule stands under the one field that, over all rules, has the most different values; without one, under the
+    keys that its fields stand under."""
     values: dict[str, set[str]] = defaultdict(set)
     for _, needed in pairs:
         for field, texts in needed.items():
             values[field] |= texts
     tables: dict[str, dict[str, list[Armed]]] = defaultdict(lambda: defaultdict(list))
+    by_key: dict[str, list[Armed]] = defaultdict(list)
     always = []
     for rule, needed in pairs:
         best = max(needed, key=lambda field: (len(values[field]), field), default=None)
         known = {} if best is None else {best: needed[best]}
-        predicate = compile_conditions(rule.conditions, fields, known).predicate
-        made = Armed(predicate, rule.hit, rule.tags)
-        if best is None:
+        compiled = compile_conditions(rule.conditions, fields, known)
+        made = Armed(compiled.predicate, rule.hit, rule.tags)
+        if best is not None:
+            for text in known[best]:
+                tables[best][text].append(made)
+        elif compiled.keys is not None:
+            for key in compiled.keys:
+                by_key[key].append(made)
+        else:
             always.append(made)
-        for text in known.get(best or "", ()):
-            tables[best or ""][text].append(made)
     by_field = tuple(
-        (fields.reader(field), {text: tuple(rules) for text, rules in table.items()})
+        _Table(fields.reader(field), {text: tuple(rules) for text, rules in table.items()}, {})
         for field, table in tables.items()
     )
-    return _Index(by_field, tuple(always))
+    return _Index(by_field, {key: tuple(rules) for key, rules in by_key.items()}, {}, tuple(always))
+
+
+def _by_keys(
+    by_key: dict[str, tuple[Armed, ...]],
+    known: dict[tuple[str, ...], tuple[Armed, ...]],
+    keys: tuple[str, ...],
+) -> Sequence[Armed]:
+    """The rules for the keys that an event's data has, each once."""
+    before = known.get(keys)
+    if before is not None:
+        return before
+    once = {id(rule): rule for key in keys for rule in by_key.get(key, ())}
+    found = tuple(once.values())
+    return _remember(known, keys, found)
+
+
+def _remember(
+    several: dict[tuple[str, ...], tuple[Armed, ...]], texts: tuple[str, ...], found: Sequence[Armed]
+) -> tuple[Armed, ...]:
+    """`found`, kept for the next event with these texts. Bounded, whatever senders think of."""
+    if len(several) >= _REMEMBERED:
+        several.clear()
+    kept = tuple(found)
+    if sum(map(len, texts)) <= _REMEMBERED_LENGTH:
+        several[texts] = kept
+    return kept
 
 
 def _lookup(table: dict[str, tuple[Armed, ...]], value: Any) -> Sequence[Armed]:
@@ -142,7 +211,7 @@ def _lookup(table: dict[str, tuple[Armed, ...]], value: Any) -> Sequence[Armed]:
     todo = [value]
     while todo:
         item = todo.pop()
-        if type(item) is list:
+        if type(item) is list or type(item) is tuple:
             todo.extend(item)
         elif (text := text_of(item)) is not None:
             found |= {id(rule): rule for rule in table.get(text.lower(), ())}

@@ -18,6 +18,7 @@ import re2
 from schemas.events import Event, parse_time
 from services.enricher.rules.literals import required_literal
 
+_ADDRESS_LIMIT = 64
 TextTest = Callable[[str], bool]
 _LIST_LIMIT = 10_000
 """Items of one list that a rule looks at: an event may be a megabyte."""
@@ -52,7 +53,7 @@ def loose(value: Any, test: TextTest) -> bool:
     """Whether a value that is not a string passes a test of text."""
     if value is None:
         return False
-    if type(value) is list:
+    if type(value) is list or type(value) is tuple:
         return any(test(item) if type(item) is str else loose(item, test) for item in value[:_LIST_LIMIT])
     text = text_of(value)
     return text is not None and test(text)
@@ -86,7 +87,7 @@ def within(network: IPv4Network | IPv6Network) -> TextTest:
     """A test for addresses of a network."""
 
     def test(text: str) -> bool:
-        address = _address(text)
+        address = _address(text) if len(text) <= _ADDRESS_LIMIT else None
         return address is not None and address.version == network.version and address in network
 
     return test

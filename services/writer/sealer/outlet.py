@@ -14,13 +14,13 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from schemas.tlog.checkpoint import Checkpoint
+from services.common.announcer import Announcer
 from services.common.checkpoints import last_checkpoint
 from services.common.errors import TransientError
 from services.common.kafka import client_options
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
 from services.writer.alert import Alert
-from services.writer.announce import Announcer
 from services.writer.sealer.book import Published, Work, describe
 from services.writer.sealer.directory import Directory
 from services.writer.sealer.key import Keys

@@ -1,4 +1,4 @@
-"""Says the writer's and the sealer's alerts: to audit.alerts, as events of our own to audit.system, and in the log.
+"""Says the alerts of a service: to audit.alerts, as events of our own to audit.system, and in the log.
 
 Durable when `say` returns. The ids follow from what the alerts are about: said again, they are the same alerts.
 """

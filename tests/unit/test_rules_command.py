@@ -1,0 +1,88 @@
+"""`piperoll rules`: what can be used, what cannot and why, and why a rule fires."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from services.cli.rules import app
+
+RULE = """title: Gate opened
+id: 5f113a8f-8b61-41ca-b90f-000000000001
+logsource: {product: piperoll, service: unknown}
+detection:
+  selection: {gate: north, hour|gte: 22}
+  filter: {by: watchman}
+  condition: selection and not filter
+level: high
+"""
+CORRELATION = """title: Many gates
+name: many
+correlation: {type: event_count, rules: [gate], group-by: [by], timespan: 10m, condition: {gte: 5}}
+level: high
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "good.yml").write_text(RULE)
+    return tmp_path
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def test_every_rule_is_listed_with_what_it_looks_at(folder):
+    (folder / "many.yml").write_text(CORRELATION)
+    (folder / "away.yml").write_text(RULE.replace("unknown", "nowhere").replace("01\n", "02\n"))
+    rows = json.loads(run("list", "--rules", folder, "--json"))
+    by_title = {(row["title"], row["state"]): row for row in rows}
+    assert by_title["Gate opened", "used"]["sources"] == ["unknown"]
+    assert by_title["Gate opened", "no events"]["reason"].endswith("service nowhere")
+    assert "600 s" in by_title["Many gates", "needs a window"]["reason"]
+
+
+def test_a_rule_that_cannot_be_used_is_told_with_file_line_and_status_1(folder):
+    (folder / "bad.yml").write_text(RULE.replace("not filter", "not nothing"))
+    assert "bad.yml:7: Gate opened:" in run("test", "--rules", folder, code=1)
+    assert run("list", "--rules", folder, code=1)
+
+
+def test_files_of_events_are_counted_by_rule(folder):
+    events = folder / "events.jsonl"
+    events.write_text('{"gate": "north", "hour": 23}\n\n{"gate": "south", "hour": 23}\n')
+    told = json.loads(run("test", events, "--rules", folder, "--json"))
+    assert told["hits"] == {"high: Gate opened (5f113a8f-8b61-41ca-b90f-000000000001)": 1}
+    assert told["risks"] == {"high": 1, "informational": 1}
+
+
+def test_an_event_is_explained_by_what_each_test_found(folder):
+    told = json.loads(run("explain", '{"gate": "North", "hour": 23}', "--rules", folder, "--json"))
+    (rule,) = told["rules"]
+    assert rule["fires"]
+    assert [(test["field"], test["found"], test["holds"], test["negated"]) for test in rule["tests"]] == [
+        ("gate", "North", True, False),
+        ("hour", "23", True, False),
+        ("by", None, False, True),
+    ]
+    text = run(
+        "explain", '{"gate": "x", "hour": 2, "by": "watchman"}', "--rules", folder, "--rule", "Gate opened"
+    )
+    assert "does not fire: high Gate opened" in text
+    assert "no  gate: asks for north, found x" in text
+    assert "yes not by: asks for watchman, found watchman" in text
+
+
+def test_what_cannot_be_read_is_told_with_status_2(folder, tmp_path):
+    run("explain", tmp_path / "none.json", "--rules", folder, code=2)
+    run("explain", "{}", "--rule", "no such rule", "--rules", folder, code=2)
+    run("list", "--rules", tmp_path / "none", code=2)
+    run("test", tmp_path / "none.jsonl", "--rules", folder, code=2)
+
+
+def test_poison_and_odd_events_are_explained_too(folder):
+    for event in ("{", "[1]", "[", '{"a": '):
+        assert run("explain", event, "--rules", folder)
