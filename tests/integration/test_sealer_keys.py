@@ -8,6 +8,7 @@ from schemas.events import parse_time
 from schemas.tlog.checkpoint import open_checkpoint
 from schemas.tlog.note import new_key, split_note
 from services.common.errors import ConfigurationError
+from services.writer.sealer.key import Keys
 from services.writer.sealer.key_change import change_id
 from services.writer.sealer.key_history import extended, key_ranges
 from tests.audit_tables import fill
@@ -97,6 +98,32 @@ async def test_a_change_is_recorded_sealed_by_the_old_key_and_then_signed_by_bot
         {"vkey": NEW.verifier.vkey(), "first_size": covering + 1, "last_size": None},
     ]
     await after.close()
+
+
+async def test_where_nothing_happens_the_change_is_sealed_by_both_at_once_and_once(database, tmp_path):
+    """The next heartbeat may be minutes away, and whoever waits for the second key would wait so long."""
+    keys = Keys(OLD, NEW)
+    system = ChainRows(chain_no=2, topic="audit.system", topic_id=b"s" * 16, seed=2)
+    system.own_event(id=change_id(keys, ORIGIN), source="piperoll/sealer")
+    await fill(database.admin_dsn, [EVENTS, system])
+    folder = tmp_path / "sealer"
+    folder.mkdir()
+    named = {"key": OLD.private(), "next_key": NEW.private(), "connect": silent_of(EVENTS, system)}
+    sealing = Sealing(database.sealer_dsn, folder, **named)
+    await sealing.rounds()
+    assert (sealing.memory.seals.size, signers(sealing)) == (1, ["old"])
+    await sealing.rounds()
+    assert (sealing.memory.seals.size, signers(sealing)) == (2, ["old", "new"])
+    assert signers(sealing, chain_path()) == ["old", "new"]
+    await sealing.rounds(3)
+    assert sealing.memory.seals.size == 2
+    assert [item["first_size"] for item in key_ranges(sealing.folder / "seal")] == [1, 2]
+    await sealing.close()
+    again = Sealing(database.sealer_dsn, folder, **named)
+    await again.rounds()
+    assert (again.memory.seals.size, signers(again)) == (2, ["old", "new"])
+    assert again.outlet.recorded == []
+    await again.close()
 
 
 @pytest.mark.parametrize("lost", [(), ("memory.json",), ("memory.json", "published")])

@@ -23,13 +23,15 @@ TYPE = "piperoll.key-change"
 
 
 class KeyChange:
-    """Runs a change to its end, a look at a time."""
+    """Runs a change to its end, a look at a time. `pending`: both keys sign from now on, and the next seal is to be made
+    at once, so that the new one is seen to."""
 
     def __init__(self, keys: Keys, origin: str, clock: Clock) -> None:
         self._keys = keys
         self._origin = f"{origin}/{SEAL_PATH}"
         self._clock = clock
         self._said = False
+        self.pending = False
 
     async def look(self, book: Book, store: Store, outlet: Outlet) -> None:
         """Says the change if it is not recorded, and lets the next key sign once its record is sealed."""
@@ -43,14 +45,18 @@ class KeyChange:
             return
         tree, seq = recorded
         if any(chain.tree == tree and seq < chain.size for chain in book.memory.chains.values()):
-            self._keys.overlap = True
+            self._keys.overlap = self.pending = True
             log.info("both_keys_sign", change=event_id, chain=tree, seq=seq)
-            # Chains without news, too: who knows the new key alone later must find its line on each checkpoint.
-            await asyncio.to_thread(sign_again, book, outlet)
+
+    async def sealed(self, book: Book, outlet: Outlet) -> None:
+        """After a seal by both: the checkpoints of chains without news get the second line too. A crash before that
+        leaves it to the start, which publishes all of them once more."""
+        if self.pending:
+            await asyncio.to_thread(_sign_again, book, outlet)
+            self.pending = False
 
 
-def sign_again(book: Book, outlet: Outlet) -> None:
-    """Publishes every chain's checkpoint with the signatures of now; the seal log's comes with the next seal."""
+def _sign_again(book: Book, outlet: Outlet) -> None:
     for tree in book.published_again():
         if tree.tree != SEAL_TREE:
             outlet.directory.replace_checkpoint(tree.path, tree.checkpoint.note)

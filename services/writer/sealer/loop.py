@@ -155,12 +155,14 @@ class Sealer:
         news = [found for head in heads if (found := await self._news_of(head)) is not None]
         gains = await self._compare(news)
         now_us = self._clock()
-        if not gains and now_us < self._book.memory.sealed_us + int(self._settings.heartbeat_s * 1_000_000):
+        due_us = self._book.memory.sealed_us + int(self._settings.heartbeat_s * 1_000_000)
+        if not gains and not self._key_change.pending and now_us < due_us:
             return
         work = self._book.seal(gains, now_us)
         # Signed, and known to nobody yet. From the memory's replacement on it counts as signed.
         await self._outlet.take(self._book.memory, work)
         await self._outlet.finish(self._store)
+        await self._key_change.sealed(self._book, self._outlet)
         self._count(gains)
         self._metrics.round_seconds.observe(time.monotonic() - started)
 
