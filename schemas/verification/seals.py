@@ -38,6 +38,8 @@ class History:
     last_us: int = 0
     chains: dict[bytes, list[Sealed]] = field(default_factory=dict)
     roots: dict[int, bytes] = field(default_factory=dict)
+    times: dict[int, int] = field(default_factory=dict)
+    """When the last seal below each anchor's size was made."""
     faults: list[str] = field(default_factory=list)
 
     def agrees(self, anchor: Anchor) -> bool:
@@ -62,6 +64,7 @@ def read_history(leaves: Iterable[bytes], anchors: Sequence[Anchor]) -> History:
             pending.clear()
             if number + 1 in sizes:
                 history.roots[number + 1] = tree.root()
+                history.times[number + 1] = history.last_us
         history.size = number + 1
     return history
 

@@ -57,7 +57,11 @@ def verify(
         ),
     ] = None,
     vkey: Annotated[
-        list[str] | None, typer.Option(help="The key that must have signed (`piperoll seal key`).")
+        list[str] | None,
+        typer.Option(
+            help="The key that must have signed (`piperoll seal key`); VKEY@FIRST-LAST: one that is good for these sizes of the "
+            "seal log alone."
+        ),
     ] = None,
     policy: Annotated[Path | None, typer.Option(help="A tlog-policy file: keys, witnesses, quorum.")] = None,
     since: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from services.reporter.published import PublishedLog
 from services.reporter.settings import VerifySettings
 
 TOPIC = "topic"
+_RANGED = re.compile(r"(?P<vkey>.+)@(?P<first>\d*)-(?P<last>\d*)")
 
 
 @dataclass(frozen=True)
@@ -26,22 +28,42 @@ class Evidence:
 
     anchors: list[Anchor] = field(default_factory=list)
     logs: list[PublishedLog] = field(default_factory=list)
-    policy: Policy = field(default_factory=Policy)
+    policy: TrustedKeys = field(default_factory=lambda: TrustedKeys())  # noqa: PLW0108 - defined below
     own_key: bool = False
 
     @property
-    def witnessed(self) -> bool:
-        """Whether the newest checkpoint has the cosignatures that the policy asks for."""
-        if not self.anchors or self.policy.quorum == "none":
-            return False
-        return self.policy.is_met(frozenset(max(self.anchors, key=lambda anchor: anchor.size).by))
+    def witnessed(self) -> Anchor | None:
+        """The newest checkpoint that has the cosignatures that the policy asks for, None where it asks for none."""
+        if self.policy.quorum == "none":
+            return None
+        met = [anchor for anchor in self.anchors if self.policy.is_met(frozenset(anchor.by))]
+        return max(met, key=lambda anchor: anchor.size, default=None)
 
 
-def read_policy(vkeys: Sequence[str], policy_file: Path | None) -> Policy:
-    """The keys that are trusted. Raises ConfigurationError."""
+@dataclass
+class TrustedKeys(Policy):
+    """A policy, and for keys that were changed the sizes of the seal log between which each is believed, by vkey."""
+
+    ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def believes(self, log: Verifier, size: int) -> bool:
+        first, last = self.ranges.get(log.vkey(), (0, 2**63))
+        return first <= size <= last
+
+
+def read_policy(vkeys: Sequence[str], policy_file: Path | None) -> TrustedKeys:
+    """The keys that are trusted: those of a policy file, and those given. One that was changed for another is given with
+    the sizes of the seal log that it is good for: VKEY@FIRST-LAST, either of them may be left out. Raises
+    ConfigurationError."""
     try:
-        policy = Policy() if policy_file is None else parse_policy(policy_file.read_bytes())
-        policy.logs += [Verifier.from_vkey(vkey) for vkey in vkeys]
+        parsed = Policy() if policy_file is None else parse_policy(policy_file.read_bytes())
+        policy = TrustedKeys(parsed.logs, parsed.witnesses, parsed.groups, parsed.quorum)
+        for vkey in vkeys:
+            ranged = _RANGED.fullmatch(vkey)
+            log = Verifier.from_vkey(vkey if ranged is None else ranged["vkey"])
+            policy.logs.append(log)
+            if ranged is not None:
+                policy.ranges[log.vkey()] = (int(ranged["first"] or 0), int(ranged["last"] or 2**63))
     except OSError as error:
         raise ConfigurationError(f"the policy {policy_file} cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -52,7 +74,7 @@ def read_policy(vkeys: Sequence[str], policy_file: Path | None) -> Policy:
 
 
 def read_evidence(
-    places: Sequence[str], policy: Policy, kafka: KafkaSettings | None = None, *, own_key: bool = False
+    places: Sequence[str], policy: TrustedKeys, kafka: KafkaSettings | None = None, *, own_key: bool = False
 ) -> Evidence:
     """Reads and checks the checkpoint of every place: `topic`, the folder or URL of a published log, or a file. Blocks.
     Raises ConfigurationError where one is not there or not signed by a key of the policy, TransientError where a place
@@ -73,13 +95,16 @@ def read_evidence(
         published = PublishedLog(place)
         if place.startswith(("http://", "https://")) or Path(place).is_dir():
             anchors.append(_anchor(place, published.checkpoint(), policy))
+            cosigned = published.read("seal/checkpoint.cosigned")
+            if cosigned is not None:
+                anchors.append(_anchor(f"{place} (cosigned)", cosigned, policy))
             logs.append(published)
         else:
             anchors.append(_anchor(place, _read_file(place), policy))
     return Evidence(anchors, logs, policy, own_key)
 
 
-def own_policy(published: Path) -> Policy:
+def own_policy(published: Path) -> TrustedKeys:
     """The key that a published log names itself. It proves nothing against whoever can write there."""
     document = PublishedLog(str(published)).description()
     vkey = document.get("seal", {}).get("vkey")
@@ -112,13 +137,16 @@ def _read_file(place: str) -> bytes:
         ) from error
 
 
-def _anchor(place: str, note: bytes, policy: Policy) -> Anchor:
+def _anchor(place: str, note: bytes, policy: TrustedKeys) -> Anchor:
     why = "no key is trusted"
     for log in policy.logs:
         try:
             opened = open_checkpoint(note, log, list(policy.witnesses.values()))
         except ValueError as error:
             why = str(error)
+            continue
+        if not policy.believes(log, opened.checkpoint.size):
+            why = f"the key is not good for size {opened.checkpoint.size} of the seal log"
             continue
         names = tuple(sorted(policy.witnessed_by(opened.note)))
         return Anchor(place, opened.checkpoint.size, opened.checkpoint.root, names)

@@ -37,13 +37,11 @@ def _proved(verification: Verification) -> list[str]:
     sealing, evidence = verification.sealing, verification.evidence
     if sealing is None or sealing.last_seal_us is None:
         return [CONSISTENT if verification.records + verification.passed_over else NOTHING]
-    if not evidence.witnessed:
+    witnessed = evidence.witnessed
+    if witnessed is None or witnessed.size not in sealing.history.times:
         return [OWN_CHECKPOINTS]
-    newest = max(evidence.anchors, key=lambda anchor: anchor.size)
-    holders = ", ".join(newest.by)
-    return [
-        f"Changes to records sealed up to {utc(sealing.last_seal_us)} would be found against copies held by {holders}."
-    ]
+    until, holders = utc(sealing.history.times[witnessed.size]), ", ".join(witnessed.by)
+    return [f"Changes to records sealed up to {until} would be found against copies held by {holders}."]
 
 
 def tail(verification: Verification) -> str | None:

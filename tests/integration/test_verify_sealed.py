@@ -192,6 +192,11 @@ async def test_checkpoints_of_another_key_or_of_nobody_are_not_believed(database
         evidence_of(sealing, tmp_path)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         evidence_of(sealing, tmp_path / "nothing")
+    vkey = sealing.verifier.vkey()
+    assert read_evidence([str(sealing.folder)], read_policy([f"{vkey}@1-5"], None)).anchors
+    for sizes in ("2-", "-0", "7-9"):
+        with pytest.raises(ConfigurationError, match="not good for size 1"):
+            read_evidence([str(sealing.folder)], read_policy([f"{vkey}@{sizes}"], None))
     with pytest.raises(ConfigurationError, match="policy or key"):
         read_policy(["nonsense"], None)
     await sealing.close()
@@ -222,6 +227,9 @@ async def test_a_witness_is_named_in_what_is_proved(database, tmp_path):
     assert proved.endswith(" would be found against copies held by W.")
     plain = read_evidence([str(sealing.folder)], read_policy([], policy))
     assert assurance(await verified(database, plain))[0] == OWN_CHECKPOINTS
+    shutil.copy(cosigned, sealing.folder / "seal" / "checkpoint.cosigned")
+    both = read_evidence([str(sealing.folder)], read_policy([], policy))
+    assert assurance(await verified(database, both))[0] == proved
     await sealing.close()
 
 
