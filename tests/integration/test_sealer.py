@@ -370,3 +370,28 @@ async def test_the_service_seals_what_the_writer_appends_and_survives_kill_9(
     await check.rounds()
     check_published(check)
     await check.close()
+
+
+async def test_after_a_disaster_a_new_log_begins_once_the_old_one_is_set_aside(database, tmp_path):
+    """Not before: two logs in one table would fit neither. The old rows are kept, the old checkpoint still catches."""
+    chain = ChainRows().events(300)
+    await fill(database.admin_dsn, [chain])
+    first = Sealing(database.sealer_dsn, tmp_path / "one", connect=silent_of(chain))
+    await first.rounds()
+    await first.close()
+    named = {"connect": silent_of(chain), "origin": "example.com/second"}
+    early = Sealing(database.sealer_dsn, tmp_path / "two", **named)
+    with pytest.raises(ConfigurationError, match="set_log_aside"):
+        await early.rounds()
+    await early.close()
+    connection = await asyncpg.connect(database.admin_dsn)
+    assert await connection.fetchval("SELECT audit.set_log_aside()") == 1 + 2 + 1
+    kinds = await connection.fetch("SELECT DISTINCT kind FROM audit.former_log ORDER BY 1")
+    assert [row["kind"] for row in kinds] == ["checkpoint", "seal", "tile"]
+    await connection.close()
+    for _ in range(2):  # a start, and one more
+        second = Sealing(database.sealer_dsn, tmp_path / "two", **named, heartbeat_s=0.000001)
+        await second.rounds()
+        await second.close()
+    assert second.memory.chains[chain.chain_id].size == 301
+    assert second.memory.seals.size == 2

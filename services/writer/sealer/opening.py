@@ -26,6 +26,10 @@ from services.writer.sealer.tree import Edge
 
 log = get_logger(__name__)
 _SEALS_AT_ONCE = 1024
+_NEW_LOG = (
+    "To go on nevertheless, begin a new log: `SELECT audit.set_log_aside()` as the database's owner, another SEALER_ORIGIN, an "
+    "empty SEALER_DIR; the old checkpoints stay evidence"
+)
 Leaves = Callable[[int, int], Awaitable[list[bytes]]]
 """Leaves `first` to before `end` of a tree, as the database has them; fewer where they are gone."""
 
@@ -75,6 +79,11 @@ async def _newest(memory: Memory | None, origin: str, store: Store, outlet: Outl
             f"the database holds seals of {name} that are not signed with this key: SEALER_KEY, or the file `key` in "
             "SEALER_DIR, is another than before. Put the key back, or change it by `piperoll seal rotate`"
         )
+    elif not found and notes["the database"] is not None:
+        raise ConfigurationError(
+            "the database is sealed already under another SEALER_ORIGIN: set that back, or set the old log aside by `SELECT "
+            "audit.set_log_aside()` as the database's owner; the old checkpoints stay evidence"
+        )
     _refuse_contradictions(found)
     if not found:
         return memory or Memory(origin)
@@ -109,7 +118,7 @@ def _refuse_contradictions(found: dict[str, Checkpoint]) -> None:
             raise FatalError(
                 f"{one} and {other} hold checkpoints of {first.size} seals with different roots, both signed with our key: "
                 "two sealers have signed two histories. Keep both notes as evidence, find out which is true "
-                "(`piperoll verify --checkpoints …`), and begin a new log (SEALER_ORIGIN, SEALER_DIR, a new key)"
+                f"(`piperoll verify --checkpoints …`). {_NEW_LOG}, and a new key"
             )
 
 
@@ -122,8 +131,7 @@ async def _adopt(newest: Checkpoint, origin: str, store: Store, outlet: Outlet) 
     if frontier.size != newest.size or frontier.root() != newest.root:
         raise FatalError(
             f"a checkpoint of {newest.size} seals is signed with our key, and the database has other seals or fewer "
-            f"({frontier.size}): it was set back or changed. `piperoll verify` says what is missing. To go on nevertheless, "
-            "begin a new log: another SEALER_ORIGIN and an empty SEALER_DIR; the old checkpoints stay evidence"
+            f"({frontier.size}): it was set back or changed. `piperoll verify` says what is missing. {_NEW_LOG}"
         )
     seal = decode_seal(last)
     heads = {head.chain_id: head for head in await store.heads()}
@@ -182,8 +190,7 @@ async def _seal_edge(memory: Memory, store: Store, outlet: Outlet) -> Edge:
     if edge.root_or_none() != memory.seals.root():
         raise FatalError(
             f"the database does not hold the {size} seals that were signed ({edge.size} found): it was set back or changed. "
-            "`piperoll verify` says what is missing. To go on nevertheless, begin a new log: another SEALER_ORIGIN and an "
-            "empty SEALER_DIR; the old checkpoints stay evidence"
+            f"`piperoll verify` says what is missing. {_NEW_LOG}"
         )
     return edge
 
