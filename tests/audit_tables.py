@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import asyncpg
 
+from services.reporter.drill.shadow import disarm
 from tests.chain_rows import ChainRows
 
 _EPOCH_US = 946_684_800_000_000
@@ -57,20 +58,7 @@ async def tamper(dsn: str, statements: str) -> None:
     """Runs statements as a superuser who has switched off triggers and dropped the checks that stand in the way."""
     connection = await asyncpg.connect(dsn)
     try:
-        rows = await connection.fetch(
-            "SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE n.nspname = 'audit' AND c.relkind IN ('r', 'p')"
-        )
-        for row in rows:
-            await connection.execute(f"ALTER TABLE {row['name']} DISABLE TRIGGER ALL")
-        checks = await connection.fetch(
-            "SELECT conrelid::regclass::text AS name, conname FROM pg_constraint"
-            " WHERE conrelid IN ('audit.record'::regclass, 'audit.chain'::regclass) AND contype IN ('c', 'f')"
-        )
-        for check in checks:
-            await connection.execute(
-                f"ALTER TABLE {check['name']} DROP CONSTRAINT {check['conname']} CASCADE"
-            )
+        await disarm(connection)
         async with connection.transaction():
             await connection.execute(statements)
     finally:

@@ -21,6 +21,7 @@ from services.cli.target import errors_told, say, target_variables
 from services.common.clock import system_clock
 from services.common.errors import ConfigurationError
 from services.common.settings import PostgresSettings, read_settings
+from services.reporter import apart
 from services.reporter import verify as verification_of
 from services.reporter.account import archive_as_json, archive_as_lines, as_json, as_lines
 from services.reporter.archive import verify_alone, verify_archive
@@ -194,7 +195,7 @@ def reporter_dsn() -> str:
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[verification_of.Progress]:
+def progress_bar(what: str) -> Iterator[apart.Progress]:
     """A bar on stderr where that is a terminal, else nothing."""
     console = Console(stderr=True)
     if not console.is_terminal:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from services.common.clock import Clock, system_clock
 from services.common.errors import FatalError
+from services.reporter.apart import Progress
 from services.reporter.attachments import replacing, write_log
 from services.reporter.drill.last import last_drill
 from services.reporter.evidence import Evidence
@@ -19,7 +20,7 @@ from services.reporter.period import Period
 from services.reporter.render import render_html, render_markdown
 from services.reporter.report import Report
 from services.reporter.store import open_snapshot
-from services.reporter.verify import NO_EVIDENCE, Progress, verify_snapshot
+from services.reporter.verify import NO_EVIDENCE, verify_snapshot
 
 FORMATS = {"html": "report.html", "md": "report.md", "json": "report.json"}
 _RENDERERS: dict[str, Callable[[Report], str]] = {

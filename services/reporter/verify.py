@@ -7,13 +7,9 @@ from elsewhere also what no chain can show alone: that all of it is what was sig
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
-import signal
 import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -30,7 +26,8 @@ from schemas.verification.findings import Change, Finding, Part
 from schemas.verification.links import ChainInfo, Head
 from schemas.verification.result import ChainResult
 from schemas.verification.sweep import RANGE, Swept, join
-from services.common.errors import ConfigurationError, TransientError
+from services.common.errors import ConfigurationError
+from services.reporter.apart import Progress, go_apart, run_apart, run_here, sweep_apart
 from services.reporter.evidence import Evidence
 from services.reporter.holes import find_holes
 from services.reporter.sealed import (
@@ -44,14 +41,11 @@ from services.reporter.sealed import (
     rolled_back,
 )
 from services.reporter.store import Snapshot, open_snapshot
-from services.reporter.sweeping import Counted, Gone, RangeTask, Task, collect_orders, go_through, sweep_range
+from services.reporter.sweeping import Gone, RangeTask, Task, collect_orders, go_through, sweep_range
 
 _FEW_RECORDS = 20_000
 """Up to so many are verified in this process: starting others takes longer."""
 NO_EVIDENCE = Evidence()
-
-Progress = Callable[[int, int], None]
-"""Called now and then with (records verified, records in all)."""
 
 
 @dataclass(frozen=True)
@@ -270,9 +264,9 @@ async def _run(
     ranges = [_ranges(dsn, snapshot.name, plan, contents) for plan in plans]
     tasks = [task for some in ranges for task in some]
     swept: list[Swept | None] = (
-        await _run_here(sweep_range, tasks, progress, total)
+        await run_here(sweep_range, tasks, progress, total)
         if alone
-        else await asyncio.to_thread(_run_apart, _sweep_apart, tasks, processes, progress, total)
+        else await asyncio.to_thread(run_apart, sweep_apart, tasks, processes, progress, total)
     )
     parts, found = iter(swept), []
     for plan, some in zip(plans, ranges, strict=True):
@@ -283,9 +277,9 @@ async def _run(
         if item is None
     ]
     gone = iter(
-        await _run_here(go_through, again, progress, total)
+        await run_here(go_through, again, progress, total)
         if alone or len(again) == 1
-        else await asyncio.to_thread(_run_apart, _go_apart, again, processes, progress, total)
+        else await asyncio.to_thread(run_apart, go_apart, again, processes, progress, total)
     )
     progress(total, total)
     return [item or _verified(next(gone)) for item in found]
@@ -354,73 +348,3 @@ async def _compare(
     whole = rolled_back(sealing, [*bad, *(compared for _, compared in gone)])
     findings = [finding for finding, _ in gone]
     return findings if whole is None else [whole, *findings]
-
-
-async def _run_here(work: Any, tasks: Sequence[Any], progress: Progress, total: int) -> list[Any]:
-    """One after the other, in this process."""
-    done, results = 0, []
-    for task in tasks:
-        counted = 0
-
-        def count(records: int, before: int = done) -> None:
-            nonlocal counted
-            counted = records
-            progress(min(before + records, total), total)
-
-        results.append(await work(task, count))
-        done += counted
-    return results
-
-
-def _run_apart(
-    work: Callable[[Any], Any], tasks: Sequence[Any], processes: int, progress: Progress, total: int
-) -> list[Any]:
-    """The same in processes of their own; the longest tasks are begun first. Blocks."""
-    if not tasks:
-        return []
-    context = multiprocessing.get_context("spawn")
-    counter = context.Value("q", 0)
-    with ProcessPoolExecutor(min(processes, len(tasks)), context, _begin_process, (counter,)) as pool:
-        futures = [pool.submit(work, task) for task in tasks]
-        try:
-            while wait(futures, timeout=0.2, return_when=FIRST_EXCEPTION).not_done:
-                progress(min(counter.value, total), total)
-                if any(future.done() and future.exception() is not None for future in futures):
-                    break
-            return [future.result() for future in futures]
-        except BrokenProcessPool as error:
-            raise TransientError(f"a process of the verification was ended from outside: {error}") from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-_counters: list[Any] = []
-"""In a process of its own: the one number that all of them add to."""
-
-
-def _begin_process(counter: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once and without a traceback
-    _counters.append(counter)
-
-
-def _sweep_apart(task: RangeTask) -> Any:
-    return asyncio.run(_counting(sweep_range, task))
-
-
-def _go_apart(task: Task) -> Any:
-    return asyncio.run(_counting(go_through, task))
-
-
-def _counting(
-    work: Callable[[Any, Counted], Coroutine[Any, Any, Any]], task: Any
-) -> Coroutine[Any, Any, Any]:
-    (counter,) = _counters
-    counted = 0
-
-    def add(count: int) -> None:
-        nonlocal counted
-        with counter.get_lock():
-            counter.value += count - counted
-        counted = count
-
-    return work(task, add)

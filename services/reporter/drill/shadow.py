@@ -53,7 +53,7 @@ class Shadow:
         with translated():
             connection = await asyncpg.connect(self.dsn, timeout=10)
             try:
-                await _disarm(connection)
+                await disarm(connection)
                 for info, head, pairs in chains:
                     await _add(connection, info, head, pairs)
                 for table, rows in tables.items():
@@ -94,7 +94,8 @@ class Shadow:
                 await connection.close()
 
 
-async def _disarm(connection: asyncpg.Connection) -> None:
+async def disarm(connection: asyncpg.Connection) -> None:
+    """Switches off every trigger and drops the checks that stand in the way, as a superuser can."""
     rows = await connection.fetch(
         "SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname = 'audit' AND c.relkind IN ('r', 'p')"
