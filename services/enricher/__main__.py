@@ -80,6 +80,9 @@ def main() -> None:
     except (ConfigurationError, TransientError) as error:
         status = 2 if isinstance(error, ConfigurationError) else 1
         log.critical("settings_wrong" if status == 2 else "broker_not_reached", error=str(error))
+    except Exception:
+        status = 1  # without this the process would stay, and do nothing: threads of its clients still run
+        log.critical("service_failed", service=service, exc_info=True)
     sys.stderr.flush()
     os._exit(status)
 

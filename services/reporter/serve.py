@@ -36,7 +36,8 @@ async def serve() -> int:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     health = read_settings(HealthSettings)
     with health_server(health, metrics.registry, alive=lambda: None, ready=courier.not_ready):
-        async with asyncio.TaskGroup() as group:
-            group.create_task(courier.run(stop))
-            group.create_task(watch.run(stop))
+        tasks = [asyncio.create_task(courier.run(stop)), asyncio.create_task(watch.run(stop))]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        stop.set()  # one that ends, ends with wrong settings or with the service
+        await asyncio.gather(*tasks)
     return 0

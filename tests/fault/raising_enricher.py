@@ -10,6 +10,9 @@ class Raising:
     def __init__(self, **options) -> None:
         self._real = load_enricher(**options)
 
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
     def enrich(self, key, value, headers, at, payload_salt):
         if at.partition == 0 and at.offset >= 120:
             raise RuntimeError("a rule that raises")

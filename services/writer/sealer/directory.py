@@ -1,20 +1,26 @@
 """Publishes the trees to a directory in the layout of C2SP tlog-tiles: what any HTTP server can serve as it is.
 
 Everything but `checkpoint` never changes once it is there. A checkpoint is replaced only after the tiles and entries
-that it needs are durable, so that a reader never meets one that cannot be verified.
+that it needs are there, so that a reader never meets one that cannot be verified.
+
+Files are not synced one by one: that costs more than all else of a seal. Once a minute everything is synced at once, and
+a marker says up to which size; what came after it is written again when the sealer starts, since a power failure may
+have taken it. (The sealer's memory, which alone must never be behind, is synced with every seal.)
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from schemas.tlog.tiles import encode_bundle, entries_path, tile_path
-from services.writer.sealer.memory import sync_folder, write_durably
+from services.writer.sealer.memory import write_durably
 from services.writer.sealer.tree import Bundle, Tile
+
+_MARKER = ".synced.json"
 
 
 class Directory:
@@ -45,9 +51,21 @@ class Directory:
         _write(files)
 
     def replace_checkpoint(self, path: str, note: bytes) -> None:
-        folder = self.folder / path
-        folder.mkdir(parents=True, exist_ok=True)
-        write_durably(folder / "checkpoint", note)
+        _write([(self.folder / path / "checkpoint", note)])
+
+    def synced(self) -> dict[str, int]:
+        """Sizes of the trees up to which everything is known to be on disk, by path."""
+        try:
+            found = json.loads((self.folder / _MARKER).read_bytes())
+            return {str(path): int(size) for path, size in found.items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    def sync(self, sizes: Mapping[str, int]) -> None:
+        """Waits until the disks have everything, then says so."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        os.sync()
+        write_durably(self.folder / _MARKER, json.dumps(dict(sizes)).encode())
 
     def drop_unfinished(self, path: str, tiles: Iterable[Tile], bundles: Iterable[Bundle]) -> None:
         """Removes the unfinished forms of tiles that are full now (tlog-tiles allows it: the full one serves)."""
@@ -67,16 +85,10 @@ class Directory:
 
 
 def _write(files: Sequence[tuple[Path, bytes]]) -> None:
-    """Writes files and makes them durable; names are synced once a folder."""
-    folders = {path.parent for path, _ in files}
-    for folder in folders:
+    """Writes files, each whole or not at all for whoever reads them."""
+    for folder in {path.parent for path, _ in files}:
         folder.mkdir(parents=True, exist_ok=True)
     for path, content in files:
         draft = path.with_name(f".{path.name}.new")
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        draft.write_bytes(content)
         draft.replace(path)
-    for folder in folders:
-        sync_folder(folder)

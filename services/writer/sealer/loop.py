@@ -78,6 +78,7 @@ class Sealer:
         self._book: Book
         self._held_since: dict[bytes, float] = {}
         self._refused: set[bytes] = set()
+        self._behind = False
         self._trouble: str | None = "starting"
         self._turned = time.monotonic()
 
@@ -128,7 +129,8 @@ class Sealer:
                 await self._store.close()
                 await self._wait(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            await self._wait(self._settings.interval_s - (time.monotonic() - started))
+            interval_s = 0.0 if self._behind else self._settings.interval_s
+            await self._wait(interval_s - (time.monotonic() - started))
 
     async def _open(self) -> None:
         self._book = await open_book(self._settings, self._store, self._outlet)
@@ -150,10 +152,12 @@ class Sealer:
         started = time.monotonic()
         await self._outlet.finish(self._store)  # a seal that was signed and not published everywhere yet
         await self._key_change.look(self._book, self._store, self._outlet)
+        self._behind = False
         heads = await self._store.heads()
         await self._say(self._watch(heads))
         news = [found for head in heads if (found := await self._news_of(head)) is not None]
         gains = await self._compare(news)
+        self._behind = self._behind and bool(gains)  # what is refused is looked at in its time
         now_us = self._clock()
         due_us = self._book.memory.sealed_us + int(self._settings.heartbeat_s * 1_000_000)
         if not gains and not self._key_change.pending and now_us < due_us:
@@ -194,6 +198,7 @@ class Sealer:
             self._held_since.pop(head.chain_id, None)
             return None
         end = min(head.next_seq, chain.size + min(self._settings.records_a_round, READ_AT_ONCE))
+        self._behind = self._behind or end < head.next_seq
         stretch = await self._store.stretch(head.chain_no, chain.size, end)
         linked = await asyncio.to_thread(link, chain, stretch.leaves)
         if linked.broken or len(linked.leaves) < end - chain.size:

@@ -169,9 +169,8 @@ async def _chain_edge(chain: ChainMemory, origin: str, store: Store, outlet: Out
     assert chain.frontier is not None
     path = path_of(chain)
     edge = await _published_edge(f"{origin}/{path}", path, outlet, lambda size: store.edge(chain.tree, size))
-    if edge.size > chain.size:  # memory and directory are of different days: make everything anew
-        edge = Edge()
-    await _grow(edge, chain.tree, path, chain.size, _chain_leaves(store, chain.tree), store, outlet)
+    leaves = _chain_leaves(store, chain.tree)
+    edge = await _grown(edge, chain.tree, path, chain.size, chain.root, leaves, store, outlet)
     return edge if edge.root_or_none() == chain.root else None
 
 
@@ -184,9 +183,7 @@ async def _seal_edge(memory: Memory, store: Store, outlet: Outlet) -> Edge:
         return [*found, last_leaf(memory)] if end == size and first + len(found) == size - 1 else found
 
     edge = await _published_edge(f"{memory.origin}/{SEAL_PATH}", SEAL_PATH, outlet, store.seal_edge)
-    if edge.size > size:
-        edge = Edge()
-    await _grow(edge, SEAL_TREE, SEAL_PATH, size, leaves, store, outlet)
+    edge = await _grown(edge, SEAL_TREE, SEAL_PATH, size, memory.seals.root(), leaves, store, outlet)
     if edge.root_or_none() != memory.seals.root():
         raise FatalError(
             f"the database does not hold the {size} seals that were signed ({edge.size} found): it was set back or changed. "
@@ -198,7 +195,8 @@ async def _seal_edge(memory: Memory, store: Store, outlet: Outlet) -> Edge:
 async def _published_edge(
     origin: str, path: str, outlet: Outlet, read: Callable[[int], Awaitable[Edge]]
 ) -> Edge:
-    """The edge at the size that is published, if the database still gives its root; else the empty tree."""
+    """The edge at the size up to which everything published is known to be on disk: from there on it is written again. The
+    empty tree where nothing is known."""
     note = outlet.directory.checkpoint(path)
     if note is None:
         return Edge()
@@ -207,8 +205,22 @@ async def _published_edge(
     except ValueError as error:
         log.warning("foreign_checkpoint", place=path, error=str(error))
         return Edge()
-    edge = await read(published.size)
-    return edge if edge.root_or_none() == published.root else Edge()
+    size = min(published.size, outlet.directory.synced().get(path, 0))
+    edge = await read(size) if size else Edge()
+    return edge if edge.root_or_none() is not None else Edge()
+
+
+async def _grown(
+    edge: Edge, tree: int, path: str, size: int, root: bytes, leaves: Leaves, store: Store, outlet: Outlet
+) -> Edge:
+    """The edge grown to `size`; from nothing, where it does not come to `root` (memory and directory are of different
+    days, or the database's tiles are not what they were)."""
+    if 0 < edge.size <= size:
+        await _grow(edge, tree, path, size, leaves, store, outlet)
+    if not edge.size or edge.root_or_none() != root:
+        edge = Edge()
+        await _grow(edge, tree, path, size, leaves, store, outlet)
+    return edge
 
 
 async def _grow(

@@ -7,6 +7,7 @@ Everything but the targets is in order and done again until it is done: the next
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from services.common.kafka import client_options
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
 from services.writer.alert import Alert
-from services.writer.sealer.book import Published, Work, describe
+from services.writer.sealer.book import SEAL_PATH, Published, Work, describe, path_of
 from services.writer.sealer.directory import Directory
 from services.writer.sealer.key import Keys
 from services.writer.sealer.key_history import note_keys
@@ -36,6 +37,7 @@ log = get_logger(__name__)
 MEMORY = "memory.json"
 _SEND_TIMEOUT_S = 30
 BOOTSTRAP_MS = 5000
+SYNC_S = 60.0
 
 
 class Target(Protocol):
@@ -69,6 +71,8 @@ class Outlet:
         self._metrics = metrics
         self.targets = list(targets)
         self._work: Work | None = None
+        self._syncing: asyncio.Task[None] | None = None
+        self._next_sync = time.monotonic() + SYNC_S
         self._described: tuple[set[bytes], bool] | None = None
         self._producer: KafkaProducer | None = None
         self._announcer: Announcer | None = None
@@ -101,7 +105,23 @@ class Outlet:
         for name in ("directory", "topic"):
             self._metrics.published_at.labels(name).set(work.sealed_us / 1_000_000)
         self.offer(work.trees[-1].checkpoint.size, work.note)
+        self._sync_now_and_then()
         log.info("sealed", seal=work.seal_no, chains=len(work.trees) - 1)
+
+    def _sync_now_and_then(self) -> None:
+        """Has everything published so far brought to the disks, in the background."""
+        if time.monotonic() < self._next_sync or not (self._syncing is None or self._syncing.done()):
+            return
+        self._next_sync = time.monotonic() + SYNC_S
+        sizes = {path_of(chain): chain.size for chain in self._memory.chains.values()}
+        sizes[SEAL_PATH] = self._memory.seals.size
+        self._syncing = asyncio.create_task(asyncio.to_thread(self._sync, sizes))
+
+    def _sync(self, sizes: dict[str, int]) -> None:
+        try:
+            self.directory.sync(sizes)
+        except OSError as error:  # the next start writes more again, nothing else
+            log.warning("not_synced", error=str(error))
 
     def offer(self, size: int, note: bytes) -> None:
         """Gives a published checkpoint of the seal log to the targets outside. Does not block."""
@@ -218,6 +238,8 @@ class Outlet:
         self._announcer.say(new)
 
     async def close(self) -> None:
+        if self._syncing is not None:
+            await self._syncing
         for target in self.targets:
             await target.close()
         for client in (self._producer, self._announcer):
