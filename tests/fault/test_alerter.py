@@ -51,6 +51,7 @@ def assert_said_once(alerts):
     alerts.assert_each_once()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_kill_9_of_enricher_and_alerter_in_mid_flow_doubles_no_alert(alerts, path, start_service):
     enricher = start_service("enricher", **SMALL).wait_ready()

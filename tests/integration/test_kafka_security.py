@@ -102,7 +102,18 @@ def test_every_way_in_lets_topics_be_made(kafka):
     assert create_topics(kafka) == []
 
 
-@pytest.mark.parametrize("kafka", ["scram-over-tls", "plain-over-tls", "client-certificate"], indirect=True)
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    "kafka",
+    [
+        "scram-over-tls",
+        pytest.param("plain-over-tls", marks=LONG),
+        pytest.param("client-certificate", marks=LONG),
+    ],
+    indirect=True,
+)
 def test_an_event_goes_from_http_to_its_record(kafka, database, start):
     names = ["ingest", "enricher", "writer"]
     names += ["annotator", "alerter", "reporter"] if kafka.sasl_mechanism == "SCRAM-SHA-512" else []
