@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import time
 
 import asyncpg
 import pytest
+from kafka import TopicPartition
 
 from schemas.seal import decode_seal
 from schemas.tlog.checkpoint import open_checkpoint
@@ -13,6 +15,8 @@ from schemas.tlog.tiles import decode_bundle, entries_path, tile_path
 from services.common.errors import ConfigurationError, FatalError
 from services.writer.sealer import directory, outlet, store
 from services.writer.sealer.book import path_of
+from services.writer.sealer.look import Look, Stretch
+from services.writer.sealer.source import Reading, Source
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import ChainRows
 from tests.sealing import Sealing, Silent, chain_of, send, silent_of
@@ -395,3 +399,37 @@ async def test_after_a_disaster_a_new_log_begins_once_the_old_one_is_set_aside(d
         await second.close()
     assert second.memory.chains[chain.chain_id].size == 301
     assert second.memory.seals.size == 2
+
+
+async def test_messages_that_were_fetched_too_early_are_there_when_their_records_come(kafka):
+    """Three partitions whose records come in turns, in pieces: each look gets its messages at once, none waits for ever."""
+    chains = [
+        chain_of(
+            kafka,
+            await asyncio.to_thread(send, kafka, 1500, partition),
+            partition=partition,
+            seed=partition + 1,
+        )
+        for partition in range(3)
+    ]
+    source = await asyncio.to_thread(Source, kafka)
+    try:
+        for start in range(0, 1501, 500):
+            for wanted in ((0,), (1, 2), (0, 1, 2)):
+                if start == 0 or wanted != (0, 1, 2):
+                    readings = [reading_of(chains[at], start, min(start + 500, 1501)) for at in wanted]
+                    began = time.monotonic()
+                    await asyncio.to_thread(source.compare, readings, 20)
+                    assert time.monotonic() - began < 10
+                    assert [reading.look.done and reading.look.mismatch for reading in readings] == [
+                        None
+                    ] * len(readings)
+    finally:
+        await asyncio.to_thread(source.close)
+
+
+def reading_of(chain, first, end):
+    rows = chain.rows[first:end]
+    salts = {item.seq: item.salt for item in chain.contents}
+    look = Look(Stretch(first, b"".join(row.leaf for row in rows), salts))
+    return Reading(TopicPartition(chain.topic, chain.partition), chain.topic_id, max(first - 1, 0), look)

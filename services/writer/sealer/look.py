@@ -7,7 +7,7 @@ seal, by whoever may write to the database, and an enricher that passed on somet
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from struct import Struct
@@ -75,15 +75,15 @@ class Look:
     def done(self) -> bool:
         return self.mismatch is not None or self._at == len(self._facts)
 
-    def take(self, messages: Iterable[Any]) -> None:
+    def take(self, messages: Sequence[Any]) -> int:
         """The next messages of the topic, as kafka-python hands them over, with no gap before them but what the
-        broker does not deliver (aborted, control records)."""
+        broker does not deliver (aborted, control records). Returns how many of them it has compared."""
         facts, salts, count = self._facts, self._stretch.salts, len(self._facts)
-        for message in messages:
+        for number, message in enumerate(messages):
             if self._at < count and facts[self._at][0] == Kind.SKIP:
                 self._meet_skip(message)
             if self._at >= count or self.mismatch is not None:
-                return
+                return number
             kind, seq, offset, ts_ms, ts_type, commitment = facts[self._at]
             salt = salts.get(seq)
             body = _body(message) if kind in _COMPARED else b""
@@ -99,9 +99,10 @@ class Look:
                 self._at += 1
             else:
                 self.mismatch = Mismatch(seq, offset, problem)
-                return
+                return number
             if self._at < count and facts[self._at][2] == ABSENT:
                 self._pass_over()
+        return len(messages)
 
     def reached(self, position: int) -> None:
         """The topic was read up to `position` (exclusive): records before it of which no message came are not there."""

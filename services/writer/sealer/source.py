@@ -6,9 +6,11 @@ No consumer group and no committed offsets: where to read stands in the sealer's
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import (
@@ -28,6 +30,9 @@ from services.writer.sealer.look import Look
 
 _POLL_MS = 200
 _POLL_RECORDS = 4000
+_PORTION = 1000
+_MOST_AHEAD = 4000
+"""Messages of a partition that are kept for later rounds, about."""
 _PARTITION_FETCH_BYTES = 1024 * 1024
 _FETCH_BYTES = 16 * 1024 * 1024
 _BOOTSTRAP_MS = 5000
@@ -64,7 +69,9 @@ class Source:
                 allow_auto_create_topics=False,
             )
             install_reader(self._consumer)
-        self._positioned: set[TopicPartition] = set()
+        self._ahead: dict[TopicPartition, deque[Any]] = {}
+        self._read_to: dict[TopicPartition, int] = {}
+        self._paused: set[TopicPartition] = set()
 
     def compare(self, readings: Sequence[Reading], seconds: float) -> None:
         """Feeds the looks until each is done, or for so many seconds. Raises TransientError where Kafka is away."""
@@ -74,21 +81,18 @@ class Source:
         with _kafka_errors():
             open_ones = self._begin(wanted)
             until = time.monotonic() + seconds
-            while open_ones and time.monotonic() < until:
+            while self._feed(open_ones) and time.monotonic() < until:
                 try:
                     polled = self._consumer.poll(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
                 except OffsetOutOfRangeError:
+                    self._read_to.clear()
                     return  # retention came between; the next round sees it in the bounds
                 for at, messages in polled.items():
-                    if at in open_ones:
-                        open_ones[at][0].look.take(messages)
-                for at in list(open_ones):
-                    if self._is_read(at, *open_ones[at]):
-                        del open_ones[at]
-                        self._consumer.pause(at)
+                    self._ahead.setdefault(at, deque()).extend(messages)
+                self._hold_back(open_ones)
 
     def _begin(self, wanted: Sequence[Reading]) -> dict[TopicPartition, tuple[Reading, int]]:
-        """The partitions that can be read, each with the end of its log, sought to where its reading starts."""
+        """The partitions that can be read, each with the end of its log. Most go on where they were read to."""
         ids = topic_ids(self._admin, sorted({reading.at.topic for reading in wanted}))
         for reading in wanted:
             if ids.get(reading.at.topic) != reading.topic_id:
@@ -104,17 +108,52 @@ class Source:
         for at, reading in readings.items():
             if reading.start < first[at]:
                 reading.cannot = f"offsets {reading.start} to {first[at] - 1} have expired from the topic"
+                self._go_to(at, ends[at])
                 continue
-            self._consumer.seek(at, reading.start)
-            self._consumer.resume(at)
+            if self._read_to.get(at) != reading.start:
+                self._go_to(at, reading.start)
             opened[at] = (reading, ends[at])
-        others = self._consumer.assignment() - set(opened)
-        if others:
-            self._consumer.pause(*others)
-            for at in others - self._positioned:
-                self._consumer.seek(at, 0)  # any position: else the broker is asked for one
-        self._positioned = self._consumer.assignment()
         return opened
+
+    def _go_to(self, at: TopicPartition, offset: int) -> None:
+        self._consumer.seek(at, offset)
+        self._ahead.pop(at, None)
+        self._read_to[at] = offset
+
+    def _feed(self, open_ones: dict[TopicPartition, tuple[Reading, int]]) -> bool:
+        """Hands the looks what was fetched; what they do not need yet is kept for the next round. Whether one needs more."""
+        for at in list(open_ones):
+            reading, end = open_ones[at]
+            ahead = self._ahead.setdefault(at, deque())
+            while ahead and not reading.look.done:
+                portion = [ahead.popleft() for _ in range(min(len(ahead), _PORTION))]
+                taken = reading.look.take(portion)
+                ahead.extendleft(reversed(portion[taken:]))
+                if taken:
+                    self._read_to[at] = portion[taken - 1].offset + 1
+                if taken < len(portion):
+                    break
+            position = ahead[0].offset if ahead else self._consumer.position(at)
+            reading.look.reached(position)
+            if not reading.look.done and not ahead and position >= end:
+                reading.look.ends_at(end)
+            if reading.look.mismatch is not None:
+                self._read_to.pop(at, None)  # it is looked at again from where the chain is sealed to
+            if reading.look.done:
+                del open_ones[at]
+        return bool(open_ones)
+
+    def _hold_back(self, open_ones: dict[TopicPartition, tuple[Reading, int]]) -> None:
+        """Partitions of which enough was fetched for later are paused."""
+        for at, ahead in self._ahead.items():
+            full = len(ahead) >= _MOST_AHEAD and at not in open_ones
+            paused = at in self._paused
+            if full and not paused:
+                self._consumer.pause(at)
+                self._paused.add(at)
+            elif paused and not full:
+                self._consumer.resume(at)
+                self._paused.discard(at)
 
     def _bounds(
         self, partitions: list[TopicPartition]
@@ -128,14 +167,6 @@ class Source:
             return self._consumer.beginning_offsets(partitions), self._consumer.end_offsets(partitions)
         except KeyError as error:  # kafka-python's way to say that a partition has no leader it knows
             raise TransientError(f"Kafka does not tell the offsets of {error}") from error
-
-    def _is_read(self, at: TopicPartition, reading: Reading, end: int) -> bool:
-        """Whether a look needs no more of its partition."""
-        position = self._consumer.position(at)
-        reading.look.reached(position)
-        if not reading.look.done and position >= end:
-            reading.look.ends_at(end)
-        return reading.look.done
 
     def close(self) -> None:
         """Closes the clients."""
