@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE = 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down env test test-long bench bench-risk check format lock clean
+.PHONY: help setup demo up down env test test-long bench bench-seal bench-risk check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,10 @@ test-long: $(READY) ## what takes longer than a minute
 
 bench: $(READY) ## events per second of enricher, writer and all together; seconds of a start
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-seal: $(READY) ## what sealing, verifying and proving cost, and how soon a record is covered
+	@$(BIN)/python -m tests.bench.seal_speed $(ARGS)
+	@$(BIN)/python -m tests.bench.prove_speed
 
 bench-risk: $(READY) ## precision, recall and false alarms of the rules on labelled events
 	@$(BIN)/python -m tests.bench.risk $(ARGS)
