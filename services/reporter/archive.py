@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -62,16 +63,28 @@ class ArchiveVerification:
         return not self.others and all(result.good for result in self.chains)
 
 
-def read_archive(path: Path) -> Iterator[ArchivedRecord]:
-    """The records of a file, gzipped or plain. Raises ConfigurationError where it is no archive."""
+def read_lines(path: Path) -> Iterator[Any]:
+    """The JSON values of a file's lines, gzipped or plain. Raises ConfigurationError where it cannot be read to its end."""
     opened: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:
         with opened(path, "rb") as file:
             for number, line in enumerate(file, 1):  # noqa: B007 - told in the error
-                yield _read_line(json.loads(line))
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{path}, line {number}: no archive of records: {error!r}") from error
+                yield json.loads(line)
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
+        raise ConfigurationError(
+            f"{path}, about line {number}: cut short, damaged, or no JSON lines: {error!r}"
+        ) from error
+
+
+def read_archive(path: Path) -> Iterator[ArchivedRecord]:
+    """The records of a file, gzipped or plain. Raises ConfigurationError where it is no archive."""
+    for number, line in enumerate(read_lines(path), 1):
+        try:
+            record = _read_line(line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(f"{path}, line {number}: no archive of records: {error!r}") from error
+        yield record
 
 
 def _read_line(line: dict[str, Any]) -> ArchivedRecord:

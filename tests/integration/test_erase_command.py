@@ -87,6 +87,17 @@ def erase(kafka, database, monkeypatch, tmp_path):
     return run
 
 
+def reports_in(folder):
+    """Reports that were delivered: three that name the person, or may."""
+    reports = folder / "reports"
+    reports.mkdir()
+    (reports / "a.html").write_text("jo@example.com logged in")
+    (reports / "b.html").write_text("nobody we know")
+    (reports / "c.jsonl.gz").write_bytes(gzip.compress(b"jo@example.com"))
+    (reports / "d.pdf").write_bytes(b"%PDF")
+    return reports
+
+
 @ONE
 def test_a_person_is_erased_everywhere_and_the_rest_is_listed(shop, erase, tmp_path):
     shop.send(
@@ -104,12 +115,7 @@ def test_a_person_is_erased_everywhere_and_the_rest_is_listed(shop, erase, tmp_p
         shop.kafka.topics.annotations, annotation(topic_id, 0, 1, summary="jo@example.com was here")
     )
     shop.wait(1, "7")
-    reports = tmp_path / "reports"
-    reports.mkdir()
-    (reports / "a.html").write_text("jo@example.com logged in")
-    (reports / "b.html").write_text("nobody we know")
-    (reports / "c.jsonl.gz").write_bytes(gzip.compress(b"jo@example.com"))
-    (reports / "d.pdf").write_bytes(b"%PDF")
+    reports = reports_in(tmp_path)
 
     status, out, _ = erase("--subject", "jo@example.com", "--dry-run")
     assert (status, out.splitlines()[0]) == (0, "3 events, 1 repeat, 1 unreadable message, 1 AI reading"), out

@@ -6,9 +6,8 @@ A source only proposes: what is put back is decided by the hashes, in the databa
 from __future__ import annotations
 
 import base64
-import gzip
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ from schemas.topics import PIPEROLL_HEADER
 from schemas.verification.contents import read_named
 from services.cli.restoration.damage import Damaged, What
 from services.common.errors import ConfigurationError
+from services.reporter.archive import read_lines
 
 WRITER_TAGS: tuple[list[str], ...] = (["identity:conflict"],)
 """Tags that the writer may have added to an enrichment before it committed to it."""
@@ -98,14 +98,12 @@ def _fitting(message: Any, header: Header, record: Record) -> Spare | None:
 def from_export(path: Path, chains: Mapping[str, int], wanted: set[Damaged]) -> Spares:
     """Leaves and payloads out of a `piperoll export` or an archive; `chains` maps chain ids (hex) to their numbers.
     Raises ConfigurationError where the file is none."""
-    opened: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     found: Spares = {}
-    try:
-        with opened(path, "rb") as file:
-            for line in file:
-                found |= _exported(json.loads(line), chains, wanted)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(f"{path} is no export of records: {error!r}") from error
+    for line in read_lines(path):
+        try:
+            found |= _exported(line, chains, wanted)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigurationError(f"{path} is no export of records: {error!r}") from error
     return found
 
 
