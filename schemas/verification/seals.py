@@ -9,6 +9,26 @@ from typing import NamedTuple
 from schemas.seal import decode_seal
 from schemas.tlog.merkle import Frontier, leaf_hash
 
+MOST_LATE_US = 15 * 60 * 1_000_000
+"""A copy that was made later than this after its last seal shows only what was there when it was made: whoever has the
+key can sign a history of last year today, but not have it stamped last year."""
+_CLOCKS_US = 5 * 60 * 1_000_000
+
+
+class Held(NamedTuple):
+    """A copy of a checkpoint that cannot have been made later than it says. `by` names who has it, as it stands in a
+    sentence; `at_us` when it was made, by a clock that is not ours; `until_us` until when nobody can take it back (None:
+    for ever, a time-stamp)."""
+
+    by: str
+    at_us: int
+    until_us: int | None = None
+
+    def counts(self, sealed_us: int, now_us: int) -> bool:
+        """Whether it is evidence of all that was sealed up to `sealed_us`."""
+        fresh = -_CLOCKS_US <= self.at_us - sealed_us <= MOST_LATE_US
+        return fresh and (self.until_us is None or self.until_us > now_us)
+
 
 class Anchor(NamedTuple):
     """A checkpoint of the seal log that its key signed. `place` says where it was got; `by` names who else signed it."""
@@ -17,6 +37,7 @@ class Anchor(NamedTuple):
     size: int
     root: bytes
     by: tuple[str, ...] = ()
+    held: Held | None = None
 
 
 class Sealed(NamedTuple):
