@@ -67,13 +67,14 @@ class History:
         return self.roots.get(anchor.size) == anchor.root
 
 
-def read_history(leaves: Iterable[bytes], anchors: Sequence[Anchor]) -> History:
-    """Reads the seals up to the largest anchor. Raises ValueError where a leaf is no seal."""
+def read_history(leaves: Iterable[bytes], anchors: Sequence[Anchor], sizes: Iterable[int] = ()) -> History:
+    """Reads the seals up to the largest anchor; roots and times are kept at `sizes` below it too. Raises ValueError where
+    a leaf is no seal."""
     history, tree = History(), Frontier()
-    sizes = sorted({anchor.size for anchor in anchors})
+    last = max((anchor.size for anchor in anchors), default=0)
+    sizes = {anchor.size for anchor in anchors} | set(sizes)
     if 0 in sizes:
         history.roots[0] = tree.root()
-    last = sizes[-1] if sizes else 0
     pending: list[bytes] = []
     for number, leaf in enumerate(leaves):
         if number >= last:

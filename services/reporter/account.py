@@ -181,6 +181,7 @@ def chain_as_json(result: ChainResult) -> dict[str, Any]:
         "skips": kinds[Kind.SKIP],
         "annotations": kinds[Kind.ANNOTATION],
         "own_events": kinds[Kind.OWN_EVENT],
+        "time_anchors": kinds[Kind.TIME_ANCHOR],
         "first_offset": result.first_offset,
         "last_offset": None if result.next_offset is None else result.next_offset - 1,
         "skipped_offsets": result.skipped_offsets,

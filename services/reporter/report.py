@@ -24,6 +24,7 @@ KINDS = {
     Kind.OWN_EVENT: "Events of Piperoll itself",
     Kind.GENESIS: "Chains opened",
     Kind.CLOSE: "Chains closed",
+    Kind.TIME_ANCHOR: "Checkpoints noted in the chains, to show that what follows is younger",
 }
 """What a report calls the records that are no events."""
 

@@ -10,6 +10,27 @@ SELECT chain_no, next_seq, last_hash, next_source_offset, epoch FROM audit.claim
 -- last_appended: when a record was appended, in microseconds
 SELECT appended_us FROM audit.record WHERE chain_no = $1 AND seq = $2;
 
+-- last_anchored: when the last time anchor of a chain was appended, in microseconds
+SELECT appended_us FROM audit.record WHERE chain_no = $1 AND kind = 9 ORDER BY seq DESC LIMIT 1;
+
+-- last_seal: the newest checkpoint of the seal log; where witnesses cosigned (their lines begin with U+2014 and a blank),
+-- the one with the most lines among the last publications, with them; size and hash of the newest time-stamp
+WITH cosigned AS (
+    SELECT size, array_agg(DISTINCT receipt) AS lines
+    FROM (SELECT size, receipt FROM audit.publication ORDER BY number DESC LIMIT 100) AS newest
+    WHERE substr(receipt, 1, 4) = '\xe2809420'::bytea
+    GROUP BY size ORDER BY count(DISTINCT receipt) DESC, size DESC LIMIT 1
+)
+SELECT c.note, w.lines, t.size, sha256(t.receipt)
+FROM audit.checkpoint c
+LEFT JOIN cosigned w ON w.size = c.size
+LEFT JOIN LATERAL (
+    SELECT size, receipt FROM audit.publication WHERE target = 'timestamp' ORDER BY size DESC LIMIT 1
+) t ON true
+WHERE c.tree = 0 AND c.size = coalesce(
+    (SELECT size FROM cosigned), (SELECT size FROM audit.checkpoint WHERE tree = 0 ORDER BY size DESC LIMIT 1)
+);
+
 -- advance: moves the read positions of some chains in one call
 SELECT audit.advance($1, $2, $3, $4);
 
