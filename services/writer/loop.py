@@ -276,7 +276,20 @@ class Writer:
 
     async def _connect(self) -> None:
         await self._patiently(self._store.open)
+        await self._patiently(self._look_at_rights)
         await self._patiently(self._connect_kafka)
+
+    async def _look_at_rights(self) -> None:
+        """A writer that could change what it recorded is worth a warning, and no reason to lose events."""
+        might = await self._store.might()
+        self._metrics.mighty.set(bool(might))
+        if might:
+            log.warning(
+                "role_too_mighty",
+                role=might,
+                why="whoever gets hold of the writer could change what is recorded",
+                todo="sign in as piperoll_writer: set DATABASE_URL",
+            )
 
     async def _connect_kafka(self) -> None:
         if not self._clients:

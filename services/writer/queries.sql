@@ -4,6 +4,13 @@ FROM audit.chain c JOIN audit.chain_head h USING (chain_no)
 WHERE c.topic = $1 AND c.partition = $2
 ORDER BY c.chain_no;
 
+-- might: what this role could do that no writer should: whether it is a superuser, may act as the tables' owner, may change rows
+SELECT r.rolsuper AS superuser,
+    pg_has_role(current_user, c.relowner, 'MEMBER') AS owner,
+    has_table_privilege('audit.record', 'UPDATE, DELETE, TRUNCATE') OR has_table_privilege('audit.payload', 'UPDATE, DELETE, TRUNCATE')
+        AS changes
+FROM pg_roles r, pg_class c WHERE r.rolname = current_user AND c.oid = 'audit.record'::regclass;
+
 -- claim: takes a chain over with a new epoch
 SELECT chain_no, next_seq, last_hash, next_source_offset, epoch FROM audit.claim($1);
 

@@ -194,6 +194,16 @@ class Store:
             row = await self._reader().fetchrow(_QUERIES["last_seal"])
         return None if row is None else LastSeal(*row)
 
+    async def might(self) -> str:
+        """What this role could do to the records beyond appending, in words; empty where nothing."""
+        with _translated():
+            [row] = await self._reader().fetch(_QUERIES["might"])
+        if row["superuser"]:
+            return "is a superuser"
+        if row["owner"]:
+            return "may act as the owner of the tables"
+        return "may change or delete records" if row["changes"] else ""
+
     async def open_months(self) -> list[str]:
         """Makes payload partitions ahead; returns the new ones."""
         with _translated():
