@@ -6,10 +6,12 @@ controls/ map them to clauses.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Fact(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Fact:
     """How often something was so in a period, and how often not as it should be."""
 
     count: int
