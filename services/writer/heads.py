@@ -29,6 +29,9 @@ KEPT = 8
 _HEAD = Struct(">16sQ32s")
 _BOOTSTRAP_MS = 5000
 _COORDINATOR_S = 10.0
+_NOT_ALLOWED = (
+    "Kafka refused the writer: it must be allowed to read, and to commit in, the group of its heads ({})"
+)
 Result = TypeVar("Result")
 
 
@@ -114,9 +117,13 @@ class HeadKeeper:
             for at in partitions
         }
         outcomes = self._patiently(lambda: self._admin.alter_group_offsets(self._group, commits))
-        refused = [error.__name__ for error in outcomes.values() if getattr(error, "errno", 0) != 0]
+        refused = [error for error in outcomes.values() if getattr(error, "errno", 0) != 0]
+        if any(issubclass(error, AuthorizationError) for error in refused):
+            raise ConfigurationError(_NOT_ALLOWED.format(self._group))
         if refused:
-            raise TransientError(f"the group {self._group} did not take the chains' heads: {refused[0]}")
+            raise TransientError(
+                f"the group {self._group} did not take the chains' heads: {refused[0].__name__}"
+            )
 
     def _patiently(self, ask: Callable[[], Result]) -> Result:
         """A broker that has never had a group makes its topic for them first, and one that starts loads it."""
@@ -140,8 +147,6 @@ def _kafka_errors() -> Iterator[None]:
     try:
         yield
     except AuthorizationError as error:
-        raise ConfigurationError(
-            f"Kafka refused the writer: {error!r}; it must be allowed to commit in the group of its heads (…-{GROUP})"
-        ) from error
+        raise ConfigurationError(_NOT_ALLOWED.format(f"…-{GROUP}")) from error
     except KafkaError as error:
         raise TransientError(f"Kafka cannot now: {error!r}") from error
