@@ -34,6 +34,7 @@ class Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             process_group=0,  # Ctrl-C is for this process; the other ends with it
         )
+        self.pid = self._process.pid
         self.send((dsn, snapshot))
 
     def send(self, what: object) -> None:
