@@ -2,35 +2,33 @@
 
 A sweep that is clean has checked all that `ChainVerifier` checks, and the borders are checked when the sweeps are joined
 (`join`). A sweep that is not clean says nothing of what is wrong: the chain is then verified anew, in order, by
-`ChainVerifier`, which tells what happened.
+`ChainVerifier`, which tells what happened. Rows are looked at by column, many at once; one by one only where that does
+not show that all is well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from hashlib import sha256
-from struct import Struct
-from typing import Any
+from itertools import pairwise
+from typing import TypeVar
 
-import msgspec
-
-from schemas.commitment import ENRICHMENT_LABEL, EVENT_ID_LABEL, PAYLOAD_LABEL, producer_id
-from schemas.record import ABSENT, LABEL, RECORD_BYTES, Kind, Record, unpack
+from schemas.record import ABSENT, Kind
 from schemas.tlog.merkle import Frontier
-from schemas.verification.contents import Content, Named, check_content
-from schemas.verification.erasures import NOTHING_GONE, Coverage
-from schemas.verification.links import ChainInfo, Place
+from schemas.verification.bulk import Contents, Said, doubtful
+from schemas.verification.contents import Content, check_content
+from schemas.verification.ends import compare_head
+from schemas.verification.erasures import ERASABLE, NOTHING_GONE, Coverage
+from schemas.verification.image import Image, Names, read_image, read_names
+from schemas.verification.links import ChainInfo, Head, Place
 from schemas.verification.result import ChainResult
 from schemas.verification.rules import PLAIN, apply_rules
 
-RANGE = 65_536
-"""Records of a range: those of a full tile of level 1, so that a range can stand for its hash."""
-_producer = lru_cache(maxsize=4096)(producer_id)
-_named = msgspec.json.Decoder(Named).decode
-_i64 = Struct(">q").unpack_from
-_EVENT = int(Kind.EVENT)
+RANGE = 8192
+"""Records of a range: a power of two, so that a range can stand for its hash."""
+_Item = TypeVar("_Item")
+_PLAIN = bytes(PLAIN)
+_ERASABLE = frozenset(map(int, ERASABLE))
 
 
 @dataclass(slots=True)
@@ -49,220 +47,246 @@ class Swept:
 
 
 class Sweep:
-    """Sweeps the records of one chain from `start` on, given in order. `sizes`: sizes of the chain's tree, rising, at
-    which its root is wanted; `coverage`: which payloads are lawfully gone."""
+    """Sweeps the records of one chain from `start` on: `records` once, `contents` with their payload rows in order (never,
+    for the leaves alone), `finish`. `sizes`: sizes of the chain's tree, rising, at which its root is wanted; `coverage`:
+    which payloads are lawfully gone."""
 
     def __init__(
-        self, chain: ChainInfo, start: int, sizes: Iterable[int] = (), coverage: Coverage = NOTHING_GONE
+        self,
+        chain: ChainInfo,
+        start: int,
+        sizes: Iterable[int] = (),
+        coverage: Coverage = NOTHING_GONE,
+        *,
+        with_contents: bool = True,
     ) -> None:
-        self._chain = chain
-        self._coverage = coverage
         self._start = start
-        self._place = Place(next_seq=start)
-        self._first: Place | None = None
-        self._first_prev = bytes(32)
-        self._result = ChainResult(chain)
-        self._sizes = iter(sizes)
-        self._wanted = next(self._sizes, None)
-        self._frontier = Frontier()
-        self._sealed: list[tuple[int, list[bytes]]] = []
+        self._chain = chain
+        self._sizes = sizes
+        self._coverage = coverage
+        self._result = ChainResult(chain, with_contents)
+        self._rows: Image | None = None
+        self._names = Names([], [], [], [], [])
+        self._own: dict[int, Content] = {}
+        self._at = 0
         self.clean = True
 
-    def feed(self, rows: Sequence[Any], contents: Sequence[Any] | None) -> None:
-        """The next rows (Row's fields) and their payload rows (Content's), None for the leaves alone."""
-        if not rows:
-            self.clean = self.clean and not contents
-        if not self.clean or not rows:
+    def records(self, image: bytes) -> None:
+        """The range's rows of audit.record, as COPY gives them (`image.py`)."""
+        self._rows = rows = read_image(image, self._chain.chain_id)
+        self.clean = rows is not None and rows.prevs[1:] == rows.digests[:-1]
+        if self.clean and rows is not None:
+            self.clean = rows.seqs == list(range(self._start, self._start + len(rows.seqs)))
+        if self.clean and self._result.with_contents:
+            self._names = read_names(image)
+
+    def contents(self, rows: Contents) -> None:
+        """The next payload rows of the range."""
+        if self._rows is None or not self.clean or not rows.seqs:
             return
-        aligned = _aligned(rows, contents)
-        if (contents is not None and aligned is None) or not self._all_erased(rows, aligned):
+        places = self._places(rows.seqs)
+        if places is None:
             self.clean = False
             return
-        if self._first is None and not self._begin(rows[0]):
-            return
-        digests = self._run(rows, aligned)
-        if digests is None or self._result.found:
-            self.clean = False
-            return
-        self._grow(digests)
-        result = self._result
-        result.with_contents = contents is not None
-        result.first_appended_us = (
-            rows[0][3] if result.first_appended_us is None else result.first_appended_us
+        said = Said(
+            _bytes(self._rows.kinds, places), _some(self._rows.appended_us, places), self._named(places)
         )
-        result.last_appended_us = rows[-1][3]
+        self.clean = not self._not_erased(places) and all(
+            self._is_good(places[at], rows.row(at)) for at in doubtful(rows, said)
+        )
 
     def finish(self) -> Swept | None:
         """The range, None where it is not clean."""
-        if not self.clean or self._first is None:
+        rows, result = self._rows, self._result
+        if rows is None or not self.clean:
             return None
-        return Swept(
-            self._start,
-            self._result,
-            self._first_prev,
-            self._first,
-            self._place,
-            self._frontier,
-            self._sealed,
-        )
+        if result.with_contents and not self._all_gone(range(self._at, len(rows.seqs))):
+            return None
+        first = Place(rows.prevs[0], self._start, 0, None, rows.appended_us[0], rows.epochs[0])
+        last = Place(b"", self._start, 0, None, rows.appended_us[0], rows.epochs[0])
+        self._follow(rows, first, last)
+        if result.found:
+            return None
+        last.last_hash, last.next_seq = rows.digests[-1], self._start + len(rows.seqs)
+        last.appended_us, last.epoch = rows.appended_us[-1], rows.epochs[-1]
+        for kind in set(rows.kinds):
+            result.kinds[kind] += rows.kinds.count(kind)
+        result.first_appended_us, result.last_appended_us = rows.appended_us[0], rows.appended_us[-1]
+        frontier, sealed = _grow(self._start, rows.digests, self._sizes)
+        return Swept(self._start, result, rows.prevs[0], first, last, frontier, sealed)
 
-    def _begin(self, row: Any) -> bool:
-        """Takes the first record at its word: what it must continue is checked when ranges are joined."""
-        leaf = row[7]
-        if len(leaf) != RECORD_BYTES:
-            self.clean = False
-            return False
-        fields = unpack(leaf)
-        place = self._place
-        place.last_hash = self._first_prev = fields[4]
-        place.epoch, place.appended_us = fields[5], fields[6]
-        self._first = Place(fields[4], self._start, 0, None, fields[6], fields[5])
+    def _places(self, seqs: Sequence[int]) -> Sequence[int] | None:
+        """Which records these numbers are of, those passed over being lawfully gone; None where a number has no record,
+        or a record two rows."""
+        assert self._rows is not None
+        at, count = self._at, len(self._rows.seqs)
+        upto = seqs[-1] - self._start + 1
+        places: Sequence[int] = range(at, upto)
+        if not at < upto <= count:
+            return None
+        if seqs != self._rows.seqs[at:upto]:
+            places = [seq - self._start for seq in seqs]
+            if places[0] < at or any(one >= other for one, other in pairwise(places)):
+                return None
+            if not self._all_gone(sorted({*range(at, upto)}.difference(places))):
+                return None
+        self._at = upto
+        return places
+
+    def _named(self, places: Sequence[int]) -> Names:
+        return Names(*(_some(column, places) for column in self._names))
+
+    def _is_good(self, at: int, content: Content) -> bool:
+        """Looks closely at one record and its payload row."""
+        assert self._rows is not None
+        record = self._rows.record(at)
+        if record.kind not in PLAIN:
+            self._own[at] = content
+        return not check_content(record, self._identity(at), content)
+
+    def _identity(self, at: int) -> int | None:
+        """The column as it is, but for 0, which also stands for null: then it is not sure, and no event's own."""
+        return int.from_bytes(self._names.identities[at], "big", signed=True) or None
+
+    def _all_gone(self, places: Iterable[int]) -> bool:
+        """Whether the records without a payload row commit to none, or an order covers them; counts these."""
+        assert self._rows is not None
+        for at in places:
+            record = self._rows.record(at)
+            if check_content(record, self._identity(at), None):
+                erased, retained = self._coverage.erased(record), self._coverage.retained(record)
+                self._result.erased += erased
+                self._result.retained += retained and not erased
+                if not erased and not retained:
+                    return False
         return True
 
-    def _run(self, rows: Sequence[Any], contents: Sequence[Any] | None) -> list[bytes] | None:
-        """The record hashes, None where a row is not as it should be. The hot loop."""
-        place, kinds, chain_id = self._place, self._result.kinds, self._chain.chain_id
-        last_hash, next_seq = place.last_hash, place.next_seq
-        appended, epoch, next_offset = place.appended_us, place.epoch, place.next_offset
-        digests: list[bytes] = []
-        at = -1
-        for row in rows:
-            at += 1
-            seq, kind, offset, appended_us, event_us, identity, stored, leaf = row
-            if len(leaf) != RECORD_BYTES:
-                return None
-            fields = unpack(leaf)
-            label, is_kind, of_chain, number, prev, under, moment, covers, _, _, happened, *_ = fields
-            digest = sha256(b"\0" + leaf).digest()
-            if (
-                digest != stored
-                or prev != last_hash
-                or number != next_seq
-                or seq != next_seq
-                or moment != appended_us
-                or (covers != offset and (offset is not None or covers != ABSENT))
-                or (happened != event_us and (event_us is not None or happened != ABSENT))
-                or is_kind != kind
-                or of_chain != chain_id
-                or label != LABEL
-            ):
-                return None
-            content = None if contents is None else contents[at]
-            if (
-                contents is not None
-                and (kind != _EVENT or content is None or not _is_event(fields, identity, content))
-                and check_content(Record._make(fields[1:]), identity, _content(content))
-                and not (content is None and self._lawfully_gone(Record._make(fields[1:])))
-            ):
-                return None
-            if (
-                covers != next_offset
-                or is_kind not in PLAIN
-                or moment < appended
-                or under < epoch
-                or place.closed
-            ):
-                place.appended_us, place.epoch, place.next_offset = appended, epoch, next_offset
-                apply_rules(self._result, place, Record._make(fields[1:]), _content(content))
-                if self._first is not None and self._first.next_offset is None and covers != ABSENT:
-                    self._first.next_offset = covers
-                next_offset = place.next_offset
-            else:
-                next_offset = covers + 1
-            kinds[kind] += 1
-            digests.append(digest)
-            last_hash, next_seq, appended, epoch = digest, next_seq + 1, moment, under
-        place.last_hash, place.next_seq = last_hash, next_seq
-        place.appended_us, place.epoch, place.next_offset = appended, epoch, next_offset
-        return digests
-
-    def _lawfully_gone(self, record: Record) -> bool:
-        """Whether an order covers a payload that is not there; counts it."""
-        erased, retained = self._coverage.erased(record), self._coverage.retained(record)
-        self._result.erased += erased
-        self._result.retained += retained and not erased
-        return erased or retained
-
-    def _all_erased(self, rows: Sequence[Any], contents: Sequence[Any] | None) -> bool:
-        """Whether no payload is there that an erasure covers."""
-        if not self._coverage or contents is None:
-            return True
-        return not any(
-            content is not None and self._coverage.erases(row)
-            for row, content in zip(rows, contents, strict=True)
+    def _not_erased(self, places: Sequence[int]) -> bool:
+        """Whether a payload is there that an erasure covers."""
+        assert self._rows is not None
+        coverage, rows = self._coverage, self._rows
+        if not coverage:
+            return False
+        named = [at for at in places if rows.offsets[at] in coverage.offsets]
+        return any(rows.kinds[at] in _ERASABLE for at in named) or (
+            bool(coverage.about)
+            and any(
+                rows.kinds[at] == Kind.ANNOTATION and self._names.event_ids[at] in coverage.about
+                for at in places
+            )
         )
 
-    def _grow(self, digests: list[bytes]) -> None:
-        """Extends the range's tree; stops at each size that is wanted."""
-        at, end = 0, self._place.next_seq
-        while self._wanted is not None and self._wanted <= end:
-            upto = len(digests) - (end - self._wanted)
-            self._frontier.extend(digests[at:upto])
-            at = upto
-            self._sealed.append((self._wanted, list(self._frontier.hashes)))
-            self._wanted = next(self._sizes, None)
-        self._frontier.extend(digests[at:])
+    def _follow(self, rows: Image, first: Place, last: Place) -> None:
+        """Applies the rules to each record that may break one: to the first, and if the others do not simply follow each
+        other, to those that do not."""
+        count = len(rows.seqs)
+        if count > 1 and _simply_follow(rows):
+            self._apply(rows, 0, first, last)
+            if last.next_offset == rows.offsets[1] and not last.closed:
+                last.next_offset = rows.offsets[-1] + 1
+                return
+            done = 1
+        else:
+            done = 0
+        for at in range(done, count):
+            covers, moment, under = rows.offsets[at], rows.appended_us[at], rows.epochs[at]
+            if (
+                covers != last.next_offset
+                or rows.kinds[at] not in PLAIN
+                or moment < last.appended_us
+                or under < last.epoch
+                or last.closed
+            ):
+                self._apply(rows, at, first, last)
+            else:
+                last.next_offset, last.appended_us, last.epoch = covers + 1, moment, under
+
+    def _apply(self, rows: Image, at: int, first: Place, last: Place) -> None:
+        apply_rules(self._result, last, rows.record(at), self._own.get(at))
+        if first.next_offset is None and rows.offsets[at] != ABSENT:
+            first.next_offset = rows.offsets[at]
 
 
-def _is_event(fields: tuple[Any, ...], identity: int | None, content: Any) -> bool:
-    """Whether an event's payload row is what the record commits to, and names the event that the record says. False
-    also for what takes a closer look."""
-    _, appended_us, salt, body, enrich_salt, enrich = content
-    try:
-        if (
-            sha256(PAYLOAD_LABEL + salt + body).digest() != fields[14]
-            or sha256(ENRICHMENT_LABEL + enrich_salt + enrich).digest() != fields[15]
-            or appended_us != fields[6]
-        ):
-            return False
-        named = _named(enrich)
-        source = named.source
-        name = f"{source}\0{named.id}".encode("utf-8", "surrogatepass")
-    except (TypeError, ValueError, msgspec.MsgspecError):
-        return False
-    return bool(
-        sha256(EVENT_ID_LABEL + salt + name).digest() == fields[11]
-        and _i64(sha256(name).digest())[0] == identity
-        and _producer(source) == fields[12]
+def _simply_follow(rows: Image) -> bool:
+    """Whether all records behind the first are of plain kinds, one offset, time and epoch after the other."""
+    offsets = rows.offsets[1:]
+    return (
+        not rows.kinds[1:].translate(None, _PLAIN)
+        and offsets == list(range(offsets[0], offsets[0] + len(offsets)))
+        and rows.appended_us == sorted(rows.appended_us)
+        and rows.epochs == sorted(rows.epochs)
     )
 
 
-def _content(content: Any) -> Content | None:
-    return None if content is None else Content._make(content)
+def _some(column: list[_Item], places: Sequence[int]) -> list[_Item]:
+    if isinstance(places, range):
+        return column[places.start : places.stop]
+    return [column[at] for at in places]
 
 
-def _aligned(rows: Sequence[Any], contents: Sequence[Any] | None) -> Sequence[Any] | None:
-    """The payload row of each row, None in its place where there is none; None where a payload row has no record, or a
-    record has two."""
-    if contents is None:
-        return None
-    if len(contents) == len(rows) and all(
-        one[0] == other[0] for one, other in zip(rows, contents, strict=True)
-    ):
-        return contents
-    by_number = {content[0]: content for content in contents}
-    found = [by_number.get(row[0]) for row in rows]
-    return found if len(contents) == len(found) - found.count(None) else None
+def _bytes(column: bytes, places: Sequence[int]) -> bytes:
+    return (
+        column[places.start : places.stop]
+        if isinstance(places, range)
+        else bytes(column[at] for at in places)
+    )
+
+
+def _grow(
+    start: int, digests: list[bytes], sizes: Iterable[int]
+) -> tuple[Frontier, list[tuple[int, list[bytes]]]]:
+    """The range's tree, and its frontier at each size."""
+    frontier, sealed, at = Frontier(), [], 0
+    for size in sizes:
+        upto = size - start
+        if upto > len(digests):
+            break
+        frontier.extend(digests[at:upto])
+        sealed.append((size, list(frontier.hashes)))
+        at = upto
+    frontier.extend(digests[at:])
+    return frontier, sealed
 
 
 def join(
-    parts: Sequence[Swept], before: Sequence[bytes] = ()
+    parts: Sequence[Swept], before: Frontier | None = None
 ) -> tuple[ChainResult, Place, list[tuple[int, bytes]]] | None:
     """One chain from its clean ranges in order: what was found, where it ends, and its root at each size wanted. None
-    where the ranges do not continue each other. `before`: hashes of the full ranges that were passed over."""
+    where the ranges do not continue each other. `before`: the tree over the records that were passed over, a multiple of
+    RANGE."""
     result, place = parts[0].result, parts[0].last
-    ranges, roots = Frontier(), []
-    ranges.extend(list(before))
+    passed = before or Frontier()
+    ranges, roots = Frontier(passed.size // RANGE, passed.hashes), []
     for number, part in enumerate(parts):
         if number:
             if not _continues(place, part):
                 return None
             _add(result, part.result)
             place = part.last
-        roots += [(size, Frontier(size, [*ranges.hashes, *hashes]).root()) for size, hashes in part.sealed]
+        for size, hashes in part.sealed:
+            if size % RANGE:
+                roots.append((size, Frontier(size, [*ranges.hashes, *hashes]).root()))
         if part.frontier.size == RANGE:
             ranges.append(part.frontier.hashes[0])
+            if part.sealed and part.sealed[-1][0] % RANGE == 0:
+                roots.append((part.sealed[-1][0], ranges.root()))
     return result, place, roots
+
+
+def conclude(
+    parts: Sequence[Swept], head: Head, before: Frontier | None = None
+) -> tuple[ChainResult, list[tuple[int, bytes]]] | None:
+    """A whole chain from its clean ranges, compared with its head: the result, and its root at each size wanted. None
+    where it is not clean. Rows under numbers that the chain does not have are for the caller to look for."""
+    joined = join(parts, before) if parts else None
+    if joined is None:
+        return None
+    result, place, roots = joined
+    compare_head(result, place, head)
+    if result.found or place.last_hash != head.last_hash or place.next_seq != head.next_seq:
+        return None
+    result.next_seq, result.last_hash, result.next_offset = place.next_seq, place.last_hash, place.next_offset
+    return result, roots
 
 
 def _continues(place: Place, part: Swept) -> bool:

@@ -51,6 +51,20 @@ FROM audit.record WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq;
 SELECT seq, appended_at, salt, body, enrich_salt, enrich
 FROM audit.payload WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq, appended_at;
 
+-- swept_records: the records of a chain from $2 to $3, a null as what stands for it in the leaf, or as 0
+SELECT seq, kind, coalesce(source_offset, (-9223372036854775808)::bigint), appended_us,
+    coalesce(event_time_us, (-9223372036854775808)::bigint), coalesce(identity_hash, 0), record_hash, leaf
+FROM audit.record WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq;
+
+-- swept_payloads: the payload rows of a chain from $2 to $3
+SELECT seq, appended_at, enrich_salt, salt, body, enrich
+FROM audit.payload WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 ORDER BY seq, appended_at;
+
+-- plan_for_sweeps: for the rest of the transaction, plans that read along an index and by one process
+SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL enable_bitmapscan = off;
+SET LOCAL enable_sort = off;
+
 -- erasures: the index of what was erased, and by which own event
 SELECT topic_id, partition, source_offset, chain_no, seq FROM audit.erasure;
 
@@ -67,13 +81,6 @@ JOIN audit.record r ON r.chain_no = c.chain_no AND r.kind = 8
 JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
 WHERE c.topic LIKE '%.system' AND audit.json_of(audit.value_of(p.body)) ->> 'type' = $1
 ORDER BY r.chain_no, r.seq;
-
--- payloads_within: the same, as far as they have about $4 bytes, at least one
-SELECT seq, appended_at, salt, body, enrich_salt, enrich FROM (
-    SELECT seq, appended_at, salt, body, enrich_salt, enrich,
-        sum(coalesce(octet_length(body), 0) + coalesce(octet_length(enrich), 0)) OVER running AS bytes, row_number() OVER running AS number
-    FROM audit.payload WHERE chain_no = $1 AND seq BETWEEN $2 AND $3 WINDOW running AS (ORDER BY seq ROWS UNBOUNDED PRECEDING)
-) AS wanted WHERE bytes <= $4::bigint OR number = 1 ORDER BY seq, appended_at;
 
 -- leaves: the leaves of chain $1 from $2 on, $3 at most
 SELECT seq, leaf FROM audit.record WHERE chain_no = $1 AND seq >= $2 ORDER BY seq LIMIT $3;

@@ -13,7 +13,8 @@ from schemas.verification.erasures import NOTHING_GONE, Coverage, Orders
 from schemas.verification.links import ChainInfo, Head
 from schemas.verification.result import ChainResult
 from schemas.verification.sweep import Sweep, Swept
-from services.reporter.store import Snapshot, open_snapshot
+from services.reporter.copying import PayloadRows, rows_within
+from services.reporter.store import QUERIES, Snapshot, open_snapshot
 
 READ_RECORDS = 8192
 READ_BYTES = 32 * 1024 * 1024
@@ -56,40 +57,34 @@ class Gone(NamedTuple):
     roots: list[tuple[int, bytes]]
 
 
-async def sweep_range(task: RangeTask, counted: Counted) -> Swept | None:
-    """Sweeps one range; None where it is not clean."""
-    sweep = Sweep(task.chain, task.start, task.sizes, task.coverage)
-    number, at, done = task.chain.chain_no, task.start, 0
-    async with _opened(task.dsn, task.snapshot) as snapshot:
-        fetching = asyncio.create_task(_read(snapshot, number, at, task.end, task.contents))
-        try:
-            while at < task.end and sweep.clean:
-                rows, contents, upto = await fetching
-                at = upto
-                fetching = asyncio.create_task(_read(snapshot, number, at, task.end, task.contents))
-                await asyncio.sleep(0)  # lets the question go out before the work begins
-                sweep.feed(rows, contents)
-                done += len(rows)
-                counted(done)
-        finally:
-            fetching.cancel()
-            await asyncio.gather(fetching, return_exceptions=True)
+async def sweep_range(snapshot: Snapshot, task: RangeTask) -> Swept | None:
+    """Sweeps one range, in a snapshot opened by `open_for_sweeps`; None where it is not clean."""
+    number, last = task.chain.chain_no, task.end - 1
+    sweep = Sweep(task.chain, task.start, task.sizes, task.coverage, with_contents=task.contents)
+    pieces: list[bytes] = []
+    await snapshot.copy("swept_records", number, task.start, last, output=pieces.append)
+    sweep.records(rows_within(pieces))
+    if task.contents and sweep.clean:
+        rows = PayloadRows()
+        await snapshot.copy(
+            "swept_payloads",
+            number,
+            task.start,
+            last,
+            output=lambda piece: sweep.contents(rows.take(piece)),
+        )
+        sweep.contents(rows.end())
     swept = sweep.finish()
-    return swept if swept is not None and done == task.end - task.start else None
+    return swept if swept is not None and swept.frontier.size == task.end - task.start else None
 
 
-async def _read(
-    snapshot: Snapshot, number: int, start: int, end: int, contents: bool
-) -> tuple[list[Any], list[Any] | None, int]:
-    """The next rows and payload rows, and where to read on."""
-    if start >= end:
-        return [], None, end
-    upto = min(start + READ_RECORDS, end)
-    payloads = None
-    if contents:
-        payloads = await snapshot.fetch("payloads_within", number, start, upto - 1, READ_BYTES)
-        upto = payloads[-1][0] + 1 if payloads else upto
-    return await snapshot.fetch("records", number, start, upto - 1), payloads, upto
+@asynccontextmanager
+async def open_for_sweeps(dsn: str, name: str) -> AsyncIterator[Snapshot]:
+    """A connection in the snapshot of others, whose plans read along the primary keys: already in order, and by as many
+    processes as we chose."""
+    async with open_snapshot(dsn, name) as snapshot:
+        await snapshot.connection.execute(QUERIES["plan_for_sweeps"])
+        yield snapshot
 
 
 async def go_through(task: Task, counted: Counted) -> Gone:

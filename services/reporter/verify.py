@@ -6,14 +6,15 @@ from elsewhere also what no chain can show alone: that all of it is what was sig
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from schemas.verification.ends import compare_head, compare_succession
+from schemas.tlog.merkle import Frontier
+from schemas.verification.ends import compare_succession
 from schemas.verification.erasures import (
     NOTHING_GONE,
     Coverage,
@@ -25,10 +26,10 @@ from schemas.verification.erasures import (
 from schemas.verification.findings import Change, Finding, Part
 from schemas.verification.links import ChainInfo, Head
 from schemas.verification.result import ChainResult
-from schemas.verification.sweep import RANGE, Swept, join
+from schemas.verification.sweep import RANGE, Swept, conclude
 from schemas.verification.windows import NO_TIMES, Times, with_window
 from services.common.errors import ConfigurationError
-from services.reporter.apart import Progress, go_apart, run_apart, run_here, sweep_apart
+from services.reporter.apart import Crew, Progress, Worker, workers
 from services.reporter.evidence import Evidence
 from services.reporter.holes import find_holes
 from services.reporter.sealed import (
@@ -42,9 +43,11 @@ from services.reporter.sealed import (
     rolled_back,
 )
 from services.reporter.store import Snapshot, open_snapshot
-from services.reporter.sweeping import Gone, RangeTask, Task, collect_orders, go_through, sweep_range
+from services.reporter.sweeping import Gone, RangeTask, Task, collect_orders, open_for_sweeps
 from services.reporter.time_anchors import TimeMark, find_time_anchors, judge_time_anchors
 
+TILE_RANGE = 65_536
+"""Records that a full tile of level 1 stands for: whole ones are passed over."""
 _FEW_RECORDS = 20_000
 """Up to so many are verified in this process: starting others takes longer."""
 NO_EVIDENCE = Evidence()
@@ -164,16 +167,17 @@ async def verify_snapshot(
         info.chain_no for info, _ in known
     }
     _refuse_unknown(chains, known, unknown)
-    marks = await find_time_anchors(snapshot, evidence.policy) if evidence.anchors else []
-    sizes = {mark.checkpoint.size for mark in marks}
-    sealing = await read_sealing(snapshot, evidence, sizes) if evidence.anchors else None
-    orders = await _read_orders(dsn, snapshot, known) if contents else Orders()
-    plans = [
-        (await _plan(snapshot, info, head, sealing, since))._replace(coverage=orders.coverage(info))
-        for info, head in known
-        if chains is None or info.chain_no in chains
-    ]
-    verified = await _run(dsn, snapshot, plans, contents, processes or os.cpu_count() or 1, progress)
+    wanted = [(info, head) for info, head in known if chains is None or info.chain_no in chains]
+    async with workers(dsn, snapshot.name, _others(wanted, processes or os.cpu_count() or 1)) as started:
+        marks = await find_time_anchors(snapshot, evidence.policy) if evidence.anchors else []
+        stamped = {mark.checkpoint.size for mark in marks}
+        sealing = await read_sealing(snapshot, evidence, stamped) if evidence.anchors else None
+        orders = await _read_orders(dsn, snapshot, known) if contents else Orders()
+        plans = [
+            (await _plan(snapshot, info, head, sealing, since))._replace(coverage=orders.coverage(info))
+            for info, head in wanted
+        ]
+        verified = await _run(dsn, snapshot, plans, contents, started, progress)
     results = [item.result for item in verified]
     others = [] if chains is not None else compare_succession(results)
     others += await find_holes(snapshot, [(plan.info, plan.head) for plan in plans])
@@ -221,6 +225,12 @@ def _timed(
         with_window(finding, times.get(finding.chain_no, NO_TIMES), taken_us)
         for finding in [*others, *findings]
     ]
+
+
+def _others(wanted: Sequence[tuple[ChainInfo, Head | None]], processes: int) -> int:
+    """How many processes beside this one are worth their start, which goes on while this one reads what comes first."""
+    records = sum(head.next_seq for _, head in wanted if head is not None)
+    return 0 if records <= _FEW_RECORDS else min(processes, records // RANGE + 1) - 1
 
 
 async def _read_orders(
@@ -275,42 +285,38 @@ async def _plan(
         return Plan(info, head)
     sizes = sealing.sizes(info.chain_id, head.next_seq)
     trusted = [item.size for item in sealing.history.chains.get(info.chain_id, []) if item.seal_no < since]
-    full = min(trusted[-1] if trusted else 0, sizes[-1] if sizes else 0) // RANGE
+    full = min(trusted[-1] if trusted else 0, sizes[-1] if sizes else 0) // TILE_RANGE
     rows = await snapshot.fetch("range_hashes", info.chain_no, full) if full else []
-    if len(rows) < full or full * RANGE >= head.next_seq:
+    if len(rows) < full or full * TILE_RANGE >= head.next_seq:
         return Plan(info, head, sizes)
-    begin = full * RANGE
+    begin = full * TILE_RANGE
     return Plan(
         info, head, tuple(size for size in sizes if size > begin), begin, tuple(row["root"] for row in rows)
     )
 
 
 async def _run(
-    dsn: str, snapshot: Snapshot, plans: Sequence[Plan], contents: bool, processes: int, progress: Progress
+    dsn: str,
+    snapshot: Snapshot,
+    plans: Sequence[Plan],
+    contents: bool,
+    others: Sequence[Worker],
+    progress: Progress,
 ) -> list[Verified]:
     """Sweeps all ranges; goes in order through the chains that are not clean. In the order of the plans."""
     total = sum(plan.length for plan in plans)
-    alone = total <= _FEW_RECORDS or processes == 1
     ranges = [_ranges(dsn, snapshot.name, plan, contents) for plan in plans]
-    tasks = [task for some in ranges for task in some]
-    swept: list[Swept | None] = (
-        await run_here(sweep_range, tasks, progress, total)
-        if alone
-        else await asyncio.to_thread(run_apart, sweep_apart, tasks, processes, progress, total)
-    )
-    parts, found = iter(swept), []
-    for plan, some in zip(plans, ranges, strict=True):
-        found.append(await _joined(snapshot, plan, [next(parts) for _ in some]))
-    again = [
-        Task(dsn, snapshot.name, plan.info, plan.head, contents, plan.sizes, plan.coverage)
-        for plan, item in zip(plans, found, strict=True)
-        if item is None
-    ]
-    gone = iter(
-        await run_here(go_through, again, progress, total)
-        if alone or len(again) == 1
-        else await asyncio.to_thread(run_apart, go_apart, again, processes, progress, total)
-    )
+    async with open_for_sweeps(dsn, snapshot.name) as own:
+        crew = Crew(own, others, progress, total)
+        parts, found = iter(await crew.sweep([task for some in ranges for task in some])), []
+        for plan, some in zip(plans, ranges, strict=True):
+            found.append(await _joined(snapshot, plan, [next(parts) for _ in some]))
+        again = [
+            Task(dsn, snapshot.name, plan.info, plan.head, contents, plan.sizes, plan.coverage)
+            for plan, item in zip(plans, found, strict=True)
+            if item is None
+        ]
+        gone = iter(await crew.go_through(again))
     progress(total, total)
     return [item or _verified(next(gone)) for item in found]
 
@@ -329,7 +335,7 @@ def _ranges(dsn: str, name: str, plan: Plan, contents: bool) -> list[RangeTask]:
             start,
             min(start + RANGE, end),
             contents,
-            tuple(size for size in plan.sizes if start < size <= start + RANGE),
+            plan.sizes[bisect_right(plan.sizes, start) : bisect_right(plan.sizes, start + RANGE)],
             plan.coverage,
         )
         for start in range(plan.start, end, RANGE)
@@ -341,15 +347,15 @@ async def _joined(snapshot: Snapshot, plan: Plan, parts: Sequence[Swept | None])
     clean = [part for part in parts if part is not None]
     if plan.head is None or not clean or len(clean) != len(parts):
         return None
-    joined = join(clean, plan.before)
-    strays = (await snapshot.fetch("strays", plan.info.chain_no, plan.head.next_seq))[0]["strays"]
-    if joined is None or strays:
+    tiles = Frontier()
+    tiles.extend(plan.before)
+    concluded = conclude(clean, plan.head, Frontier(tiles.size * TILE_RANGE, tiles.hashes))
+    if (
+        concluded is None
+        or (await snapshot.fetch("strays", plan.info.chain_no, plan.head.next_seq))[0]["strays"]
+    ):
         return None
-    result, place, roots = joined
-    compare_head(result, place, plan.head)
-    if result.found or place.last_hash != plan.head.last_hash:
-        return None
-    result.next_seq, result.last_hash, result.next_offset = place.next_seq, place.last_hash, place.next_offset
+    result, roots = concluded
     return Verified(result, dict(roots))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -167,6 +168,18 @@ class Parts:
         for service in services:
             service.stop()
         return Timing(goal - first, took, spent, peak)
+
+    def postgres_cpu(self) -> float:
+        """CPU seconds of PostgreSQL so far, with its processes that have ended."""
+        parent = psutil.Process(self._postgres_process.pid)
+        spent = 0.0
+        for process in [parent, *parent.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                spent += times.user + times.system
+                if process == parent:
+                    spent += times.children_user + times.children_system
+        return spent
 
     @staticmethod
     def _cpu(services: list[ServiceProcess], others: dict[str, int]) -> dict[str, float]:

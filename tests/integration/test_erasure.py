@@ -13,7 +13,7 @@ from schemas.own_events import ERASURE
 from schemas.record import decode
 from schemas.verification.findings import Change, Part
 from services.common.errors import TransientError
-from services.reporter import verify
+from services.reporter import apart
 from services.reporter.verify import verify_database
 from services.writer import store
 from services.writer.batch import IDENTITY_UNCHECKED
@@ -94,7 +94,7 @@ async def test_what_it_names_goes_and_verification_counts_it(world):
 async def test_lawful_gaps_leave_the_fast_pass_clean_and_the_sealer_knows_them(world, monkeypatch):
     """No chain is gone through record by record for them; the second look asks which payloads were erased."""
     await world.erase(1, 3, 4)
-    monkeypatch.setattr(verify, "go_through", None)
+    monkeypatch.setattr(apart, "go_through", None)
     verification = await world.verify()
     assert (verification.findings, verification.erased) == ([], 4)
     sealer = SealerStore(world.database.sealer_dsn)

@@ -9,7 +9,7 @@ from schemas.hole_alert import hole_alert_id
 from schemas.verification import sweep
 from schemas.verification.findings import Change, Part
 from services.common.errors import ConfigurationError, TransientError
-from services.reporter import sweeping, verify
+from services.reporter import apart, sweeping, verify
 from services.reporter.verify import verify_database
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import ChainRows
@@ -66,7 +66,9 @@ async def test_an_untouched_database_is_good_read_as_reporter(database):
             patch.setattr(sweeping, "READ_RECORDS", rows)
             patch.setattr(sweeping, "READ_BYTES", size)
             swept = await verify_database(database.reporter_dsn)
-            patch.setattr(verify, "join", lambda *_: None)  # as if no range were clean: the way that explains
+            patch.setattr(
+                verify, "conclude", lambda *_: None
+            )  # as if no range were clean: the way that explains
             gone_through = await verify_database(database.reporter_dsn)
         assert (swept.findings, swept.records) == ([], 124)
         assert (gone_through.findings, gone_through.records) == ([], 124)
@@ -75,7 +77,7 @@ async def test_an_untouched_database_is_good_read_as_reporter(database):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(verify, "RANGE", length)
             patch.setattr(sweep, "RANGE", length)
-            patch.setattr(verify, "go_through", None)  # every range is clean, and they join
+            patch.setattr(apart, "go_through", None)  # every range is clean, and they join
             ranged = await verify_database(database.reporter_dsn)
         assert (ranged.findings, ranged.records) == ([], 124)
 
@@ -296,11 +298,11 @@ async def test_an_inserted_record_is_found_where_it_was_put(database):
     assert said(alone) == [(1, Change.INSERTED, Part.RECORD, AT, 60)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verify, "_FEW_RECORDS", 0)
-        apart = await verify_database(database.reporter_dsn, processes=2)
-    assert [replace(item, not_after_us=None) for item in apart.findings] == [
+        others = await verify_database(database.reporter_dsn, processes=3)
+    assert [replace(item, not_after_us=None) for item in others.findings] == [
         replace(item, not_after_us=None) for item in alone.findings
     ]  # they were read at other times
-    assert [result.records for result in apart.chains] == [86, 31, 6, 2]
+    assert [result.records for result in others.chains] == [86, 31, 6, 2]
 
 
 async def test_numbers_far_outside_a_chain_are_read_too(database):

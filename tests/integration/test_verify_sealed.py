@@ -256,6 +256,7 @@ async def test_a_published_folder_is_read_over_http_too(database, tmp_path):
 async def test_since_a_trusted_checkpoint_only_what_came_after_is_read(database, tmp_path, monkeypatch):
     """Full ranges that it covers are passed over; a change in them is seen no more, one behind them is."""
     monkeypatch.setattr(verify, "RANGE", 256)
+    monkeypatch.setattr(verify, "TILE_RANGE", 256)
     monkeypatch.setattr(sweep, "RANGE", 256)
     monkeypatch.setitem(
         store.QUERIES,

@@ -8,9 +8,9 @@ from schemas.tlog.merkle import Frontier, leaf_hash
 from schemas.verification.findings import Change, Part
 from schemas.verification.rewritten import explain_rewritten, unexplained
 from schemas.verification.seals import Sealed
-from schemas.verification.sweep import Sweep
 from tests.chain_rows import ChainRows
 from tests.rewriting import ATTACKS, attack
+from tests.swept_rows import swept
 
 CONSISTENT = ("edited payload", "cut off", "set back and gone on")
 """Attacks after which the chain is consistent with itself: nothing inside the database tells."""
@@ -48,11 +48,9 @@ def test_nothing_inside_the_database_tells_of_these(name):
     """The reason for checkpoints: the sweep finds every hash, link, number, time and commitment as it should be."""
     chain, random = ChainRows().events(60), Random(name)
     made = attack(chain, name, random)
-    sweep = Sweep(chain.info, 0, (len(made.rows),))
-    sweep.feed(made.rows, made.contents)
-    swept = sweep.finish()
-    assert swept is not None
-    assert Frontier(len(made.rows), swept.sealed[0][1]).root() != sealed(chain).root
+    found = swept(chain.info, 0, made.rows, made.contents, (len(made.rows),))
+    assert found is not None
+    assert Frontier(len(made.rows), found.sealed[0][1]).root() != sealed(chain).root
 
 
 def test_records_appended_after_the_seal_are_no_finding():

@@ -1,0 +1,105 @@
+"""Payload rows of many records at once: which of them need a closer look, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import sha256
+from itertools import compress
+from typing import Any, NamedTuple
+
+import msgspec
+
+from schemas.commitment import ENRICHMENT_LABEL, EVENT_ID_LABEL, PAYLOAD_LABEL, producer_id
+from schemas.record import Kind
+from schemas.verification.contents import Content
+from schemas.verification.image import Names
+
+_EVENT = int(Kind.EVENT)
+_producer = lru_cache(maxsize=4096)(producer_id)
+
+
+class _Named(msgspec.Struct, gc=False):
+    source: str
+    id: str
+
+
+_named = msgspec.json.Decoder(_Named).decode
+
+
+class Contents(NamedTuple):
+    """Rows of audit.payload by column, in the order of their numbers (see Content)."""
+
+    seqs: list[int]
+    appended_us: list[int]
+    salts: list[bytes | None]
+    bodies: list[bytes | None]
+    enrich_salts: list[bytes | None]
+    enrichments: list[bytes | None]
+
+    def row(self, at: int) -> Content:
+        """One row."""
+        return Content._make(column[at] for column in self)
+
+
+class Said(NamedTuple):
+    """What the records of some payload rows say, row for row."""
+
+    kinds: bytes
+    appended_us: Sequence[int]
+    names: Names
+
+
+def doubtful(rows: Contents, said: Said) -> list[int]:
+    """The places of all rows that are not seen at once to be an event's, to be what the record commits to, and to name
+    the event that the record says."""
+    whole = [kind == _EVENT for kind in said.kinds]
+    for column in rows[2:]:
+        if None in column:
+            whole = [good and item is not None for good, item in zip(whole, column, strict=True)]
+    if all(whole):
+        return _differing(rows, said)
+    places = [at for at, good in enumerate(whole) if good]
+    names = Names(*(list(compress(column, whole)) for column in said.names))
+    some = Said(said.kinds, list(compress(said.appended_us, whole)), names)
+    found = _differing(Contents._make(list(compress(column, whole)) for column in rows), some)
+    return sorted({at for at, good in enumerate(whole) if not good} | {places[at] for at in found})
+
+
+def _differing(rows: Any, said: Said) -> list[int]:
+    """The same among events whose payload rows are whole."""
+    everything = list(range(len(rows.seqs)))
+    names, salts = said.names, rows.salts
+    try:
+        named = [_named(enrichment) for enrichment in rows.enrichments]
+        texts = [f"{one.source}\0{one.id}".encode("utf-8", "surrogatepass") for one in named]
+    except (ValueError, msgspec.MsgspecError):
+        return everything
+    made: list[tuple[Sequence[Any], Sequence[Any]]] = [
+        (rows.appended_us, said.appended_us),
+        (
+            [
+                sha256(PAYLOAD_LABEL + salt + body).digest()
+                for salt, body in zip(salts, rows.bodies, strict=True)
+            ],
+            names.payloads,
+        ),
+        (
+            [
+                sha256(ENRICHMENT_LABEL + salt + enrichment).digest()
+                for salt, enrichment in zip(rows.enrich_salts, rows.enrichments, strict=True)
+            ],
+            names.enrichments,
+        ),
+        (
+            [sha256(EVENT_ID_LABEL + salt + text).digest() for salt, text in zip(salts, texts, strict=True)],
+            names.event_ids,
+        ),
+        ([sha256(text).digest()[:8] for text in texts], names.identities),
+        ([_producer(one.source) for one in named], names.producers),
+    ]
+    wrong: set[int] = set()
+    for ours, theirs in made:
+        if ours != theirs:
+            wrong.update(at for at, (one, other) in enumerate(zip(ours, theirs, strict=True)) if one != other)
+    return sorted(wrong)

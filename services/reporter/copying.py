@@ -1,0 +1,137 @@
+"""What PostgreSQL sends for COPY … TO STDOUT (FORMAT binary), taken apart: half the work of rows one by one.
+
+Format: 11 bytes of signature, u32 flags, u32 length of an extension; then for each row u16 columns, and for each column
+u32 length (-1 for null) and the bytes; at the end -1 instead of a number of columns. All big-endian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import Any
+
+from schemas.verification.bulk import Contents
+from services.common.errors import TransientError
+
+_SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+"""With no flags and no extension."""
+_END = b"\xff\xff"
+_POSTGRES_EPOCH_US = 946_684_800_000_000
+"""PostgreSQL counts from the year 2000."""
+_COLUMNS = 6
+_regular = Struct(">hiqiqi32si32si")
+_head = _regular.unpack_from
+_HEAD_BYTES = _regular.size
+_i16 = Struct(">h").unpack_from
+_i32 = Struct(">i").unpack_from
+_i64 = Struct(">q").unpack
+
+
+def rows_within(pieces: Sequence[bytes]) -> bytes:
+    """The bytes of all rows of a whole stream. Raises TransientError if it is none."""
+    begin, end = b"", b""
+    parts = [*pieces]
+    while parts and len(begin) < len(_SIGNATURE):
+        begin += parts.pop(0)
+    parts.insert(0, begin.removeprefix(_SIGNATURE))
+    while parts and len(end) < len(_END):
+        end = parts.pop() + end
+    parts.append(end.removesuffix(_END))
+    if not begin.startswith(_SIGNATURE) or not end.endswith(_END):
+        raise TransientError("PostgreSQL's COPY in binary did not come whole")
+    return b"".join(parts)  # the one copy of all
+
+
+class PayloadRows:
+    """Takes a stream of rows of audit.payload (seq, appended_at, enrich_salt, salt, body, enrich) in pieces, and gives the
+    rows as soon as they are whole. At most a piece and a row are in memory."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._wanted = len(_SIGNATURE)
+        self._begun = False
+
+    def take(self, piece: bytes) -> Contents:
+        """The rows that are whole with this piece."""
+        self._parts.append(piece)
+        self._held += len(piece)
+        if self._held < self._wanted:
+            return Contents([], [], [], [], [], [])
+        return self._parse()
+
+    def end(self) -> Contents:
+        """The last rows. Raises TransientError if the stream did not come to its end."""
+        rows = self._parse()
+        if self._parts != [_END]:
+            raise TransientError("PostgreSQL's COPY ended too early")
+        return rows
+
+    def _parse(self) -> Contents:
+        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        rows = Contents([], [], [], [], [], [])
+        at = 0
+        if not self._begun:
+            if not data.startswith(_SIGNATURE):
+                raise TransientError("PostgreSQL sent something else than COPY in binary")
+            at, self._begun = len(_SIGNATURE), True
+        while True:
+            at = _take_regular(data, at, rows)
+            after = _take_odd(data, at, rows)
+            if after is None:
+                break
+            at = after
+        self._parts = [data[at:]]
+        self._held = len(data) - at
+        self._wanted = 2 * self._held  # a row far larger than the pieces is not looked at anew with each
+        return rows
+
+
+def _take_regular(data: bytes, at: int, rows: Contents) -> int:
+    """Takes rows without nulls and with salts of 32 bytes, up to the first that is not whole or not so; returns where
+    that begins. The hot loop."""
+    seqs, appended_us, salts, bodies, enrich_salts, enrichments = rows
+    form = (_COLUMNS, 8, 8, 32, 32)
+    upto = len(data) - _HEAD_BYTES
+    while at <= upto:
+        columns, len1, seq, len2, us, len3, enrich_salt, len4, salt, length = _head(data, at)
+        begin = at + _HEAD_BYTES
+        end = begin + length
+        if (columns, len1, len2, len3, len4) != form or length < 0 or end + 4 > len(data):
+            break
+        (length,) = _i32(data, end)
+        after = end + 4 + length
+        if length < 0 or after > len(data):
+            break
+        seqs.append(seq)
+        appended_us.append(us + _POSTGRES_EPOCH_US)
+        salts.append(salt)
+        enrich_salts.append(enrich_salt)
+        bodies.append(data[begin:end])
+        enrichments.append(data[end + 4 : after])
+        at = after
+    return at
+
+
+def _take_odd(data: bytes, at: int, rows: Contents) -> int | None:
+    """Takes one row of any form; returns where the next begins, None where this one is not whole or the end."""
+    if at + 2 > len(data) or data[at : at + 2] == _END:
+        return None
+    if _i16(data, at)[0] != _COLUMNS:
+        raise TransientError("PostgreSQL sent rows of another form than asked for")
+    at += 2
+    cells: list[Any] = []
+    for _ in range(_COLUMNS):
+        if at + 4 > len(data):
+            return None
+        (length,) = _i32(data, at)
+        begin, at = at + 4, at + 4 + max(length, 0)
+        if at > len(data):
+            return None
+        cells.append(None if length < 0 else data[begin:at])
+    seq, us, enrich_salt, salt, body, enrich = cells
+    made = (_i64(seq)[0], _i64(us)[0] + _POSTGRES_EPOCH_US, salt, body, enrich_salt, enrich)
+    columns: Any = rows
+    for column, cell in zip(columns, made, strict=True):
+        column.append(cell)
+    return at
