@@ -14,7 +14,8 @@ from services.common.errors import FatalError
 from services.reporter.account import as_json
 from services.reporter.apart import Progress
 from services.reporter.attachments import replacing, write_log
-from services.reporter.contents import read_contents
+from services.reporter.contents.selection import Selection
+from services.reporter.contents.whole import read_contents
 from services.reporter.cutting import find_cut
 from services.reporter.document import FORMAT, canonical
 from services.reporter.drill.last import last_drill
@@ -68,7 +69,7 @@ async def build_report(
                 integrity=as_json(verification),
             )
             contents, figures = await read_contents(snapshot, inputs)
-            attachments = await write_log(snapshot, period, folder)
+            attachments = await write_log(Selection(snapshot, period, inputs.cut), folder)
             drill = await last_drill(snapshot)
         document = {"format": FORMAT} | contents | {"attachments": [item._asdict() for item in attachments]}
         report = Report(

@@ -322,3 +322,11 @@ async def test_open_reviews_are_carried_over(database):
     told = (await document(database, period_named("2026-11", "UTC", "schedule")))["reviews"]
     assert (told["reviewable"], told["carried_over_of"]) == (0, 3)
     assert [one["record"] for one in told["carried_over"]] == ["1:1", "1:3", "1:4"]
+
+
+async def test_an_empty_database_is_reported_too(database):
+    for rule in ("schedule", "event", "append"):
+        told = await document(database, period_named("2026-10", "UTC", rule))
+        assert told["totals"]["all"]["events"] == 0
+        assert told["completeness"]["in_kafka"] == 0
+        assert told["cited"] == []

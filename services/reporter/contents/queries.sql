@@ -71,7 +71,7 @@ WITH cut AS MATERIALIZED (
 -- counts: after `selected`: all counts by figure and key: events, those of high or critical risk, the share of all in percent, the first
 -- record; $15 days begin at these times; at most $16 keys of a figure. Figures new-type, new-source and new-actor: at most $17 names that
 -- no event of an earlier period has
-, shaped AS (
+, shaped AS NOT MATERIALIZED (
     SELECT kind, type, source, risk, by, pending, tags, rules, blank, late, width_bucket(counted_us, $15::bigint[]) AS day, id, shape, is_touched
     FROM selected
 ), plain AS MATERIALIZED (
@@ -170,6 +170,9 @@ ORDER BY f.appended_us, f.chain_no, f.seq LIMIT $15::bigint
 -- late: after `selected`: events that count when they were recorded, not when they happened: $15 of them
 SELECT id, late, time_us, appended_us FROM selected WHERE late <> '' ORDER BY id LIMIT $15::bigint
 
+-- log: after `selected`: all events, in the order of the times by which they count
+SELECT id, kind, time_us, counted_us, late, risk, floor, ai, by, pending, tags, review FROM selected ORDER BY counted_us, id
+
 -- poison: after `selected`: messages that could not be read, $15 of them
 SELECT id FROM selected WHERE kind = 3 ORDER BY id LIMIT $15::bigint
 
@@ -247,9 +250,11 @@ SELECT r.producer, r.numbers, r.missing, r.gaps, r.id, r.firsts, r.lasts, r.rank
 FROM ranked r ORDER BY r.rank LIMIT $15::bigint
 
 -- texts: what is shown of the events $3: what they say, and the readings by AI below the cut ($1 chains, $2 sizes by chain number), the
--- latest first
-SELECT w.id, audit.moment(coalesce(r.event_time_us, audit.kafka_us(r.leaf), r.appended_us)) AS event_time, audit.moment(r.appended_us) AS appended_at,
+-- latest first; the data of the events where $4 says so
+SELECT w.id, r.chain_no, r.seq, encode(r.record_hash, 'hex') AS record_hash,
+    audit.moment(coalesce(r.event_time_us, audit.kafka_us(r.leaf), r.appended_us)) AS event_time, audit.moment(r.appended_us) AS appended_at,
     r.kind, r.source_offset, c.topic, c.partition, encode(c.topic_id, 'hex') AS topic_id, p.seq IS NULL AS erased, audit.json_of(p.enrich) AS said,
+    CASE WHEN $4::boolean THEN audit.event_data(p.body, x.form, x.content_type) END AS event_data,
     (
         SELECT jsonb_agg(jsonb_build_object('said', x.j, 'id', (n.chain_no::bigint << 48) | n.seq)
             ORDER BY n.appended_at DESC, n.chain_no DESC, n.seq DESC)
@@ -263,6 +268,7 @@ FROM unnest($3::bigint[]) WITH ORDINALITY AS w (id, place)
 JOIN audit.record r ON r.chain_no = (w.id >> 48)::smallint AND r.seq = w.id & 281474976710655
 JOIN audit.chain c ON c.chain_no = r.chain_no
 LEFT JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+CROSS JOIN LATERAL (SELECT audit.json_of(p.enrich) ->> 'form' AS form, audit.json_of(p.enrich) ->> 'content_type' AS content_type) x
 ORDER BY w.place
 
 -- own: after `selected`: own events of the types $15 that belong to the period, the earliest first, from place $16 on $17 at most, `of` in
