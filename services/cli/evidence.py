@@ -28,7 +28,8 @@ from services.reporter.archive import verify_alone, verify_archive
 from services.reporter.attachments import replacing
 from services.reporter.build import FORMATS, build_report
 from services.reporter.export import export_records
-from services.reporter.period import last_days, month
+from services.reporter.facts_kept import keep_facts
+from services.reporter.period import last_days, period_named
 
 app = typer.Typer(no_args_is_help=True)
 report = typer.Typer(help="Build reports.", no_args_is_help=True)
@@ -53,8 +54,9 @@ def verify(
     checkpoints: Annotated[
         list[str] | None,
         typer.Option(
-            help="Compare with the checkpoint of this place: the folder or URL in which the sealer publishes, a file, or "
-            "`topic`; may be repeated. Default: VERIFY_CHECKPOINTS, else the local stack's. `none`: compare with none."
+            help="Compare with the checkpoint of this place: the folder or URL in which the sealer publishes, a file, "
+            "`topic`, s3://BUCKET/PREFIX (SEALER_S3_PREFIX), or a time-stamp SIZE.tsr with SIZE.checkpoint beside it; may be "
+            "repeated. Default: VERIFY_CHECKPOINTS, else the local stack's. `none`: compare with none."
         ),
     ] = None,
     vkey: Annotated[
@@ -65,6 +67,13 @@ def verify(
         ),
     ] = None,
     policy: Annotated[Path | None, typer.Option(help="A tlog-policy file: keys, witnesses, quorum.")] = None,
+    tsa_certificate: Annotated[
+        Path | None,
+        typer.Option(
+            help="PEM file with the certificates of the time-stamp authority, its root among them: its stamps count, those "
+            "in published folders too. Default: VERIFY_TSA_CERTIFICATE."
+        ),
+    ] = None,
     since: Annotated[
         Path | None,
         typer.Option(help="Look only at what this trusted checkpoint (a file) does not cover."),
@@ -78,7 +87,7 @@ def verify(
     if archive is not None:
         raise typer.Exit(_verify_archive(archive, alone=alone, as_json_object=as_json_object))
     with checked(), progress_bar("verifying") as progress:
-        evidence, trusted = gather(checkpoints or [], vkey or [], policy, since)
+        evidence, trusted = gather(checkpoints or [], vkey or [], policy, since, tsa_certificate)
         verification = asyncio.run(
             verification_of.verify_database(
                 reporter_dsn(),
@@ -110,7 +119,11 @@ def _verify_archive(path: Path, *, alone: bool, as_json_object: bool) -> int:
 
 @report.command("build")
 def build(
-    period: Annotated[str | None, typer.Option(help="A month by event time, as 2026-10 (UTC).")] = None,
+    period: Annotated[
+        str | None,
+        typer.Option(help="By event time: a month as 2026-10, a week as 2026-W41 or a day as 2026-10-05."),
+    ] = None,
+    zone: Annotated[str, typer.Option(help="Time zone of the period, as in Europe/Berlin.")] = "UTC",
     out: Annotated[Path | None, typer.Option(help="Folder; default: piperoll-report-<period>.")] = None,
     formats: Annotated[
         str, typer.Option("--format", help="Of html, md and json, with commas.")
@@ -121,9 +134,11 @@ def build(
     Exit status: 0 the report is written, 1 it is written and says that the chains do not verify, 2 it is not written.
     """
     with checked():
-        selected = last_days(system_clock()) if period is None else month(period)
+        selected = last_days(system_clock(), zone=zone) if period is None else period_named(period, zone)
         folder = out or Path(f"piperoll-report-{selected.label.replace(' ', '-')}")
         evidence, _ = gather()
+        with progress_bar("counting") as progress:
+            asyncio.run(keep_facts(reporter_dsn(), progress=progress))
         with progress_bar("verifying") as progress:
             built = asyncio.run(
                 build_report(

@@ -20,7 +20,7 @@ from services.reporter.cutting import find_cut
 from services.reporter.document import FORMAT, canonical
 from services.reporter.drill.last import last_drill
 from services.reporter.evidence import Evidence
-from services.reporter.facts_kept import keep_facts
+from services.reporter.facts_kept import check_facts, keep_facts
 from services.reporter.inputs import BY_HAND, Inputs
 from services.reporter.period import Period
 from services.reporter.render import render_html, render_markdown
@@ -49,24 +49,24 @@ async def build_report(
     evidence: Evidence = NO_EVIDENCE,
     clock: Clock = system_clock,
     progress: Progress = lambda _done, _total: None,
-    counting: Progress = lambda _done, _total: None,
 ) -> Built:
     """Writes the report of `period` into `folder`, also where the chains do not verify: then it says so first. `evidence`:
-    checkpoints to compare with, read before; `progress` of verifying, `counting` of the facts that come first.
+    checkpoints to compare with, read before.
     Raises TransientError, ConfigurationError, or FatalError where the folder cannot be written."""
     try:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        await keep_facts(dsn, progress=counting)
+        await keep_facts(dsn)
         async with open_snapshot(dsn) as snapshot:
             verification = await verify_snapshot(dsn, snapshot, evidence=evidence, progress=progress)
             software = {"piperoll": version("piperoll")}
+            integrity = as_json(verification) | {"facts": (await check_facts(snapshot))._asdict()}
             inputs = Inputs(
                 BY_HAND,
                 period,
                 await find_cut(snapshot),
                 made_us=clock(),
                 software=software,
-                integrity=as_json(verification),
+                integrity=integrity,
             )
             contents, figures = await read_contents(snapshot, inputs)
             attachments = await write_log(Selection(snapshot, period, inputs.cut), folder)

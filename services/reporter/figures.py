@@ -14,6 +14,8 @@ from services.reporter.contents.selection import Selection
 
 MOST_KEYS = 20
 """Rows of a table by type, source, actor, …: the most frequent."""
+MOST_TAGS = 5_000
+"""Tags that are counted for the control mapping; a table shows the first MOST_KEYS."""
 MOST_NEW = 50
 """New actors, types, sources that are named."""
 MOST_GAPS = 10
@@ -120,7 +122,7 @@ class Figures:
     """Everything that a report counts."""
 
     single: dict[str, Figure]
-    """`all`, `readable`, `poison`, `pending`, `ai`, `erased`; `unchecked`, which are no events but repeats of erased ones."""
+    """`all`, `readable`, `poison`, `pending`, `ai`, `erased`, `named` (those that name an actor); `unchecked`, which are no events but repeats of erased ones."""
     tables: dict[str, Table]
     """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`, `late`, `new-type`, `new-source`, `new-actor`."""
     own: dict[int, Figure]
@@ -141,12 +143,12 @@ class Figures:
         return self.own.get(kind, Figure(kind.name, 0))
 
 
-SINGLE = ("all", "readable", "poison", "pending", "ai", "erased")
+SINGLE = ("all", "readable", "poison", "pending", "ai", "erased", "named")
 
 
 async def read_figures(selection: Selection) -> Figures:
     """Counts the events of a selection; lists of events are not among it."""
-    rows = await selection.fetch("counts", selection.period.day_starts_us, MOST_KEYS, MOST_NEW)
+    rows = await selection.fetch("counts", selection.period.day_starts_us, MOST_KEYS, MOST_NEW, MOST_TAGS)
     single = {row["figure"]: _figure(row) for row in rows if row["figure"] in SINGLE}
     tables: dict[str, Table] = {}
     for row in rows:

@@ -87,6 +87,12 @@ SELECT EXISTS (SELECT FROM audit.record WHERE chain_no = $1 AND seq < 0)
 -- appended: when record $2 of chain $1 was appended, in microseconds
 SELECT appended_us FROM audit.record WHERE chain_no = $1 AND seq = $2;
 
+-- time_anchors: the time anchors of all chains
+SELECT r.chain_no, r.seq, r.leaf, p.salt, p.body
+FROM audit.record r
+LEFT JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+WHERE r.kind = 9 ORDER BY r.chain_no, r.seq;
+
 -- seals: the database's own copy of the seal log
 SELECT seal_no, leaf FROM audit.seal ORDER BY seal_no;
 

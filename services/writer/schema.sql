@@ -71,6 +71,7 @@ CREATE TABLE audit.record (
 ) PARTITION BY LIST (chain_no);
 CREATE INDEX record_identity ON audit.record (identity_hash);
 CREATE INDEX record_appended ON audit.record USING brin (appended_us);
+CREATE INDEX record_time_anchor ON audit.record (chain_no, seq) WHERE kind = 9;
 
 -- What the records commit to, erasable. No row for a record: its payload was erased. `body` is null where the value
 -- was withheld (over the size limit). `original_salt` is a duplicate's: the salt of the commitment in its JSON.

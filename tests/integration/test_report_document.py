@@ -10,6 +10,7 @@ from itertools import islice
 
 import asyncpg
 import pytest
+from jsonschema import Draft202012Validator
 
 from schemas.record import Kind
 from services.reporter.cutting import find_cut
@@ -22,13 +23,15 @@ from services.reporter.document import (
     gone_since,
     make_document,
 )
-from services.reporter.facts_kept import keep_facts
+from services.reporter.facts_kept import check_facts, keep_facts
 from services.reporter.period import following, period_named
 from services.reporter.store import open_snapshot
 from tests.audit_tables import extend, fill
 from tests.chain_rows import START_US, ChainRows
 from tests.report_month import DAY_US, Month
+from tests.service_process import ROOT
 
+SCHEMA = Draft202012Validator(json.loads((ROOT / "schemas/report/v2.schema.json").read_text()))
 OCTOBER = period_named("2026-10", "Europe/Berlin", "schedule")
 
 
@@ -141,7 +144,27 @@ async def test_the_contents_of_a_month_with_something_of_everything(database):
     assert told["drill"]["passed"] is True
     assert [told["listed"][name]["of"] for name in ("reads", "backfills", "signatures")] == [1, 1, 1]
     assert told["changes"]["new_actors"]["of"] == 7
-    json.loads(canonical(told))  # hostile texts are but data
+    lines = {(line["framework"], line["clause"]): line for line in told["controls"]}
+    assert len(lines) > 50
+    assert any(
+        "Events of high risk that somebody reviewed: 2; still open: 16" in line["shows"]
+        for line in lines.values()
+    )
+    assert "conform" not in told["controls_note"]
+    SCHEMA.validate(json.loads(canonical(told)))
+    assert told["tables"]["tag"]["shown"] == len(told["tables"]["tag"]["rows"])
+
+
+async def test_facts_that_somebody_changed_are_found(database):
+    await fill(database.admin_dsn, Month().chains)
+    await keep_facts(database.reporter_dsn)
+    async with open_snapshot(database.reporter_dsn) as snapshot:
+        checked = await check_facts(snapshot)
+    assert (checked.good, checked.facts) == (True, sum(len(chain.rows) for chain in Month().chains))
+    await run(database, "UPDATE tally.fact SET floor = 1 WHERE chain_no = 1 AND seq = 8")
+    async with open_snapshot(database.reporter_dsn) as snapshot:
+        checked = await check_facts(snapshot)
+    assert (checked.different, checked.first) == (1, "1:8")
 
 
 async def test_a_log_that_has_grown_gives_the_same_bytes_and_an_erasure_is_named(database):

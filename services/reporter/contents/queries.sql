@@ -70,7 +70,7 @@ WITH cut AS MATERIALIZED (
 
 -- counts: after `selected`: all counts by figure and key: events, those of high or critical risk, the share of all in percent, the first
 -- record; $15 days begin at these times; at most $16 keys of a figure. Figures new-type, new-source and new-actor: at most $17 names that
--- no event of an earlier period has
+-- no event of an earlier period has; of figure tag at most $18
 , shaped AS NOT MATERIALIZED (
     SELECT kind, type, source, risk, by, pending, tags, rules, blank, late, width_bucket(counted_us, $15::bigint[]) AS day, id, shape, is_touched
     FROM selected
@@ -93,6 +93,7 @@ WITH cut AS MATERIALIZED (
     UNION ALL SELECT 'pending', '', sum(events), sum(high), min(first_id) FROM shapes WHERE pending
     UNION ALL SELECT 'ai', '', sum(events), sum(high), min(first_id) FROM shapes WHERE by <> 'rules'
     UNION ALL SELECT 'erased', '', sum(events), sum(high), min(first_id) FROM shapes WHERE blank
+    UNION ALL SELECT 'named', '', sum(events), sum(high), min(first_id) FROM actors
     UNION ALL SELECT 'day', lpad(day::text, 6, '0'), sum(events), sum(high), min(first_id) FROM shapes GROUP BY 2
     UNION ALL SELECT 'type', type, sum(events), sum(high), min(first_id) FROM shapes WHERE kind = 1 GROUP BY 2
     UNION ALL SELECT 'source', source, sum(events), sum(high), min(first_id) FROM shapes WHERE kind = 1 GROUP BY 2
@@ -138,7 +139,7 @@ WITH cut AS MATERIALIZED (
     FROM (SELECT * FROM counted UNION ALL SELECT * FROM fresh) AS c
 )
 SELECT figure, key, coalesce(events, 0)::bigint AS events, coalesce(high, 0)::bigint AS high, share, keys, rank, first_id
-FROM ranked WHERE figure = 'day' OR rank <= CASE WHEN figure LIKE 'new-%' THEN $17::bigint ELSE $16::bigint END ORDER BY figure, rank
+FROM ranked WHERE figure = 'day' OR rank <= CASE WHEN figure LIKE 'new-%' THEN $17::bigint WHEN figure = 'tag' THEN $18::bigint ELSE $16::bigint END ORDER BY figure, rank
 
 -- grave: after `selected`: events that had high or critical risk at any time, also where a review has withdrawn it: the worst and earliest
 -- first, $15 at most; `of` are all whose risk is still high
@@ -365,3 +366,16 @@ FROM unnest($3::bigint[]) AS w (id)
 JOIN audit.record r ON r.chain_no = (w.id >> 48)::smallint AND r.seq = w.id & 281474976710655
     AND r.chain_no = ANY ($1::smallint[]) AND r.seq < ($2::bigint[])[r.chain_no]
 LEFT JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+
+-- folded: up to which record of each chain facts are kept
+SELECT chain_no, next_seq FROM tally.folded ORDER BY chain_no
+
+-- refold: the facts of chain $1 from $2 to before $3 as they are kept against those made anew: how many, how many differ, the first
+WITH kept AS (
+    SELECT f.* FROM tally.fact f WHERE f.chain_no = $1 AND f.seq >= $2 AND f.seq < $3
+), anew AS (
+    SELECT d.* FROM tally.folded u CROSS JOIN LATERAL tally.derive(u.chain_no, $2::bigint, least($3::bigint, u.next_seq)) d WHERE u.chain_no = $1
+), different AS (
+    SELECT seq FROM ((SELECT * FROM kept EXCEPT SELECT * FROM anew) UNION ALL (SELECT * FROM anew EXCEPT SELECT * FROM kept)) AS d
+)
+SELECT (SELECT count(*) FROM kept) AS facts, count(DISTINCT seq) AS different, min(seq) AS first FROM different

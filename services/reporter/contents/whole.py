@@ -8,6 +8,7 @@ from services.reporter.contents.ai import ai_account
 from services.reporter.contents.changes import changes
 from services.reporter.contents.citing import cite_records, cites
 from services.reporter.contents.completeness import completeness
+from services.reporter.contents.control_lines import control_lines
 from services.reporter.contents.events import high_risk, late, unreadable
 from services.reporter.contents.happened import happened
 from services.reporter.contents.reviews import reviews
@@ -38,18 +39,27 @@ async def read_contents(snapshot: Snapshot, inputs: Inputs) -> tuple[dict[str, A
         "high_risk": grave,
         "reviews": await reviews(selection),
         "changes": await changes(selection, figures),
-        "controls": [],
         "ai": await ai_account(selection, figures),
         **await happened(selection),
         "late": await late(selection, {item.key: item for item in figures.table("late").figures}),
         "unreadable": await unreadable(selection),
-        "sequence_gaps": [gap._asdict() | {"cites": cites(gap.first_id)} for gap in figures.gaps],
+        "sequence_gaps": [
+            {
+                "source": gap.source,
+                "missing": gap.missing,
+                "gaps": gap.gaps,
+                "numbers": gap.numbers,
+                "cites": cites(gap.first_id),
+            }
+            for gap in figures.gaps
+        ],
         "duplicates": {"repeats": totals(figures)["duplicates"], "unchecked": totals(figures)["unchecked"]},
         "facts": [],
         "attachments": [],
         "summary": inputs.summary
         or summary_block(inputs.period, figures, gravest, account["unreadable_in_log"]),
     }
+    made |= control_lines(figures, made)
     return await cite_records(snapshot, made), figures
 
 
