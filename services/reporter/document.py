@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from services.reporter.contents.differing import differences
 from services.reporter.contents.gone import gone_since
 from services.reporter.contents.whole import read_contents
 from services.reporter.inputs import BY_HAND, Cut, Filters, Inputs
@@ -27,7 +26,6 @@ __all__ = [
     "Filters",
     "Inputs",
     "canonical",
-    "differences",
     "edition_hash",
     "gone_since",
     "make_document",

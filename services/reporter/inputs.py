@@ -63,7 +63,7 @@ class Inputs:
 
     `integrity` is `account.as_json(verification)` as it was; `software` the versions and hashes of piperoll, rules, mappings,
     prompts and template; `summary` the executive summary's block as made once, None where facts are put together by
-    templates; `differs` what `differences` gave against the edition that this one replaces."""
+    templates; `differs` the figures that differ from those of the edition that this one replaces."""
 
     schedule: str
     period: Period
