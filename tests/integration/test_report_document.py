@@ -231,6 +231,22 @@ async def test_what_is_erased_is_gone_from_the_facts_too(database, kept):
         assert not rows
 
 
+async def test_what_was_retained_away_is_gone_from_the_facts_too(database):
+    """Of the first ten days, once its payloads are gone; a second look finds nothing more to do."""
+    chain_of_days = ChainRows(step_us=DAY_US)
+    for _ in range(40):
+        chain_of_days.event()
+    await fill(database.admin_dsn, [chain_of_days])
+    await keep_facts(database.reporter_dsn)
+    await run(database, "INSERT INTO audit.retention VALUES (1, 1, '2026-10-11')")
+    await run(database, "SET ROLE piperoll_eraser; DELETE FROM audit.payload WHERE seq BETWEEN 1 AND 9")
+    await keep_facts(database.reporter_dsn, batch=4)
+    rows = await ask(database, "SELECT count(*) FILTER (WHERE blank) AS blank, count(actor) AS actors FROM tally.fact")
+    assert tuple(rows[0]) == (9, 31)
+    (row,) = await ask(database, "SELECT until_us = 1791676800000000 AS done FROM tally.blanked")
+    assert row["done"]
+
+
 async def test_the_periods_of_a_schedule_have_every_record_once(database):
     """Months and days in a zone with daylight saving: events before, after, at and around every bound, recorded early and late."""
     chance = random.Random(7)

@@ -39,6 +39,12 @@ CREATE TABLE tally.folded (
     next_seq bigint NOT NULL
 );
 
+-- Until when facts of retained payloads are blank: one row.
+CREATE TABLE tally.blanked (
+    until_us bigint NOT NULL
+);
+INSERT INTO tally.blanked VALUES (-9223372036854775808);
+
 CREATE INDEX fact_time ON tally.fact USING brin (appended_us, time_us) WITH (pages_per_range = 32);
 CREATE INDEX fact_own ON tally.fact (type, appended_us) WHERE kind = 8;
 CREATE INDEX fact_grave ON tally.fact (appended_us) WHERE floor >= 4 OR ai >= 4;
@@ -191,12 +197,12 @@ ALTER TABLE audit.erasure ENABLE ALWAYS TRIGGER blank_erased;
 
 -- The same for what was retained away, `most` facts at once; returns how many.
 CREATE FUNCTION tally.blank_retained(most bigint) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
     bound bigint := (SELECT (extract(epoch FROM max(until)) * 1000000)::bigint FROM audit.retention);
     gone bigint;
 BEGIN
-    IF bound IS NULL THEN
+    IF bound IS NULL OR bound <= (SELECT until_us FROM tally.blanked) THEN
         RETURN 0;
     END IF;
     WITH overdue AS (
@@ -211,6 +217,14 @@ BEGIN
         shape = tally.shape_of(f.kind, (CASE WHEN f.kind IN (1, 3) THEN 1 END)::smallint, NULL, false, true, '', NULL, NULL, '{}', NULL)
     FROM overdue o WHERE f.chain_no = o.chain_no AND f.seq = o.seq;
     GET DIAGNOSTICS gone = ROW_COUNT;
+    -- Done for good once the payloads themselves are gone: their partitions may wait for a reader (audit.drop_retained).
+    IF gone = 0 AND NOT EXISTS (
+        SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'audit.payload'::regclass AND c.relname ~ '^payload_[0-9]{6}$'
+            AND to_date(substr(c.relname, 9), 'YYYYMM') + interval '1 month' <= (SELECT max(until) FROM audit.retention)
+    ) THEN
+        UPDATE tally.blanked SET until_us = bound;
+    END IF;
     RETURN gone;
 END $$;
 
