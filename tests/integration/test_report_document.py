@@ -13,6 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from schemas.record import Kind
+from schemas.seal import Seal, SealedChain, encode_seal
+from services.common.errors import ConfigurationError
 from services.reporter.cutting import find_cut
 from services.reporter.document import (
     Cut,
@@ -241,7 +243,9 @@ async def test_what_was_retained_away_is_gone_from_the_facts_too(database):
     await run(database, "INSERT INTO audit.retention VALUES (1, 1, '2026-10-11')")
     await run(database, "SET ROLE piperoll_eraser; DELETE FROM audit.payload WHERE seq BETWEEN 1 AND 9")
     await keep_facts(database.reporter_dsn, batch=4)
-    rows = await ask(database, "SELECT count(*) FILTER (WHERE blank) AS blank, count(actor) AS actors FROM tally.fact")
+    rows = await ask(
+        database, "SELECT count(*) FILTER (WHERE blank) AS blank, count(actor) AS actors FROM tally.fact"
+    )
     assert tuple(rows[0]) == (9, 31)
     (row,) = await ask(database, "SELECT until_us = 1791676800000000 AS done FROM tally.blanked")
     assert row["done"]
@@ -367,3 +371,29 @@ async def test_an_empty_database_is_reported_too(database):
         assert told["totals"]["all"]["events"] == 0
         assert told["completeness"]["in_kafka"] == 0
         assert told["cited"] == []
+
+
+async def test_the_cut_is_the_last_seal_with_a_checkpoint_else_where_the_chains_end(database):
+    month = Month()
+    await fill(database.admin_dsn, month.chains)
+    heads = {chain.chain_no: chain.count for chain in month.chains}
+    async with open_snapshot(database.reporter_dsn) as snapshot:
+        assert (await find_cut(snapshot)).sizes == heads
+    sealed = sorted(SealedChain(chain.chain_id, 10 + chain.chain_no, bytes(32), 0) for chain in month.chains)
+    for number, chains in enumerate((sealed[:2], sealed, [one._replace(size=30) for one in sealed])):
+        leaf = encode_seal(Seal(number, START_US + number, tuple(chains)))
+        await ask(database, "INSERT INTO audit.seal VALUES ($1, $2, $3)", number, START_US + number, leaf)
+    signed = "INSERT INTO audit.checkpoint VALUES (0, $1, $2, '', 0, $3, 0)"
+    for number in (0, 1):  # the third seal is not signed yet
+        await ask(database, signed, number + 1, bytes([number]) * 32, number)
+    async with open_snapshot(database.reporter_dsn) as snapshot:
+        cut = await find_cut(snapshot)
+        assert cut == Cut(
+            1, "01" * 32, START_US + 1, {chain.chain_no: 10 + chain.chain_no for chain in month.chains}
+        )
+        assert (await find_cut(snapshot, 0)).seal_no == 0
+        with pytest.raises(ConfigurationError, match="no seal 2 with a checkpoint"):
+            await find_cut(snapshot, 2)
+    told = await document(database)
+    assert (told["cut"]["seal_no"], told["cut"]["chains"][0]["size"]) == (1, 11)
+    assert told["totals"]["all"]["events"] == 10 + 11

@@ -153,7 +153,7 @@ ORDER BY risk DESC, counted_us, id LIMIT $15::bigint
 SELECT coalesce(nullif(review, ''), 'none') AS status, count(*) AS events, count(*) FILTER (WHERE risk >= 4) AS high, min(id) AS first_id,
     (percentile_cont(0.5) WITHIN GROUP (ORDER BY answered_us - appended_us)) / 3600000000.0 AS median_hours,
     GROUPING(review) = 1 AS all_of_them
-FROM selected WHERE floor >= 4 OR ai >= 4
+FROM (SELECT review, risk, id, answered_us, appended_us FROM selected WHERE floor >= 4 OR ai >= 4 OFFSET 0) AS grave
 GROUP BY GROUPING SETS ((review), ()) ORDER BY 6, 1
 
 -- carried: after `selected`: events of high or critical risk of earlier periods whose last review below the cut is `open`, or that have
