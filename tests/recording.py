@@ -13,11 +13,14 @@ from services.writer.anchors import Anchors
 from services.writer.batch import Linked, Linker
 from services.writer.chain import Place
 from services.writer.found import Item
+from services.writer.heads import Head
 from services.writer.items import OwnReader, enriched_item
 from services.writer.store import Store
 from tests.builders import Message
 
 TOPICS = Topics()
+SAID: list[Head] = []
+"""Heads that recorders said, in this process: what the writer's group in Kafka would have, and longer."""
 WINDOW_US = 7 * 24 * 3600 * 1_000_000
 
 
@@ -91,6 +94,9 @@ class Recorder:
     async def record(self, *messages: Message) -> Linked:
         """One batch, linked and stored."""
         linked = await self.link(*messages)
+        for section in linked.sections:  # said, then committed, as the writer does
+            chain = section.chain
+            SAID.append(Head(chain.chain_id, chain.next_seq, chain.last_hash))
         await self.store.append([(self.place, linked)])
         self.linker.stored()
         for section in linked.sections:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from services.common.errors import TransientError
 from services.common.kafka import admin_client, topic_ids
 from services.common.settings import KafkaSettings
 from services.writer.alert import Alert
+from services.writer.heads import Head, HeadKeeper
 from services.writer.sealer.key import read_keys
 from services.writer.sealer.loop import Sealer
 from services.writer.sealer.metrics import SealerMetrics
@@ -24,6 +25,7 @@ from services.writer.sealer.settings import SealerSettings
 from services.writer.sealer.source import Reading, Source
 from services.writer.sealer.store import Store
 from tests.chain_rows import ChainRows
+from tests.recording import SAID
 
 NOWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:9")
 
@@ -75,10 +77,14 @@ def chain_of(kafka: KafkaSettings, sent: list[Sent], **fields: Any) -> ChainRows
 
 class Silent:
     """Stands for Kafka in tests that are not about it: holds the messages that chains say, or is away. The contract
-    of `Source.compare`: tests/integration/test_sealer.py runs on the real one."""
+    of `Source`: tests/integration/test_sealer.py runs on the real one. `said`: heads as their writer said them, beside
+    those that recorders said."""
 
-    def __init__(self, messages: Callable[[TopicPartition], list[Sent]] | None) -> None:
+    def __init__(
+        self, messages: Callable[[TopicPartition], list[Sent]] | None, said: Sequence[Head] = ()
+    ) -> None:
         self._messages = messages
+        self._said = list(said)
 
     def __call__(self, _kafka: KafkaSettings) -> Any:
         return self
@@ -94,8 +100,42 @@ class Silent:
             if not reading.look.done:
                 reading.look.ends_at(end)
 
+    def heads(self) -> Any:
+        if self._messages is None:
+            raise TransientError("Kafka is away")
+        return Anywhere([*self._said, *SAID])
+
     def close(self) -> None:
         """Nothing to close."""
+
+
+class Anywhere:
+    """The same heads for every partition: they name their chains."""
+
+    def __init__(self, heads: list[Head]) -> None:
+        self._heads = heads
+
+    def get(self, _at: TopicPartition, _default: Any) -> list[Head]:
+        return self._heads
+
+
+def heads_of(chain: ChainRows) -> list[Head]:
+    """The head of a chain after each of its records."""
+    return [Head(chain.chain_id, row.seq + 1, row.record_hash) for row in chain.rows]
+
+
+def say_heads(kafka: KafkaSettings, *chains: ChainRows) -> None:
+    """Says them where the writer would; as many as fit."""
+    topics, keeper = kafka.topics, HeadKeeper(kafka)
+    try:
+        for chain in chains:
+            read = topics.enriched if chain.topic == topics.events else chain.topic
+            at = TopicPartition(read, chain.partition)
+            keeper.take_over({at: None})
+            keeper._said[at] = heads_of(chain)[-52:]
+            keeper.say_again([at])
+    finally:
+        keeper.close()
 
 
 def silent_of(*chains: ChainRows) -> Silent:
@@ -108,7 +148,8 @@ def silent_of(*chains: ChainRows) -> Silent:
                 record, body = decode(row.leaf), decode_body(content.body)
                 headers = [(name.decode(), value) for name, value in body.headers]
                 messages.append(Sent(row.source_offset, record.kafka_ts_ms, 0, body.key, body.value, headers))
-    return Silent(lambda at: held.get((at.topic, at.partition), []))
+    said = [head for chain in chains for head in heads_of(chain)]
+    return Silent(lambda at: held.get((at.topic, at.partition), []), said)
 
 
 class Quiet(Outlet):

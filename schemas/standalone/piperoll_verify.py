@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Checks the proof of one record, offline: python piperoll_verify.py PROOF --policy POLICY [--payload FILE] [--json]
+or a whole archive of `piperoll retain` by the proof beside it: python piperoll_verify.py ARCHIVE.proof --policy POLICY
 
 One file, to be read before it is trusted; it needs Python 3.9 or newer and the package `cryptography`. The policy says whose
 signatures count (https://c2sp.org/tlog-policy); get it from elsewhere than the proof. With --payload, also checks that the
@@ -10,14 +11,16 @@ from __future__ import annotations
 
 import argparse
 import base64
+import gzip
 import hashlib
 import json
 import re
 import struct
 import sys
+import zlib
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Collection, NamedTuple
+from typing import Any, Collection, Iterator, NamedTuple
 
 try:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -26,7 +29,7 @@ except ImportError:
     sys.stderr.write("could not check: the package `cryptography` is missing (pip install cryptography)\n")
     sys.exit(2)
 
-FORMAT = "piperoll-proof/v1"
+FORMAT, ARCHIVE_FORMAT = "piperoll-proof/v1", "piperoll-archive-proof/v1"
 RECORD = struct.Struct(">13sB16sQ32sIqqqBq32s16sQ32s32s")
 SEAL, SEALED_CHAIN = struct.Struct(">14sQQI"), struct.Struct(">16sQ32sQ")
 ABSENT = -(2**63)
@@ -271,9 +274,10 @@ class Policy:
 
 # The proof file (PROOF_FORMAT.md).
 FIELDS = {"format", "leaf", "payload", "enrichment", "chain_proof", "seal_leaf", "seal_proof"}
+ARCHIVE_FIELDS = {"format", "seal_leaf", "seal_proof", "chains"}
 
 
-def read_proof(data: bytes) -> dict[str, Any]:
+def read_proof(data: bytes, form: str = FORMAT, fields: set[str] = FIELDS) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         require(len(dict(pairs)) == len(pairs), "a name stands twice")
         return dict(pairs)
@@ -283,8 +287,8 @@ def read_proof(data: bytes) -> dict[str, Any]:
         json.dumps(proof, ensure_ascii=False).encode("utf-8")  # no half characters
     except (ValueError, RecursionError):
         raise Refused("not a proof file: it is not JSON in UTF-8") from None
-    require(isinstance(proof, dict) and proof.get("format") == FORMAT, f"not a proof file of format {FORMAT}")
-    require(set(proof) == FIELDS, f"a proof file has the fields {', '.join(sorted(FIELDS))}, and no other")
+    require(isinstance(proof, dict) and proof.get("format") == form, f"not a proof file of format {form}")
+    require(set(proof) == fields, f"a proof file has the fields {', '.join(sorted(fields))}, and no other")
     return dict(proof)
 
 
@@ -352,6 +356,148 @@ def open_content(part: Any, label: bytes, commitment: bytes, name: str, inner: s
     made = hashlib.sha256(label + salt + data).digest()
     require(made == commitment, f"the {name} is not what the record commits to: it or its salt was changed")
     return data
+
+
+# Archives (PROOF_FORMAT.md 6): all records of a range of each chain, and the hashes around them.
+COLUMNS = (("kind", 1), ("seq", 3), ("appended_us", 6), ("source_offset", 7), ("event_time_us", 10))
+
+
+def range_root(
+    low: int, high: int, span: tuple[int, int], leaves: Iterator[bytes], hashes: Iterator[bytes]
+) -> bytes:
+    """The hash over leaves low to high, of which those of the span come from the archive, all others from the proof."""
+    if high <= span[0] or low >= span[1]:
+        outside = next(hashes, None)
+        require(outside, "the proof has too few hashes")
+        return outside or b""
+    if high - low == 1:
+        leaf = next(leaves, None)
+        require(leaf, f"the archive ends before record {low}")
+        return leaf or b""
+    middle = low + (1 << ((high - low - 1).bit_length() - 1))
+    left = range_root(low, middle, span, leaves, hashes)
+    return node_hash(left, range_root(middle, high, span, leaves, hashes))
+
+
+def archived_lines(path: str) -> Iterator[dict[str, Any]]:
+    try:
+        with gzip.open(path) if path.endswith(".gz") else Path(path).open("rb") as file:
+            for line in file:
+                yield json.loads(line)
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+        raise Unchecked(f"{path} cannot be read to its end: {error!r}") from None
+
+
+class Archive:
+    """Goes through the lines once; `take` gives the leaf hashes of one range. Counts what it has seen."""
+
+    def __init__(self, path: str) -> None:
+        self.lines = archived_lines(path)
+        self.records = self.payloads = self.enrichments = 0
+
+    def take(self, chain_id: bytes, first: int, end: int) -> Iterator[bytes]:
+        for seq in range(first, end):
+            line = next(self.lines, None)
+            require(line is not None, f"the archive ends before record {seq} of chain {chain_id.hex()}")
+            yield self.leaf_of(line, chain_id, seq)
+
+    def leaf_of(self, line: Any, chain_id: bytes, seq: int) -> bytes:
+        """The leaf hash of a line that says what its leaf says and commits to."""
+        try:
+            leaf = bytes.fromhex(line["leaf"])
+            require(len(leaf) == RECORD.size, f"record {seq} is not a record")
+            fields = RECORD.unpack(leaf)
+            require(
+                fields[2:4] == (chain_id, seq),
+                f"record {seq} of chain {chain_id.hex()} is not where it belongs",
+            )
+            for name, at in COLUMNS:
+                said = ABSENT if line[name] is None else line[name]
+                require(said == fields[at], f"{name} of record {seq} is not what its leaf says")
+            contents = (
+                ("payload_salt", "body", b"audit-pay/v1\n", 14),
+                ("enrichment_salt", "enrichment", b"audit-enr/v1\n", 15),
+            )
+            for salt, data, label, at in contents:
+                if line[data] is not None:
+                    made = hashlib.sha256(
+                        label + bytes.fromhex(line[salt]) + unbase64(line[data], data)
+                    ).digest()
+                    require(
+                        made == fields[at], f"the {data} of record {seq} is not what the record commits to"
+                    )
+            self.payloads += line["body"] is not None
+            self.enrichments += line["enrichment"] is not None
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refused(f"record {seq} is not a line of an archive: {error!r}") from None
+        self.records += 1
+        return leaf_hash(leaf)
+
+
+def check_archive(path: str, policy_data: bytes) -> dict[str, Any]:
+    """All that the proof beside an archive shows. Raises Refused or Unchecked."""
+    if path.endswith(".parquet"):
+        raise Unchecked(
+            "this file reads JSON lines: check a Parquet archive with `piperoll verify --archive FILE --alone`"
+        )
+    policy = Policy(policy_data)
+    proof = read_proof(read_file(path + ".proof"), ARCHIVE_FORMAT, ARCHIVE_FIELDS)
+    seal, archive, chains = check_seal(proof, policy), Archive(path), {}
+    require(isinstance(proof["chains"], list) and proof["chains"], "the proof names no chain")
+    for item in proof["chains"]:
+        good = isinstance(item, dict) and set(item) == {"chain_id", "first", "end", "hashes"}
+        require(good and isinstance(item["hashes"], list), "a range of the proof has other fields")
+        chain_id, first, end = item["chain_id"], item["first"], item["end"]
+        require(
+            type(first) is int and type(end) is int and isinstance(chain_id, str),
+            "a range of the proof has other fields",
+        )
+        require(
+            re.fullmatch("[0-9a-f]{32}", chain_id) and chain_id not in chains, "no chain id, or one twice"
+        )
+        sealed = seal["chains"].get(bytes.fromhex(chain_id))
+        require(
+            sealed and 0 <= first < end <= sealed[0],
+            f"the seal does not cover records {first} to {end} of chain {chain_id}",
+        )
+        leaves = archive.take(bytes.fromhex(chain_id), first, end)
+        hashes = iter([unbase64(text, "a hash", 32) for text in item["hashes"]])
+        root = range_root(0, sealed[0], (first, end), leaves, hashes)
+        require(next(hashes, None) is None, "the proof has too many hashes")
+        require(
+            root == sealed[1],
+            f"the records of chain {chain_id} are not those that were sealed: one was changed",
+        )
+        chains[chain_id] = {"first": first, "last": end - 1}
+    require(next(archive.lines, None) is None, "the archive has more records than the proof shows")
+    return {
+        "result": "proved",
+        "records": archive.records,
+        "payloads": archive.payloads,
+        "enrichments": archive.enrichments,
+        "chains": chains,
+        "log": seal["origin"],
+        "seal": seal["no"],
+        "sealed_at": told_time(seal["time_us"]),
+        "cosigned": {name: told_time(seconds * 10**6) for name, seconds in sorted(seal["cosigned"].items())},
+    }
+
+
+def archive_sentences(found: dict[str, Any]) -> tuple[list[str], list[str]]:
+    spans = [f"{item['first']} to {item['last']} of chain {name}" for name, item in found["chains"].items()]
+    where = f"as they were sealed at {found['sealed_at']} (seal {found['seal']} of {found['log']}, the log's own clock)"
+    proved = [
+        f"The {found['records']:,} records are all of {'; '.join(spans)}, {where}: none is missing, none was changed.",
+        f"{found['payloads']:,} payloads and {found['enrichments']:,} enrichments are byte for byte what was recorded.",
+    ]
+    if found["cosigned"]:
+        names, first = ", ".join(found["cosigned"]), min(found["cosigned"].values())
+        proved.append(WITNESSED.format(time=first, names=names))
+    else:
+        proved.append(DATABASE)
+    gone = found["records"] - found["payloads"]
+    unproved = [f"{gone:,} payloads are not in the archive: what these said is not shown."] if gone else []
+    return proved, [*unproved, "All times are what the log, the writer or the sender said.", LIMITS]
 
 
 def value_of(body: bytes) -> bytes | None:
@@ -452,8 +598,13 @@ def read_file(path: str) -> bytes:
 def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
     wanted = None if arguments.payload is None else read_file(arguments.payload)
     try:
-        found, status = check(read_file(arguments.proof), read_file(arguments.policy), wanted), 0
-        proved, unproved = sentences(found)
+        policy, status = read_file(arguments.policy), 0
+        if arguments.proof.endswith(".proof"):
+            found = check_archive(arguments.proof[: -len(".proof")], policy)
+            proved, unproved = archive_sentences(found)
+        else:
+            found = check(read_file(arguments.proof), policy, wanted)
+            proved, unproved = sentences(found)
         found.update(proved=proved, not_proved=unproved)
         lines = [
             "PROVED",

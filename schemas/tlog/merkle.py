@@ -96,7 +96,7 @@ def tile_root(hashes: bytes) -> bytes:
 
 def tree_root(size: int, subtree: Subtree) -> bytes:
     """The root of the tree's first `size` leaves."""
-    return _range_root(0, size, subtree) if size else EMPTY_ROOT
+    return range_root(0, size, subtree) if size else EMPTY_ROOT
 
 
 def inclusion_proof(index: int, size: int, subtree: Subtree) -> list[bytes]:
@@ -105,12 +105,12 @@ def inclusion_proof(index: int, size: int, subtree: Subtree) -> list[bytes]:
         raise ValueError(f"leaf {index} is not in a tree of {size}")
     start, end, proof = 0, size, []
     while end - start > 1:
-        split = start + _split(end - start)
+        split = start + split_of(end - start)
         if index < split:
-            proof.append(_range_root(split, end, subtree))
+            proof.append(range_root(split, end, subtree))
             end = split
         else:
-            proof.append(_range_root(start, split, subtree))
+            proof.append(range_root(start, split, subtree))
             start = split
     return proof[::-1]
 
@@ -122,15 +122,15 @@ def consistency_proof(size1: int, size2: int, subtree: Subtree) -> list[bytes]:
         raise ValueError(f"a tree of {size1} leaves does not come before one of {size2}")
     start, end, proof = 0, size2, []
     while size1 not in (0, end):
-        split = start + _split(end - start)
+        split = start + split_of(end - start)
         if size1 <= split:
-            proof.append(_range_root(split, end, subtree))
+            proof.append(range_root(split, end, subtree))
             end = split
         else:
-            proof.append(_range_root(start, split, subtree))
+            proof.append(range_root(start, split, subtree))
             start = split
     if start:
-        proof.append(_range_root(start, end, subtree))
+        proof.append(range_root(start, end, subtree))
     return proof[::-1]
 
 
@@ -201,12 +201,12 @@ def _check_widths(hashes: Sequence[bytes]) -> None:
         raise VerificationError("a hash has 32 bytes")
 
 
-def _split(size: int) -> int:
+def split_of(size: int) -> int:
     """The largest power of two below size."""
     return 1 << ((size - 1).bit_length() - 1)
 
 
-def _range_root(start: int, end: int, subtree: Subtree) -> bytes:
+def range_root(start: int, end: int, subtree: Subtree) -> bytes:
     """The hash over leaves start to end, where start is a multiple of a power of two not below end - start."""
     parts = []
     while start < end:

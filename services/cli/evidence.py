@@ -25,11 +25,14 @@ from services.reporter import apart
 from services.reporter import verify as verification_of
 from services.reporter.account import archive_as_json, archive_as_lines, as_json, as_lines
 from services.reporter.archive import verify_alone, verify_archive
+from services.reporter.archive_proof import judge_proof
 from services.reporter.attachments import replacing
 from services.reporter.build import FORMATS, build_report
+from services.reporter.evidence import read_policy
 from services.reporter.export import export_records
 from services.reporter.facts_kept import keep_facts
 from services.reporter.period import last_days, period_named
+from services.reporter.settings import VerifySettings
 
 app = typer.Typer(no_args_is_help=True)
 report = typer.Typer(help="Build reports.", no_args_is_help=True)
@@ -46,7 +49,10 @@ def verify(
         int | None, typer.Option(min=1, help="How many at once; default: one a core.")
     ] = None,
     archive: Annotated[
-        Path | None, typer.Option(help="Verify this file of `piperoll retain` or `export` instead.")
+        Path | None,
+        typer.Option(
+            help="Verify this file of `piperoll retain` or `export` instead; with --vkey or --policy against the proof beside it."
+        ),
     ] = None,
     alone: Annotated[
         bool, typer.Option("--alone", help="The archive by itself, without a database.")
@@ -85,7 +91,8 @@ def verify(
     Exit status: 0 all is consistent, 1 something is wrong, 2 it could not be verified.
     """
     if archive is not None:
-        raise typer.Exit(_verify_archive(archive, alone=alone, as_json_object=as_json_object))
+        keys = vkey or [], policy
+        raise typer.Exit(_verify_archive(archive, *keys, alone=alone, as_json_object=as_json_object))
     with checked(), progress_bar("verifying") as progress:
         evidence, trusted = gather(checkpoints or [], vkey or [], policy, since, tsa_certificate)
         verification = asyncio.run(
@@ -106,9 +113,14 @@ def verify(
     raise typer.Exit(0 if verification.good else 1)
 
 
-def _verify_archive(path: Path, *, alone: bool, as_json_object: bool) -> int:
+def _verify_archive(
+    path: Path, vkeys: list[str], policy: Path | None, *, alone: bool, as_json_object: bool
+) -> int:
     with checked():
+        settings = read_settings(VerifySettings, target_variables())
         found = verify_alone(path) if alone else asyncio.run(verify_archive(reporter_dsn(), path))
+        keys = read_policy(vkeys or settings.keys, policy or settings.policy)
+        judge_proof(path, keys, found, wanted=bool(vkeys or policy))
     print(
         json.dumps(archive_as_json(found))
         if as_json_object

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
-from kafka.errors import KafkaError
+from kafka.errors import GroupIdNotFoundError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from schemas.topics import Topics
@@ -103,6 +103,20 @@ def await_coordinator(admin: KafkaAdminClient, name: str) -> None:
             time.sleep(0.2)
         else:
             return
+
+
+def delete_group(settings: KafkaSettings, name: str) -> None:
+    """Deletes a group that has no members; one that is not there is as good as deleted. Raises TransientError."""
+    admin = admin_client(settings, "piperoll-groups")
+    try:
+        await_coordinator(admin, name)
+        outcome = admin.delete_groups([name])[name]
+    except KafkaError as error:
+        raise TransientError(f"Kafka cannot now: {error!r}; run it again") from error
+    finally:
+        admin.close()
+    if getattr(outcome, "errno", 0) not in (0, GroupIdNotFoundError.errno):
+        raise TransientError(f"the group {name} is not deleted: {getattr(outcome, '__name__', outcome)}")
 
 
 @contextmanager

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, BinaryIO, NamedTuple, cast
+from typing import Annotated, NamedTuple
 
 import typer
 
 from schemas.own_events import RETENTION
 from services.cli.ordering import RecordedOrder, Request, give_orders, make_order, new_request
+from services.cli.retention.archives import WRITERS, write_archive
 from services.cli.retention.months import Month, due_months, kept_months
 from services.cli.target import errors_told, say, target_variables
 from services.common.clock import system_clock
-from services.common.errors import ConfigurationError, FatalError
+from services.common.errors import ConfigurationError
 from services.common.settings import KafkaSettings, PostgresSettings, read_settings
-from services.reporter.archive import file_hash, verify_archive
-from services.reporter.attachments import replacing
-from services.reporter.export import export_records
+from services.reporter.archive_proof import proof_path
+from services.reporter.parquet import require_parquet
 
 app = typer.Typer()
 SOURCE = "piperoll/retain"
@@ -33,6 +32,7 @@ class Retained(NamedTuple):
     month: Month
     archive: Path | None
     sha256: str | None
+    unproved: str
     order: RecordedOrder
     left: int
 
@@ -42,8 +42,11 @@ def retain(
     keep: Annotated[str, typer.Option(help="Whole months before the present one to keep, as 13mo or 7y.")],
     archive: Annotated[
         Path | None,
-        typer.Option(help="Folder for a file a month: JSON lines, gzipped, to be verified later."),
+        typer.Option(help="Folder for a file a month and its proof, to be verified later."),
     ] = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="Of the files: jsonl (gzipped), or parquet (needs an extra).")
+    ] = "jsonl",
     no_archive: Annotated[bool, typer.Option("--no-archive", help="Drop them without one.")] = False,
     reason: Annotated[str, typer.Option(help="Why; recorded.")] = "retention period is over",
     ticket: Annotated[str | None, typer.Option(help="A number to find it by; recorded.")] = None,
@@ -55,14 +58,19 @@ def retain(
 ) -> None:
     """Archive and drop the payloads (contents, summaries, readings) of months that are over, oldest first.
 
-    Each archive is verified before its month is ordered away, and the order names its SHA-256. Records, orders, tiles
-    and checkpoints stay: verification stays green and counts what is gone.
+    Each archive is verified before its month is ordered away, and the order names its SHA-256. Beside it lies NAME.proof, by
+    which whoever has only the archive and a key verifies it: `verify --archive FILE --alone --vkey KEY`, or piperoll_verify.py.
+    Records, orders, tiles and checkpoints stay: verification stays green and counts what is gone.
 
     Exit status: 0 done, or nothing due; 1 ordered, and a reader still holds partitions; 2 not done.
     """
     with errors_told():
         if (archive is None) == (not no_archive) and not dry_run:
             raise ConfigurationError("say where to: --archive DIR, or --no-archive")
+        if format_ not in WRITERS:
+            raise ConfigurationError(f"--format takes {' or '.join(WRITERS)}, not {format_!r}")
+        if format_ == "parquet":
+            require_parquet()
         variables = target_variables("piperoll_reporter")
         settings = read_settings(KafkaSettings, variables)
         dsn = read_settings(PostgresSettings, variables).dsn
@@ -72,7 +80,7 @@ def retain(
             return
         _confirm(months, yes=yes)
         request = new_request("retention", by, reason, ticket, system_clock())
-        done = [_retain(settings, dsn, request, month, archive, wait) for month in months]
+        done = [_retain(settings, dsn, request, month, archive, format_, wait) for month in months]
     _tell(done, as_json=as_json)
     raise typer.Exit(1 if any(one.left for one in done) else 0)
 
@@ -83,35 +91,15 @@ def _retain(
     request: Request,
     month: Month,
     folder: Path | None,
+    format_: str,
     patience_s: float,
 ) -> Retained:
-    path, digest = None, None
+    path, digest, unproved = None, None, ""
     if folder is not None:
-        path, digest = _write_archive(dsn, month, folder)
+        path, digest, unproved = write_archive(dsn, month, folder, format_)
     facts = {"month": month.name, "records": month.records, "payloads": month.payloads, "archive": digest}
     (order,) = give_orders(settings, dsn, make_order(RETENTION, SOURCE, request, facts), patience_s)
-    return Retained(month, path, digest, order, _await_dropped(dsn, month))
-
-
-def _write_archive(dsn: str, month: Month, folder: Path) -> tuple[Path, str]:
-    """Writes and verifies the month's file. Raises FatalError where it does not verify: then nothing is dropped."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"piperoll-{month.name}.jsonl.gz"
-        # without name and time of writing: the same month gives the same bytes
-        with replacing(path) as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
-            asyncio.run(
-                export_records(dsn, cast("BinaryIO", file), since_us=month.from_us, until_us=month.until_us)
-            )
-    except OSError as error:
-        raise ConfigurationError(f"the archive of {month.name} cannot be written: {error}") from error
-    found = asyncio.run(verify_archive(dsn, path))
-    if not found.good or found.records != month.records:
-        raise FatalError(
-            f"{path} does not verify ({len(found.findings)} findings, {found.records} of {month.records} records), so "
-            f"{month.name} was not dropped: `piperoll verify` says what is wrong, `piperoll restore` may mend it"
-        )
-    return path, file_hash(path)
+    return Retained(month, path, digest, unproved, order, _await_dropped(dsn, month))
 
 
 def _await_dropped(dsn: str, month: Month, patience_s: float = 5.0) -> int:
@@ -159,6 +147,7 @@ def _tell(done: list[Retained], *, as_json: bool) -> None:
                 **one.month._asdict(),
                 "archive": None if one.archive is None else str(one.archive),
                 "sha256": one.sha256,
+                "proof": None if one.archive is None or one.unproved else str(proof_path(one.archive)),
                 "record": {"id": one.order.id, "record_hash": one.order.record_hash.hex()},
                 "payloads_left": one.left,
             }
@@ -169,6 +158,10 @@ def _tell(done: list[Retained], *, as_json: bool) -> None:
     for one in done:
         where = "no archive" if one.archive is None else f"{one.archive} (SHA-256 {one.sha256})"
         print(f"{one.month.name}: {one.month.payloads:,} payloads gone by record {one.order.id}; {where}")
+        if one.unproved:
+            say(
+                f"  no proof beside it: {one.unproved}. `verify` with a database still holds it to the chains."
+            )
         if one.left:
             say(
                 f"  {one.left:,} are left while a reader holds the partition; the writer drops it within the hour"

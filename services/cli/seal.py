@@ -15,11 +15,13 @@ from deploy.local.home import find_home
 from deploy.local.state import load_state
 from schemas.tlog.note import Signer, new_key
 from schemas.tlog.policy import Policy
+from services.cli.group_offsets import delete_group
 from services.cli.target import errors_told, say, target_variables
 from services.common.clock import system_clock
 from services.common.errors import ConfigurationError, TransientError
 from services.common.queries import load_queries
-from services.common.settings import PostgresSettings, environment, read_settings
+from services.common.settings import KafkaSettings, PostgresSettings, environment, read_settings
+from services.writer.heads import GROUP
 from services.writer.sealer.book import SEAL_PATH
 from services.writer.sealer.key import KEY_FILE, NEXT_KEY_FILE, Keys, key_in, make_key
 from services.writer.sealer.settings import SealerSettings
@@ -70,6 +72,26 @@ def policy() -> None:
         outside = witness_policy(read_settings(TargetSettings, target_variables()))
         lines = policy_lines(_vkeys(_described(_settings())), outside)
     print("\n".join(lines))
+
+
+@seal.command("forget-heads")
+def forget_heads(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Forget what writers said of their chains' ends: only after the database was lawfully set back to an older state.
+
+    Stop the writers first, start them afterwards: until they have said something anew, the sealer signs what it finds after
+    its patience, with an alert.
+    """
+    with errors_told():
+        kafka = read_settings(KafkaSettings, target_variables())
+        group = kafka.topics.group(GROUP)
+        if not yes and not typer.confirm(
+            f"Delete the group {group}? What is changed now is then not found", err=True
+        ):
+            raise typer.Exit(2)
+        delete_group(kafka, group)
+    say(f"{group} is deleted; start the writers now")
 
 
 @seal.command("new-key")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -152,19 +153,19 @@ async def _assemble(connection: Connection, place: Place, row: Any, covered: Any
     if leaf is None:
         raise ValueError(f"seal {seal_no} is missing")
     _check_listed(decode_seal(leaf), row["leaf"], covered)
-    top, cosignatures = await _top(connection, seal_no)
+    top, cosignatures = await top_checkpoint(connection, seal_no)
     made = ProofFile(
         row["leaf"],
         _opened(row["salt"], row["body"], wanted=content),
         _opened(row["enrich_salt"], row["enrich"], wanted=content),
-        await _tlog_proof(connection, place.chain_no, place.seq, row["leaf"], covered),
+        await tlog_proof(connection, place.chain_no, place.seq, row["leaf"], covered),
         leaf,
-        await _tlog_proof(connection, SEAL_LOG, seal_no, leaf, top, cosignatures),
+        await tlog_proof(connection, SEAL_LOG, seal_no, leaf, top, cosignatures),
     )
     return Proof(State.PROVED, "", made.encode())
 
 
-async def _top(connection: Connection, seal_no: int) -> tuple[Any, bytes]:
+async def top_checkpoint(connection: Connection, seal_no: int) -> tuple[Any, bytes]:
     """A checkpoint of the seal log that covers a seal, and its cosignatures: of the cosigned ones the newest with the
     most; the newest of all where none is."""
     lines: dict[int, dict[bytes, None]] = {}
@@ -182,20 +183,22 @@ async def _top(connection: Connection, seal_no: int) -> tuple[Any, bytes]:
     return top, b""
 
 
-async def _tlog_proof(
+async def tlog_proof(
     connection: Connection, tree: int, index: int, leaf: bytes, checkpoint: Any, more: bytes = b""
 ) -> TlogProof:
     size: int = checkpoint["size"]
-    subtree = await _read_tiles(connection, tree, index, size)
+    subtree = await read_tiles(connection, tree, size, lambda zeroes: inclusion_proof(index, size, zeroes))
     hashes = inclusion_proof(index, size, subtree)
     verify_inclusion(leaf_hash(leaf), index, size, hashes, checkpoint["root"])
     return TlogProof(index, tuple(hashes), checkpoint["note"] + more)
 
 
-async def _read_tiles(connection: Connection, tree: int, index: int, size: int) -> Subtree:
-    """The tiles that a proof needs: first it is made of zeroes to see which."""
+async def read_tiles(
+    connection: Connection, tree: int, size: int, ask: Callable[[Subtree], object]
+) -> Subtree:
+    """The tiles that a proof needs, which `ask` makes: first it is made of zeroes to see which."""
     wanted: dict[tuple[int, int], bytes] = {}
-    inclusion_proof(index, size, subtrees(lambda level, n: wanted.setdefault((level, n), bytes(WIDTH * 32))))
+    ask(subtrees(lambda level, n: wanted.setdefault((level, n), bytes(WIDTH * 32))))
     levels, numbers = [level for level, _ in wanted], [n for _, n in wanted]
     full = {
         (row["level"], row["n"]): bytes(row["hashes"])

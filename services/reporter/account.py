@@ -120,6 +120,16 @@ def archive_as_lines(name: str, found: ArchiveVerification) -> list[str]:
         if found.named_by is not None:
             record = f"Record {found.named_by[1]} of chain {found.named_by[0]} (retention) names this file."
         lines.append(record)
+    if found.proved is not None:
+        proved = found.proved
+        by = f", cosigned by {', '.join(proved.by)}" if proved.by else ""
+        lines.append(
+            terminal(
+                f"As it was sealed at {utc(proved.sealed_us)} (seal {proved.seal_no} of {proved.log}{by}): none is missing."
+            )
+        )
+    if found.unproved:
+        lines.append(terminal(found.unproved))
     lines += [terminal(finding.sentence()) for finding in found.findings[:_MOST_LINES]]
     return lines + [_chain_line(result) for result in found.chains]
 
@@ -133,6 +143,7 @@ def archive_as_json(found: ArchiveVerification) -> dict[str, Any]:
         "payloads": found.payloads,
         "matched": found.matched,
         "named_by": None if found.named_by is None else list(found.named_by),
+        "proved": None if found.proved is None else found.proved._asdict(),
         "findings": [finding.as_json() for finding in found.findings],
         "chains": [chain_as_json(result) for result in found.chains],
     }

@@ -22,6 +22,8 @@ from schemas.verification.findings import Change, Finding, Part
 from schemas.verification.links import ChainInfo, Row
 from schemas.verification.result import MOST_FINDINGS, ChainResult
 from services.common.errors import ConfigurationError
+from services.reporter.parquet import SUFFIX as PARQUET
+from services.reporter.parquet import read_parquet
 from services.reporter.store import open_snapshot
 from services.reporter.verify import read_coverages
 
@@ -38,6 +40,15 @@ class ArchivedRecord(NamedTuple):
     content: Content | None
 
 
+class Proved(NamedTuple):
+    """What a good proof shows: the seal, when it was made by the sealer's clock, whose signatures it bears."""
+
+    seal_no: int
+    sealed_us: int
+    log: str
+    by: tuple[str, ...]
+
+
 @dataclass
 class ArchiveVerification:
     """What an archive is worth. `matched` records are the same in the database (None: not compared); `named_by` is the
@@ -49,6 +60,10 @@ class ArchiveVerification:
     matched: int | None = None
     named_by: tuple[int, int] | None = None
     payloads: int = 0
+    proved: Proved | None = None
+    """What the proof beside it shows, None where it was not asked."""
+    unproved: str = ""
+    """Why the proof that lies beside it was not asked."""
 
     @property
     def records(self) -> int:
@@ -64,7 +79,11 @@ class ArchiveVerification:
 
 
 def read_lines(path: Path) -> Iterator[Any]:
-    """The JSON values of a file's lines, gzipped or plain. Raises ConfigurationError where it cannot be read to its end."""
+    """The JSON values of a file's lines, gzipped or plain, or of a Parquet file's rows. Raises ConfigurationError where it
+    cannot be read to its end."""
+    if path.suffix == PARQUET:
+        yield from read_parquet(path)
+        return
     opened: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:
@@ -78,7 +97,7 @@ def read_lines(path: Path) -> Iterator[Any]:
 
 
 def read_archive(path: Path) -> Iterator[ArchivedRecord]:
-    """The records of a file, gzipped or plain. Raises ConfigurationError where it is no archive."""
+    """The records of a file: JSON lines, gzipped or plain, or Parquet. Raises ConfigurationError where it is no archive."""
     for number, line in enumerate(read_lines(path), 1):
         try:
             record = _read_line(line)

@@ -85,6 +85,20 @@ def reopened(topic: str, partition: int, why: str, old: bytes, new: bytes, offse
     )
 
 
+def head_changed(topic: str, partition: int, chain_id: bytes, next_seq: int) -> Alert:
+    """The chain's head in the database is not one that its last writer said it leaves."""
+    return Alert(
+        f"writer:head-changed:{chain_id.hex()}:{next_seq}",
+        "critical",
+        "head_changed",
+        f"{topic} partition {partition}: chain {chain_id.hex()} ends before record {next_seq} in another way than its last "
+        "writer said: it was changed while no writer had it, or the database was set back. It is recorded on and not vouched "
+        "for. `piperoll verify` says what was changed; after a lawful restore `piperoll seal forget-heads`, and start the "
+        "writers anew.",
+        {"topic": topic, "partition": partition, "chain_id": chain_id.hex(), "next_seq": next_seq},
+    )
+
+
 def unreadable(topic: str, topic_id: bytes, partition: int, offset: int, fault: str) -> Alert:
     """A message of audit.enriched that the enricher did not make."""
     return Alert(

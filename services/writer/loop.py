@@ -22,10 +22,13 @@ from services.common.clock import Clock, system_clock
 from services.common.errors import TransientError
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
+from services.writer.alert import head_changed
 from services.writer.anchors import Anchors
 from services.writer.batch import Linked
 from services.writer.buffer import Buffer
+from services.writer.chain import Chain
 from services.writer.consumer import Consumer, Messages, TopicPartition
+from services.writer.heads import Head, HeadKeeper
 from services.writer.metrics import Metrics
 from services.writer.partition import Partition
 from services.writer.settings import WriterSettings
@@ -35,6 +38,7 @@ from services.writer.takeover import take_over
 log = get_logger(__name__)
 TOPIC_CHECK_S = 2.0
 MONTHS_CHECK_S = 3600.0
+SAY_AGAIN_S = 10.0
 _IDLE_WAIT_S = 0.2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _LINK_AT_ONCE = 250
@@ -42,6 +46,7 @@ _LINK_AT_ONCE = 250
 
 Result = TypeVar("Result")
 Stored = dict[TopicPartition, tuple[Partition, Linked]]
+Heads = dict[TopicPartition, list[Head]]
 
 
 class Writer:
@@ -68,9 +73,10 @@ class Writer:
         self._appending: asyncio.Task[Stored] | None = None
         self._consumer: Consumer
         self._announcer: Announcer
-        self._clients: list[Consumer | Announcer] = []
+        self._keeper: HeadKeeper
+        self._clients: list[Consumer | Announcer | HeadKeeper] = []
         self._cluster_id = ""
-        self._next_check = self._next_months = 0.0
+        self._next_check = self._next_months = self._next_saying = 0.0
         self._pause_s = _FIRST_PAUSE_S
         self._trouble: str | None = "starting"
         self._turned = time.monotonic()
@@ -131,7 +137,7 @@ class Writer:
             stored = await self._without_changed_topics(stored)
         await self._settle()
         # Nothing of this batch is durable yet. If it fails from here on, `_start_anew` reads the heads.
-        self._appending = asyncio.create_task(self._append(stored))
+        self._appending = asyncio.create_task(self._append(stored, _heads_of(stored)))
         if any(linked.opens for _, linked in stored.values()):
             await self._settle()  # the next batch needs the new chains' numbers
 
@@ -151,11 +157,13 @@ class Writer:
             await asyncio.sleep(0)
         return linked
 
-    async def _append(self, stored: Stored) -> Stored:
+    async def _append(self, stored: Stored, heads: Heads) -> Stored:
         alerts = [alert for _, linked in stored.values() for alert in linked.alerts]
         if alerts:
             await asyncio.to_thread(self._announcer.say, alerts)
         # The alerts are durable. A crash here says them again, with the same ids.
+        await asyncio.to_thread(self._keeper.say, heads)
+        # The heads are said, and not there yet. A crash here leaves one that never comes about beside the one before.
         with self._metrics.commit_seconds.time():
             await self._store.append(
                 [(partition.linker.place, linked) for partition, linked in stored.values()]
@@ -188,9 +196,20 @@ class Writer:
         taken = await take_over(
             self._waiting, self._kafka.topics, self._cluster_id, self._consumer, self._store, self._on_kafka
         )
+        await self._begin_to_say(taken)
         self._partitions |= taken
         self._waiting -= set(taken)
         self._metrics.partitions.set(len(self._partitions))
+
+    async def _begin_to_say(self, taken: dict[TopicPartition, Partition]) -> None:
+        """Compares the heads found in the database with what was said of them by whoever had the chains last."""
+        heads = {at: None if p.linker.chain is None else _head(p.linker.chain) for at, p in taken.items()}
+        changed = await asyncio.to_thread(self._keeper.take_over, heads)
+        alerts = [
+            head_changed(at.topic, at.partition, head.chain_id, head.next_seq) for at, head in changed.items()
+        ]
+        if alerts:
+            await asyncio.to_thread(self._announcer.say, alerts)
 
     def _forget(self, moved: set[TopicPartition]) -> None:
         """Partitions that have come, gone, or changed: what is held for them is void, and they are taken over anew if
@@ -207,6 +226,9 @@ class Writer:
             self._trouble = (
                 None if self._consumer.joined else "the group has not given out its partitions yet"
             )
+        if now >= self._next_saying:
+            self._next_saying = now + SAY_AGAIN_S
+            await asyncio.to_thread(self._keeper.say_again, set(self._partitions))
         if now >= self._next_months:
             self._next_months = now + MONTHS_CHECK_S
             made = await self._store.open_months()
@@ -296,6 +318,9 @@ class Writer:
             self._announcer = await asyncio.to_thread(Announcer, self._kafka, self._metrics.alerts)
             self._clients.append(self._announcer)
         if len(self._clients) == 1:
+            self._keeper = await asyncio.to_thread(HeadKeeper, self._kafka)
+            self._clients.append(self._keeper)
+        if len(self._clients) == 2:
             self._consumer = await self._on_kafka(Consumer, self._kafka)
             self._clients.append(self._consumer)
         self._cluster_id = await self._on_kafka(self._consumer.cluster_id)
@@ -327,7 +352,19 @@ class Writer:
         return await loop.run_in_executor(self._thread, partial(call, *arguments))
 
 
-def _close_quietly(client: Consumer | Announcer) -> None:
+def _heads_of(stored: Stored) -> Heads:
+    """Where the chains of a batch end once it is committed: to be asked before the next batch is linked."""
+    return {
+        at: [_head(section.chain) for section in linked.sections if section.records]
+        for at, (_, linked) in stored.items()
+    }
+
+
+def _head(chain: Chain) -> Head:
+    return Head(chain.chain_id, chain.next_seq, chain.last_hash)
+
+
+def _close_quietly(client: Consumer | Announcer | HeadKeeper) -> None:
     """Closing is a courtesy to the group: its failure changes nothing."""
     try:
         client.close()

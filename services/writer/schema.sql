@@ -1169,6 +1169,11 @@ END $$;
 REVOKE ALL ON FUNCTION audit.set_log_aside() FROM PUBLIC;
 RESET ROLE;
 
+-- Archives get proofs: who orders a retention as piperoll_operator reads what was sealed.
+SET LOCAL ROLE piperoll_owner;
+GRANT SELECT ON audit.tile, audit.seal, audit.checkpoint, audit.publication TO piperoll_operator;
+RESET ROLE;
+
 -- What reports count by: one narrow row for each record, kept up as the log grows, so that a month of ten million events is
 -- counted without reading their JSON again. Derived from schema audit alone and made anew from it at any time; nothing that a
 -- verification believes. Names from events stand here too: an erasure takes them out in its own transaction.

@@ -25,6 +25,7 @@ from tests.builders import Log, annotation
 from tests.fault import feeder
 from tests.orders import erasure, order
 from tests.recording import TOPICS, Recorder
+from tests.sealing import Sealing, Silent
 from tests.writing import Producer
 
 ONE = pytest.mark.parametrize("kafka", [{"partitions": 1}], indirect=True)
@@ -115,6 +116,16 @@ def run(app, *arguments):
     return result.exit_code, json.loads(result.stdout) if result.stdout else result.stderr
 
 
+async def sealed(database, tmp_path) -> str:
+    """Seals all that is there, without a look at Kafka; the key."""
+    sealing = Sealing(database.sealer_dsn, tmp_path / "sealer", connect=Silent(None), patience_s=0.01)
+    for _ in range(2):
+        await sealing.rounds()
+        await asyncio.sleep(0.05)
+    await sealing.close()
+    return sealing.verifier.vkey()
+
+
 def partitions(database) -> list[str]:
     rows = query.rows(
         database.admin_dsn,
@@ -130,8 +141,13 @@ def test_old_months_are_archived_dropped_and_still_verify(years, database, tmp_p
     assert before.erased == 4
     status, due = run(retain, "--keep", "1mo", "--dry-run")
     assert [one["name"] for one in due["due"]] == [f"{month(back):%Y-%m}" for back in (4, 3, 2)]
-    status, done = run(retain, "--keep", "1mo", "--archive", str(tmp_path / "archive"), "--yes")
+    archive = ["--archive", str(tmp_path / "archive"), "--yes"]
+    status, unsealed = run(retain, "--keep", "3mo", *archive, "--format", "parquet")
+    assert (status, unsealed["retained"][0]["proof"]) == (0, None), unsealed
+    vkey = run_async(sealed(database, tmp_path))
+    status, done = run(retain, "--keep", "1mo", *archive)
     assert status == 0, done
+    done["retained"].insert(0, unsealed["retained"][0])
     assert [one["payloads_left"] for one in done["retained"]] == [0, 0, 0]
     assert partitions(database)[0] == f"payload_{month(1):%Y%m}"
     left = query.rows(
@@ -153,7 +169,11 @@ def test_old_months_are_archived_dropped_and_still_verify(years, database, tmp_p
         status, found = run(evidence, "verify", "--archive", one["archive"])
         assert (status, found["matched"], found["sha256"]) == (0, one["records"], one["sha256"]), found
         assert found["named_by"] is not None
-        assert run(evidence, "verify", "--archive", one["archive"], "--alone")[0] == 0
+        status, alone = run(evidence, "verify", "--archive", one["archive"], "--alone", "--vkey", vkey)
+        if one["proof"] is None:
+            assert status == 2  # it was asked for
+        else:
+            assert (status, alone["proved"]["log"]) == (0, "example.com/test/seal")
     assert run(retain, "--keep", "1mo", "--no-archive", "--yes")[1] == {"due": []}
 
 

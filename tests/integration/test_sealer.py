@@ -19,7 +19,7 @@ from services.writer.sealer.look import Look, Stretch
 from services.writer.sealer.source import Reading, Source
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import ChainRows
-from tests.sealing import Sealing, Silent, chain_of, send, silent_of
+from tests.sealing import Sealing, Silent, chain_of, say_heads, send, silent_of
 from tests.writing import read_all
 
 
@@ -72,6 +72,7 @@ async def sealing(kafka, database, tmp_path):
 async def test_what_the_topic_holds_is_signed_and_published(kafka, database, sealing):
     chain = chain_of(kafka, await asyncio.to_thread(send, kafka, 600))
     await fill(database.admin_dsn, [chain])
+    await asyncio.to_thread(say_heads, kafka, chain)
     await sealing.rounds()
     seals = check_published(sealing)
     assert [(item.size, item.next_offset) for item in seals[-1].chains] == [(601, 600)]
@@ -90,7 +91,9 @@ async def test_what_the_topic_holds_is_signed_and_published(kafka, database, sea
 
 
 async def test_nothing_new_is_not_sealed_again_before_the_heartbeat(kafka, database, tmp_path):
-    await fill(database.admin_dsn, [chain_of(kafka, await asyncio.to_thread(send, kafka, 3))])
+    chain = chain_of(kafka, await asyncio.to_thread(send, kafka, 3))
+    await fill(database.admin_dsn, [chain])
+    await asyncio.to_thread(say_heads, kafka, chain)
     now = [1_800_000_000_000_000]
     sealing = Sealing(database.sealer_dsn, tmp_path / "sealer", kafka, clock=lambda: now[0])
     await sealing.rounds(3)
@@ -128,6 +131,7 @@ async def test_a_row_changed_between_append_and_seal_is_not_signed(kafka, databa
     statements, seq = CHANGES[name]
     chain = chain_of(kafka, await asyncio.to_thread(send, kafka, 50))
     await fill(database.admin_dsn, [chain])
+    await asyncio.to_thread(say_heads, kafka, chain)
     await tamper(database.admin_dsn, statements)
     await sealing.rounds(2)
     assert published(sealing, path_of(sealing.memory.chains[chain.chain_id])).size == seq
@@ -147,6 +151,7 @@ async def test_an_event_skipped_over_or_made_up_is_not_signed(kafka, database, s
     )
     inventing.events(3)
     await fill(database.admin_dsn, [skipping, inventing])
+    await asyncio.to_thread(say_heads, kafka, skipping, inventing)
     await sealing.rounds()
     sizes = [sealing.memory.chains[chain.chain_id].size for chain in (skipping, inventing)]
     assert (sizes, sealing.alerts) == ([10, 1], ["mismatch", "mismatch"])
@@ -156,6 +161,7 @@ async def test_records_of_a_topic_made_anew_are_signed_after_patience_and_said_s
     """What cannot be compared: held first, then signed with an alert, and counted as not compared."""
     chain = ChainRows(topic=kafka.topics.events).events(20)
     await fill(database.admin_dsn, [chain])
+    await asyncio.to_thread(say_heads, kafka, chain)
     sealing = Sealing(database.sealer_dsn, tmp_path / "sealer", kafka, patience_s=0.5)
     await sealing.rounds()
     assert sealing.memory.chains[chain.chain_id].size == 1
@@ -167,16 +173,82 @@ async def test_records_of_a_topic_made_anew_are_signed_after_patience_and_said_s
     await sealing.close()
 
 
+SILENT_CHANGES = {
+    "enrichment": "leaf = substr(leaf, 1, 195) || sha256('x')",
+    "event time": "event_time_us = 7, leaf = substr(leaf, 1, 99) || int8send(7) || substr(leaf, 108)",
+    "producer": "leaf = substr(leaf, 1, 139) || substr(sha256('x'), 1, 16) || substr(leaf, 156)",
+}
+RELINK = r"""
+DO $$ DECLARE r record; last bytea := (SELECT sha256('\x00'::bytea || leaf) FROM audit.record WHERE seq = 29); BEGIN
+FOR r IN SELECT seq FROM audit.record WHERE seq >= 30 ORDER BY seq LOOP
+    UPDATE audit.record SET leaf = substr(leaf, 1, 38) || last || substr(leaf, 71) WHERE seq = r.seq;
+    UPDATE audit.record SET record_hash = sha256('\x00'::bytea || leaf) WHERE seq = r.seq RETURNING record_hash INTO last;
+END LOOP; UPDATE audit.chain_head SET last_hash = last; END $$
+"""
+
+
+@pytest.mark.parametrize(
+    "relinked", [True, False], ids=["all hashes and the head rewritten", "left as it is"]
+)
+@pytest.mark.parametrize("what", SILENT_CHANGES)
+async def test_what_no_topic_holds_is_not_signed_either_once_it_was_changed(
+    database, tmp_path, what, relinked
+):
+    """The writer said, outside the database, where its chain ends: what does not lead there is never signed."""
+    chain = ChainRows().events(50)
+    await fill(database.admin_dsn, [chain])
+    change = f"UPDATE audit.record SET {SILENT_CHANGES[what]} WHERE seq = 30"
+    await tamper(database.admin_dsn, f"{change}; {RELINK}" if relinked else change)
+    source = silent_of(chain)
+    source._said = source._said[::10]  # batches of ten records: heads 1, 11, 21, 31, …
+    sealing = Sealing(database.sealer_dsn, tmp_path / "sealer", connect=source, patience_s=0.2)
+    for _ in range(4):
+        await sealing.rounds()
+        await asyncio.sleep(0.15)
+    assert sealing.memory.chains[chain.chain_id].size == 21
+    assert "not-appended" in sealing.alerts
+    assert "uncompared" not in sealing.alerts
+    await sealing.close()
+
+
+async def test_a_backlog_is_gone_over_once_to_the_head_that_was_said(database, tmp_path, monkeypatch):
+    """Only the last batches' heads are kept: what is read before them leads there, or is not signed."""
+    chain = ChainRows().events(300)
+    await fill(database.admin_dsn, [chain])
+    source = silent_of(chain)
+    source._said = source._said[-2:]
+    for module in ("loop", "vouch"):
+        monkeypatch.setattr(f"services.writer.sealer.{module}.READ_AT_ONCE", 64)
+    sealing = Sealing(database.sealer_dsn, tmp_path / "sealer", connect=source)
+    await sealing.rounds(6)
+    known = sealing.memory.chains[chain.chain_id]
+    assert (known.size, known.compared, sealing.alerts) == (301, 301, [])
+    await sealing.close()
+    await tamper(database.admin_dsn, "TRUNCATE audit.seal, audit.checkpoint, audit.tile")
+    await tamper(
+        database.admin_dsn, f"UPDATE audit.record SET {SILENT_CHANGES['enrichment']} WHERE seq = 250"
+    )
+    other = Sealing(
+        database.sealer_dsn, tmp_path / "two", connect=source, patience_s=0.05, origin="example.com/two"
+    )
+    for _ in range(3):
+        await other.rounds()
+        await asyncio.sleep(0.1)
+    assert other.memory.chains[chain.chain_id].size == 0
+    assert "not-appended" in other.alerts
+    await other.close()
+
+
 async def test_kafka_away_holds_then_signs_uncompared(database, tmp_path):
     chain = ChainRows().events(20)
     await fill(database.admin_dsn, [chain])
     sealing = Sealing(database.sealer_dsn, tmp_path / "sealer", connect=Silent(None), patience_s=0.3)
     await sealing.rounds()
-    assert sealing.memory.chains[chain.chain_id].size == 1
+    assert sealing.memory.chains[chain.chain_id].size == 0
     await asyncio.sleep(0.4)
     await sealing.rounds()
     known = sealing.memory.chains[chain.chain_id]
-    assert (known.size, known.compared, sealing.alerts) == (21, 1, ["uncompared"])
+    assert (known.size, known.compared, sealing.alerts) == (21, 0, ["uncompared"])
     await sealing.close()
 
 

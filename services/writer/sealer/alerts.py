@@ -46,6 +46,19 @@ def broken_link(chain: ChainMemory, seq: int) -> Alert:
     )
 
 
+def not_appended(chain: ChainMemory) -> Alert:
+    """The records behind the signed ones are not those that the writer said it appends."""
+    return Alert(
+        f"sealer:not-appended:{chain.chain_id.hex()}:{chain.size}",
+        "critical",
+        "records_not_appended",
+        f"{_where(chain)}: records from {chain.size} on are not what the writer said it appended: one of them was changed "
+        "in some part (its enrichment, a time), put in or taken out before it was sealed. Nothing from there on is signed. "
+        "`piperoll verify`, then `piperoll restore`. After a lawful restore of the database: `piperoll seal forget-heads`.",
+        _facts(chain, first_seq=chain.size),
+    )
+
+
 def set_back(chain: ChainMemory, next_seq: int | None) -> Alert:
     """The database has fewer records than were signed; None: not even the chain."""
     missing = "the chain is gone" if next_seq is None else f"records {next_seq} to {chain.size - 1} are gone"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from services.common.errors import TransientError
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
 from services.writer.alert import Alert
+from services.writer.heads import Head as SaidHead
 from services.writer.sealer import alerts
 from services.writer.sealer.book import Book, Gain
 from services.writer.sealer.key_change import KeyChange
@@ -35,12 +36,14 @@ from services.writer.sealer.outlet import Outlet
 from services.writer.sealer.settings import SealerSettings
 from services.writer.sealer.source import Reading, Source
 from services.writer.sealer.store import READ_AT_ONCE, Head, Store
+from services.writer.sealer.vouch import Vouched, Voucher
 
 log = get_logger(__name__)
 LOOK_SECONDS = 5.0
 _LEAD_WAIT_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 Result = TypeVar("Result")
+Said = Mapping[TopicPartition, Sequence[SaidHead]]
 
 
 @dataclass(slots=True)
@@ -50,6 +53,7 @@ class News:
     chain: ChainMemory
     linked: Linked
     reading: Reading
+    vouched: Vouched
 
 
 class Sealer:
@@ -76,6 +80,9 @@ class Sealer:
         self._thread = ThreadPoolExecutor(1, "kafka")
         self._source: Source | None = None
         self._book: Book
+        self._voucher = Voucher(store)
+        self._contradicted_since: dict[bytes, float] = {}
+        self._away = ""
         self._held_since: dict[bytes, float] = {}
         self._refused: set[bytes] = set()
         self._behind = False
@@ -155,7 +162,9 @@ class Sealer:
         self._behind = False
         heads = await self._store.heads()
         await self._say(self._watch(heads))
-        news = [found for head in heads if (found := await self._news_of(head)) is not None]
+        self._away = ""
+        said = await self._said()
+        news = [found for head in heads if (found := await self._news_of(head, said)) is not None]
         gains = await self._compare(news)
         self._behind = self._behind and bool(gains)  # what is refused is looked at in its time
         now_us = self._clock()
@@ -190,7 +199,39 @@ class Sealer:
                 self._refused.discard(chain_id)
         return said
 
-    async def _news_of(self, head: Head) -> News | None:
+    async def _said(self) -> Said | None:
+        """What the writers said of their heads: asked after the database was, so that it has what stands there. None
+        where Kafka is away."""
+        try:
+            return await self._on_kafka(self._ask_heads)
+        except TransientError as error:
+            self._note_away(error)
+            return None
+
+    def _note_away(self, error: TransientError) -> None:
+        self._away = str(error)
+        log.warning("kafka_away", error=self._away)
+        self._metrics.failures.labels("kafka").inc()
+
+    def _ask_heads(self) -> Said:
+        with self._connected_source() as source:
+            return source.heads()
+
+    async def _vouched(self, chain: ChainMemory, linked: Linked, head: Head, said: Said | None) -> Vouched:
+        """What the writer vouches for. A contradiction is believed once it has stood for a while: a writer that had lost
+        the chain may have said something late, which its successor puts right."""
+        own = [] if said is None else said.get(TopicPartition(head.topic, head.partition), [])
+        found = await self._voucher.judge(chain, linked, own, head.next_seq)
+        if not found.contradicted:
+            self._contradicted_since.pop(chain.chain_id, None)
+            return found
+        now = time.monotonic()
+        if now - self._contradicted_since.setdefault(chain.chain_id, now) >= self._settings.patience_s:
+            await self._say([alerts.not_appended(chain)])
+            self._refused.add(chain.chain_id)
+        return found
+
+    async def _news_of(self, head: Head, said: Said | None) -> News | None:
         chain = self._book.memory.chains[head.chain_id]
         waiting = head.next_seq - chain.size
         self._metrics.waiting.labels(str(head.chain_no)).set(max(waiting, 0))
@@ -207,53 +248,67 @@ class Sealer:
         look = Look(stretch)
         start = chain.next_offset if chain.next_offset >= 0 else look.first or 0
         at = TopicPartition(head.topic, head.partition)
-        return News(chain, linked, Reading(at, head.topic_id, start, look))
+        reading = Reading(at, head.topic_id, start, look)
+        return News(chain, linked, reading, await self._vouched(chain, linked, head, said))
 
     async def _compare(self, news: list[News]) -> dict[bytes, Gain]:
         """What may be sealed of each chain, after a second look at Kafka."""
-        away = ""
         for group in _apart(news):
+            if self._away:
+                break
             try:
                 await self._on_kafka(self._look, [found.reading for found in group])
             except TransientError as error:
-                away = str(error)
-                log.warning("kafka_away", error=away)
-                self._metrics.failures.labels("kafka").inc()
+                self._note_away(error)
         gains = {}
         for found in news:
-            gained = await self._gain(found, away)
+            gained = await self._gain(found)
             if gained is not None:
                 gains[found.chain.chain_id] = gained
         return gains
 
-    async def _gain(self, found: News, away: str) -> Gain | None:
+    async def _gain(self, found: News) -> Gain | None:
         chain, look = found.chain, found.reading.look
         if look.mismatch is not None:
             await self._say([alerts.mismatch(chain, look.mismatch)])
             self._refused.add(chain.chain_id)
-        patience_over = self._patience_over(chain.chain_id, look, len(found.linked.leaves))
-        gained = gain(chain, found.linked, look, patience_over=patience_over)
+        known = min(look.compared, found.vouched.records)
+        refused = look.mismatch is not None or found.vouched.contradicted
+        patience_over = self._patience_over(chain.chain_id, known, len(found.linked.leaves), refused=refused)
+        gained = gain(chain, found.linked, look, found.vouched.records, patience_over=patience_over)
         if gained is not None and gained.compared < len(gained.hashes):
             first, last = chain.size + gained.compared, chain.size + len(gained.hashes) - 1
-            why = found.reading.cannot or away or "the topic did not deliver them in time"
+            unsaid = (
+                "the topic did not deliver them in time"
+                if look.compared < len(gained.hashes)
+                else "the writer did not say outside the database that it appended them"
+            )
+            why = found.reading.cannot or self._away or unsaid
             await self._say([alerts.uncompared(chain, first, last, why)])
         return gained
 
-    def _patience_over(self, chain_id: bytes, look: Look, wanted: int) -> bool:
-        """Whether records have waited long enough for the topic to deliver their messages; any progress begins anew."""
+    def _patience_over(self, chain_id: bytes, known: int, wanted: int, *, refused: bool) -> bool:
+        """Whether records have waited long enough for the topic to deliver their messages, and the writer to vouch for
+        them; any progress begins anew."""
         now = time.monotonic()
-        if look.mismatch is not None or look.compared >= wanted:
+        if refused or known >= wanted:
             self._held_since.pop(chain_id, None)
             return False
-        if look.compared:
+        if known:
             self._held_since[chain_id] = now
         return now - self._held_since.setdefault(chain_id, now) >= self._settings.patience_s
 
     def _look(self, readings: list[Reading]) -> None:
+        with self._connected_source() as source:
+            source.compare(readings, LOOK_SECONDS)
+
+    @contextmanager
+    def _connected_source(self) -> Iterator[Source]:
+        """On Kafka's thread. One that has failed is made anew the next time."""
         if self._source is None:
             self._source = self._connect(self._kafka)
         try:
-            self._source.compare(readings, LOOK_SECONDS)
+            yield self._source
         except TransientError:
             with suppress(Exception):
                 self._source.close()

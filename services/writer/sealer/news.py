@@ -39,9 +39,10 @@ def link(chain: ChainMemory, leaves: bytes) -> Linked:
     return Linked(found, hashes, broken=False)
 
 
-def gain(chain: ChainMemory, linked: Linked, look: Look, *, patience_over: bool) -> Gain | None:
-    """What may be sealed: what was compared, or all that continues the chain once patience is over and nothing differs."""
-    count = min(look.compared, len(linked.leaves))
+def gain(chain: ChainMemory, linked: Linked, look: Look, vouched: int, *, patience_over: bool) -> Gain | None:
+    """What may be sealed: what was compared, and what the writer vouched for, or all that continues the chain once
+    patience is over and nothing differs."""
+    count = min(look.compared, vouched, len(linked.leaves))
     compared = count
     if patience_over and look.mismatch is None:
         count = len(linked.leaves)

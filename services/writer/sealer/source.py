@@ -25,6 +25,7 @@ from services.common.broker_access import check_access
 from services.common.errors import ConfigurationError, TransientError
 from services.common.kafka import client_options, topic_ids
 from services.common.settings import KafkaSettings
+from services.writer.heads import GROUP, Head, read_heads
 from services.writer.record_batch import install as install_reader
 from services.writer.sealer.look import Look
 
@@ -56,6 +57,7 @@ class Source:
     def __init__(self, settings: KafkaSettings) -> None:
         options = client_options(settings, "piperoll-sealer") | {"bootstrap_timeout_ms": _BOOTSTRAP_MS}
         check_access(settings)
+        self._topics = settings.topics
         with _kafka_errors():
             self._admin = KafkaAdminClient(**options)
             self._consumer = KafkaConsumer(
@@ -168,6 +170,16 @@ class Source:
         except KeyError as error:  # kafka-python's way to say that a partition has no leader it knows
             raise TransientError(f"Kafka does not tell the offsets of {error}") from error
 
+    def heads(self) -> dict[TopicPartition, list[Head]]:
+        """What writers said of their chains' ends, by the topic whose offsets a chain covers, and partition. Raises
+        TransientError."""
+        with _kafka_errors():
+            said = read_heads(self._admin, self._topics.group(GROUP))
+        sources = {self._topics.enriched: self._topics.events}
+        return {
+            TopicPartition(sources.get(at.topic, at.topic), at.partition): some for at, some in said.items()
+        }
+
     def close(self) -> None:
         """Closes the clients."""
         self._consumer.close(autocommit=False)
@@ -180,7 +192,8 @@ def _kafka_errors() -> Iterator[None]:
         yield
     except (AuthorizationError, SaslAuthenticationFailedError, KafkaConfigurationError) as error:
         raise ConfigurationError(
-            f"Kafka refused the sealer: {error!r}; it must be allowed to read the chained topics"
+            f"Kafka refused the sealer: {error!r}; it must be allowed to read the chained topics, and to describe "
+            f"the group of the writers' heads (…-{GROUP}) and audit.enriched"
         ) from error
     except (KafkaError, OSError) as error:
         raise TransientError(f"Kafka cannot now: {error!r}") from error
