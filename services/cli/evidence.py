@@ -30,7 +30,8 @@ from services.reporter.attachments import replacing
 from services.reporter.build import FORMATS, build_report
 from services.reporter.evidence import read_policy
 from services.reporter.export import export_records
-from services.reporter.period import last_days, month
+from services.reporter.facts_kept import keep_facts
+from services.reporter.period import last_days, period_named
 from services.reporter.settings import VerifySettings
 
 app = typer.Typer(no_args_is_help=True)
@@ -130,7 +131,11 @@ def _verify_archive(
 
 @report.command("build")
 def build(
-    period: Annotated[str | None, typer.Option(help="A month by event time, as 2026-10 (UTC).")] = None,
+    period: Annotated[
+        str | None,
+        typer.Option(help="By event time: a month as 2026-10, a week as 2026-W41 or a day as 2026-10-05."),
+    ] = None,
+    zone: Annotated[str, typer.Option(help="Time zone of the period, as in Europe/Berlin.")] = "UTC",
     out: Annotated[Path | None, typer.Option(help="Folder; default: piperoll-report-<period>.")] = None,
     formats: Annotated[
         str, typer.Option("--format", help="Of html, md and json, with commas.")
@@ -141,9 +146,11 @@ def build(
     Exit status: 0 the report is written, 1 it is written and says that the chains do not verify, 2 it is not written.
     """
     with checked():
-        selected = last_days(system_clock()) if period is None else month(period)
+        selected = last_days(system_clock(), zone=zone) if period is None else period_named(period, zone)
         folder = out or Path(f"piperoll-report-{selected.label.replace(' ', '-')}")
         evidence, _ = gather()
+        with progress_bar("counting") as progress:
+            asyncio.run(keep_facts(reporter_dsn(), progress=progress))
         with progress_bar("verifying") as progress:
             built = asyncio.run(
                 build_report(

@@ -1,0 +1,81 @@
+"""Keeps up the facts that reports count by (schema tally): folds the records that have none yet, and checks some of them.
+
+Facts are derived: a verification does not look at them. So each report makes some of them anew from their records, chosen by
+chance, and says how many it looked at; k ranges find that a share f of all was changed with a chance of 1 - (1 - f)^k.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import NamedTuple
+
+import asyncpg
+
+from services.reporter.apart import Progress
+from services.reporter.contents.selection import QUERIES
+from services.reporter.store import Snapshot, translated
+
+BATCH = 5_000
+"""Records folded in one transaction, about a quarter of a second's work: for so long orders wait, and writers behind them."""
+
+
+async def keep_facts(dsn: str, *, batch: int = BATCH, progress: Progress = lambda _done, _total: None) -> int:
+    """Folds all records that have no facts yet, and takes names out of the facts of payloads that were retained away. Returns
+    how many records were folded. What is not folded is counted all the same, from the records themselves, only slower; so a
+    database that lets nobody write is no hindrance. Raises TransientError or ConfigurationError."""
+    with translated():
+        connection = await asyncpg.connect(
+            dsn,
+            timeout=10,
+            server_settings={"application_name": "piperoll-facts", "jit": "off", "TimeZone": "UTC"},
+        )
+    try:
+        with translated():
+            return await _keep(connection, batch, progress)
+    finally:
+        connection.terminate()
+
+
+async def _keep(connection: asyncpg.Connection, batch: int, progress: Progress) -> int:
+    if await connection.fetchval("SELECT pg_is_in_recovery()"):
+        return 0
+    rows = await connection.fetch(
+        "SELECT h.chain_no, h.next_seq - coalesce(u.next_seq, 0) AS behind FROM audit.chain_head h"
+        " LEFT JOIN tally.folded u USING (chain_no) ORDER BY 1"
+    )
+    total, done = sum(max(row["behind"], 0) for row in rows), 0
+    for row in rows:
+        while folded := await connection.fetchval("SELECT tally.fold($1, $2)", row["chain_no"], batch):
+            done += folded
+            progress(done, max(total, done))
+    while await connection.fetchval("SELECT tally.blank_retained($1)", batch):
+        pass
+    return done
+
+
+class Checked(NamedTuple):
+    """How many facts were made anew, how many of them were not as they were kept, and the first of those (chain:seq)."""
+
+    facts: int
+    different: int
+    first: str | None
+
+    @property
+    def good(self) -> bool:
+        return not self.different
+
+
+async def check_facts(snapshot: Snapshot, ranges: int = 32, length: int = 256) -> Checked:
+    """Makes `ranges` ranges of `length` facts anew from their records, chosen by chance over all that are kept."""
+    with translated():
+        rows = await snapshot.connection.fetch(QUERIES["folded"])
+    places = [(row["chain_no"], at) for row in rows for at in range(0, row["next_seq"], length)]
+    chosen = secrets.SystemRandom().sample(places, min(ranges, len(places)))
+    facts, different, first = 0, 0, None
+    for chain_no, start in sorted(chosen):
+        with translated():
+            (row,) = await snapshot.connection.fetch(QUERIES["refold"], chain_no, start, start + length)
+        facts, different = facts + row["facts"], different + row["different"]
+        if first is None and row["first"] is not None:
+            first = f"{chain_no}:{row['first']}"
+    return Checked(facts, different, first)
