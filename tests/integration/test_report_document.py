@@ -241,7 +241,9 @@ async def test_what_was_retained_away_is_gone_from_the_facts_too(database):
     await run(database, "INSERT INTO audit.retention VALUES (1, 1, '2026-10-11')")
     await run(database, "SET ROLE piperoll_eraser; DELETE FROM audit.payload WHERE seq BETWEEN 1 AND 9")
     await keep_facts(database.reporter_dsn, batch=4)
-    rows = await ask(database, "SELECT count(*) FILTER (WHERE blank) AS blank, count(actor) AS actors FROM tally.fact")
+    rows = await ask(
+        database, "SELECT count(*) FILTER (WHERE blank) AS blank, count(actor) AS actors FROM tally.fact"
+    )
     assert tuple(rows[0]) == (9, 31)
     (row,) = await ask(database, "SELECT until_us = 1791676800000000 AS done FROM tally.blanked")
     assert row["done"]
