@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from binascii import a2b_base64
 from collections import Counter
 from datetime import UTC, datetime
@@ -20,9 +21,11 @@ from schemas.verification.links import ChainInfo, Head, Row
 from services.cli import evidence
 from services.reporter import verify
 from services.reporter.build import build_report
+from services.reporter.evidence import read_evidence, read_policy
 from services.reporter.period import last_days, month
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import START_US, ChainRows
+from tests.sealed_log import SealedLog, store_seals
 from tests.service_process import ROOT
 
 HOSTILE = '<script>alert(1)</script> | `x` \u202e =1+1 "\n# Heading'
@@ -310,3 +313,36 @@ def verify_lines(lines):
     verifier = ChainVerifier(info, head)
     verifier.feed(rows, contents)
     return verifier.finish()
+
+
+async def test_a_report_of_sealed_records_is_proved_by_its_pack_and_by_the_one_file_verifier(
+    database, tmp_path
+):
+    chain, system = ChainRows(chain_no=1), ChainRows(chain_no=2, topic="audit.system", seed=3)
+    for at in range(30):
+        chain.event(time_us=START_US + at * HOUR_US, risk="high" if at == 7 else "low", summary=HOSTILE)
+    system.own_event()
+    log = SealedLog(chain, system)
+    log.seal()
+    await fill(database.admin_dsn, log.chains)
+    await store_seals(database.admin_dsn, log)
+    log.publish(tmp_path / "published")
+    vkey = log.signer(log.seal_origin).verifier.vkey()
+    checkpoints = read_evidence([str(tmp_path / "published")], read_policy([vkey], None))
+    built = await build_report(
+        database.reporter_dsn, month("2026-10"), tmp_path / "out", evidence=checkpoints
+    )
+    assert built.verification.good
+    (tmp_path / "policy").write_bytes(log.policy())
+    command = [sys.executable, "schemas/standalone/piperoll_verify.py", tmp_path / "out" / "evidence.zip"]
+    command += ["--policy", tmp_path / "policy", "--json"]
+    said = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, capture_output=True, check=True)
+    found = json.loads(said.stdout)
+    assert found["pack"]["proved"] == found["pack"]["cited"] == len(built.document["cited"]) > 0
+    with zipfile.ZipFile(tmp_path / "out" / "evidence.zip") as pack:
+        assert {"events/events.jsonl", "checkpoints/seal-1", "policy.txt", "report/report.pdf"} <= {
+            *pack.namelist()
+        }
+        assert (
+            pack.read("checkpoints/seal-1") == (tmp_path / "published" / "seal" / "checkpoint").read_bytes()
+        )
