@@ -31,13 +31,15 @@ class Held(NamedTuple):
 
 
 class Anchor(NamedTuple):
-    """A checkpoint of the seal log that its key signed. `place` says where it was got; `by` names who else signed it."""
+    """A checkpoint of the seal log that its key signed. `place` says where it was got; `by` names who else signed it; `note`
+    is it as it came."""
 
     place: str
     size: int
     root: bytes
     by: tuple[str, ...] = ()
     held: Held | None = None
+    note: bytes = b""
 
 
 class Sealed(NamedTuple):

@@ -27,10 +27,11 @@ from services.reporter.account import archive_as_json, archive_as_lines, as_json
 from services.reporter.archive import verify_alone, verify_archive
 from services.reporter.archive_proof import judge_proof
 from services.reporter.attachments import replacing
-from services.reporter.build import FORMATS, build_report
+from services.reporter.build import build_report
 from services.reporter.evidence import read_policy
 from services.reporter.export import export_records
 from services.reporter.facts_kept import keep_facts
+from services.reporter.formats import FORMATS
 from services.reporter.period import last_days, period_named
 from services.reporter.settings import VerifySettings
 
@@ -138,8 +139,8 @@ def build(
     zone: Annotated[str, typer.Option(help="Time zone of the period, as in Europe/Berlin.")] = "UTC",
     out: Annotated[Path | None, typer.Option(help="Folder; default: piperoll-report-<period>.")] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="Of html, md and json, with commas.")
-    ] = "html,md,json",
+        str, typer.Option("--format", help=f"Of {', '.join(FORMATS)}, with commas.")
+    ] = ",".join(FORMATS),
 ) -> None:
     """Verify, then write the report: without --period of the last 30 days by append time.
 
@@ -157,10 +158,10 @@ def build(
                     reporter_dsn(), selected, folder, _formats(formats), evidence=evidence, progress=progress
                 )
             )
-    say(built.report.verdict)
+    say(built.verdict)
     for path in built.paths:
         print(path)
-    raise typer.Exit(0 if built.report.verification.good else 1)
+    raise typer.Exit(0 if built.verification.good else 1)
 
 
 def _formats(text: str) -> list[str]:

@@ -30,10 +30,8 @@ def run(postgres: PostgresSettings, settings: ReporterSettings) -> int:
     kafka = read_settings(KafkaSettings) if TOPIC in verifying.places else None
     evidence = configured_evidence(verifying, kafka)
     built = asyncio.run(build_report(postgres.dsn, period, folder, evidence=evidence))
-    good = built.report.verification.good
-    log.info(
-        "report_built", verdict=built.report.verdict, good=good, files=[str(path) for path in built.paths]
-    )
+    good = built.verification.good
+    log.info("report_built", verdict=built.verdict, good=good, files=[str(path) for path in built.paths])
     return 0 if good else 1
 
 

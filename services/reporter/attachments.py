@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from schemas.record import Kind
 from services.reporter.contents.events import latest_summary, read_texts, risk_named
 from services.reporter.contents.selection import Selection
 from services.reporter.escape import csv_cell
-from services.reporter.report import Attachment
 
 COLUMNS = (
     "chain_no",
@@ -49,6 +48,16 @@ COLUMNS = (
     "kafka_offset",
 )
 _STREAMED = 100
+
+
+class Attachment(NamedTuple):
+    """A file beside the report. `sha256` in hex."""
+
+    name: str
+    about: str
+    rows: int
+    size: int
+    sha256: str
 
 
 @contextmanager

@@ -17,27 +17,29 @@ from services.reporter.attachments import replacing, write_log
 from services.reporter.contents.selection import Selection
 from services.reporter.contents.whole import read_contents
 from services.reporter.cutting import find_cut
-from services.reporter.document import FORMAT, canonical
-from services.reporter.drill.last import last_drill
+from services.reporter.document import FORMAT
 from services.reporter.evidence import Evidence
 from services.reporter.facts_kept import check_facts, keep_facts
+from services.reporter.formats import FORMATS, Extras, render, write_pack
 from services.reporter.inputs import BY_HAND, Inputs
+from services.reporter.integrity import verdict
 from services.reporter.period import Period
-from services.reporter.render import render_html, render_markdown
-from services.reporter.report import Report, with_lists
+from services.reporter.proving import prove_cited
 from services.reporter.store import open_snapshot
-from services.reporter.verify import NO_EVIDENCE, verify_snapshot
-
-FORMATS = {"html": "report.html", "md": "report.md", "json": "report.json"}
+from services.reporter.verify import NO_EVIDENCE, Verification, verify_snapshot
 
 
 @dataclass(frozen=True)
 class Built:
-    """The report, its document, and the files that were written, the pages first."""
+    """The verification, the document, and the files that were written, the pages first."""
 
-    report: Report
+    verification: Verification
     document: Mapping[str, Any]
     paths: list[Path]
+
+    @property
+    def verdict(self) -> str:
+        return verdict(self.verification)
 
 
 async def build_report(
@@ -58,43 +60,34 @@ async def build_report(
         await keep_facts(dsn)
         async with open_snapshot(dsn) as snapshot:
             verification = await verify_snapshot(dsn, snapshot, evidence=evidence, progress=progress)
-            software = {"piperoll": version("piperoll")}
             integrity = as_json(verification) | {"facts": (await check_facts(snapshot))._asdict()}
             inputs = Inputs(
                 BY_HAND,
                 period,
                 await find_cut(snapshot),
                 made_us=clock(),
-                software=software,
+                software={"piperoll": version("piperoll")},
                 integrity=integrity,
             )
-            contents, figures = await read_contents(snapshot, inputs)
+            contents, _ = await read_contents(snapshot, inputs)
             attachments = await write_log(Selection(snapshot, period, inputs.cut), folder)
-            drill = await last_drill(snapshot)
+            proofs = await prove_cited(snapshot, [one["record"] for one in contents["cited"]])
         document = {"format": FORMAT} | contents | {"attachments": [item._asdict() for item in attachments]}
-        report = Report(
-            period,
-            inputs.made_us,
-            f"Piperoll {software['piperoll']}",
-            verification,
-            with_lists(figures, document),
-            attachments,
-            drill,
-        )
-        paths = [_write(folder / FORMATS[name], _rendered(name, report, document)) for name in formats]
+        files = [folder / file.name for file in attachments]
+        policy = evidence.policy.encode() if evidence.policy.logs else b""
+        extras = Extras(proofs, evidence.notes, policy, files)
+        paths = [await asyncio.to_thread(write_format, folder, name, document, extras) for name in formats]
     except OSError as error:
         raise FatalError(f"the report cannot be written: {error}") from error
-    return Built(report, document, [*paths, *(folder / file.name for file in attachments)])
+    return Built(verification, document, [*paths, *files])
 
 
-def _rendered(name: str, report: Report, document: Mapping[str, Any]) -> bytes:
-    if name == "json":
-        return canonical(document)
-    text = render_html(report) if name == "html" else render_markdown(report)
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _write(path: Path, content: bytes) -> Path:
+def write_format(folder: Path, name: str, document: Mapping[str, Any], extras: Extras) -> Path:
+    """Writes the file of a format into a folder that is there, and returns its path. Raises OSError."""
+    path = folder / FORMATS[name].file
     with replacing(path) as file:
-        file.write(content)
+        if name == "pack":
+            write_pack(document, extras, file)
+        else:
+            file.write(render(document, name, extras))
     return path

