@@ -424,7 +424,10 @@ async def test_a_row_of_the_index_of_reviews_by_itself_changes_nothing(database,
     """Only what an own event's payload says, to which the chain commits, is shown."""
     log = Log(partition=0)
     raised = enrichment(risk="high", by="gpt-x")
-    async with Recorder(database.writer_dsn) as writer, Recorder(database.writer_dsn, TOPICS.system) as system:
+    async with (
+        Recorder(database.writer_dsn) as writer,
+        Recorder(database.writer_dsn, TOPICS.system) as system,
+    ):
         await writer.record(log.event(0, -1, enrichment=raised), log.event(1, enrichment=raised))
         await system.record(review(log, 1, "false-positive"), order("piperoll.drill", {"status": "x"}))
     admin = await asyncpg.connect(database.admin_dsn)
