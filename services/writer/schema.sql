@@ -1201,7 +1201,7 @@ CREATE TABLE report.run (
     UNIQUE (schedule, label)
 );
 
--- An edition of a run's report: what it was made of (`inputs`), the hash and size of its canonical JSON, hashes of the
+-- An edition of a run's report: what it was made of (`inputs`, JSON as it was written), the hash and size of its canonical JSON, hashes of the
 -- JSON's parts, its counts (no names from events) and how they differ from those of the edition that it replaces.
 CREATE TABLE report.edition (
     id text PRIMARY KEY,
@@ -1211,7 +1211,7 @@ CREATE TABLE report.edition (
     why text CHECK (why <> ''),
     made_by text NOT NULL CHECK (made_by <> ''),
     made_at timestamptz NOT NULL,
-    inputs jsonb NOT NULL,
+    inputs text NOT NULL,
     sha256 bytea NOT NULL CHECK (octet_length(sha256) = 32),
     size bigint NOT NULL,
     parts jsonb NOT NULL,
@@ -1223,12 +1223,10 @@ CREATE TABLE report.edition (
     CHECK ((number = 1) = (replaces IS NULL) AND (number = 1 OR why IS NOT NULL))
 );
 
--- What has been done with an edition, each once: `recorded` its hash is on audit.system, `written` its files are in place.
-CREATE TABLE report.step (
-    edition text NOT NULL REFERENCES report.edition,
-    step text NOT NULL CHECK (step IN ('recorded', 'written')),
-    done_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (edition, step)
+-- The editions whose hash is on audit.system. None is delivered before.
+CREATE TABLE report.recorded (
+    edition text PRIMARY KEY REFERENCES report.edition,
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- Who has signed an edition. An index only: the signature is the own event `event_id`.
@@ -1241,7 +1239,7 @@ CREATE TABLE report.signature (
     PRIMARY KEY (edition, signed_by, role)
 );
 
--- What is to be delivered to whom, written before anything is sent. `kind` edition: the edition's files; alarm: that the
+-- What is to be delivered to whom, written before anything is sent. `kind`: edition: the edition's files; alarm: that the
 -- run's report is not delivered in time; test: `piperoll report send --test`.
 CREATE TABLE report.intent (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -1269,7 +1267,7 @@ DO $$
 DECLARE
     named text;
 BEGIN
-    FOREACH named IN ARRAY ARRAY['edition', 'step', 'signature'] LOOP
+    FOREACH named IN ARRAY ARRAY['edition', 'recorded', 'signature'] LOOP
         EXECUTE pg_catalog.format('CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON report.%I EXECUTE FUNCTION report.refuse_change()', named);
         EXECUTE pg_catalog.format('ALTER TABLE report.%I ENABLE ALWAYS TRIGGER refuse_change', named);
     END LOOP;
@@ -1282,7 +1280,7 @@ END $$;
 REVOKE ALL ON SCHEMA report FROM PUBLIC;
 REVOKE ALL ON FUNCTION report.refuse_change() FROM PUBLIC;
 GRANT USAGE ON SCHEMA report TO piperoll_reporter;
-GRANT SELECT, INSERT ON report.run, report.edition, report.step, report.signature, report.intent TO piperoll_reporter;
+GRANT SELECT, INSERT ON report.run, report.edition, report.recorded, report.signature, report.intent TO piperoll_reporter;
 GRANT UPDATE (tries, last_error, late_at) ON report.run TO piperoll_reporter;
 GRANT UPDATE (state, attempts, next_at, last_error, sent_at, receipt) ON report.intent TO piperoll_reporter;
 

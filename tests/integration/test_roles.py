@@ -25,7 +25,7 @@ MAY = {
         ("publication", "INSERT"),
     },
     "piperoll_reporter": {
-        *((f"report.{table}", "INSERT") for table in ("run", "edition", "step", "signature", "intent")),
+        *((f"report.{table}", "INSERT") for table in ("run", "edition", "recorded", "signature", "intent")),
     },
     "piperoll_operator": {("restoration", "INSERT"), ("restoration", "DELETE")},
     # roles as which nobody signs in: their functions act as them

@@ -29,14 +29,13 @@ from pydantic import (
 )
 
 from services.common.errors import ConfigurationError
+from services.reporter.document import BY_HAND
 from services.reporter.runs.calendar import Calendar, Unit
+from services.reporter.runs.making import MADE
 from services.reporter.runs.targets import check_target
 
 DEFAULT_FILE = Path(__file__).with_name("reports.yaml")
 """The schedule that is there where REPORTS_FILE names none."""
-BY_HAND = "by-hand"
-"""The schedule of reports that people build; no file may use its name."""
-FORMATS = ("html", "pdf", "md", "json", "pack")
 _DURATION = re.compile(r"^(\d{1,6})([smhd])$")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _UNITS: dict[str, Unit] = {"monthly": "month", "weekly": "week", "daily": "day"}
@@ -50,6 +49,12 @@ def _duration(text: Any) -> Any:
     if found is None:
         raise ValueError("a duration is a number and s, m, h or d, as in 90m or 2d")
     return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+
+
+def _format(name: str) -> str:
+    if name not in MADE:
+        raise ValueError(f"a format is one of {', '.join(MADE)}")
+    return name
 
 
 def _zone(name: str) -> str:
@@ -117,7 +122,7 @@ class Schedule(_Strict):
     first: date | None = None
     grace: Duration = timedelta(hours=1)
     due: Duration = timedelta(days=1)
-    formats: list[Literal["html", "pdf", "md", "json", "pack"]] = Field(["html", "json"], min_length=1)
+    formats: list[Annotated[str, AfterValidator(_format)]] = Field(["html", "json"], min_length=1)
     filters: Filters = Filters()
     language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] = "en"
     template: Path | None = None
