@@ -82,7 +82,9 @@ class Deliverer:
             await write_files(
                 self._dsn, snapshot, edition.inputs, document, intent.formats, draft, intent.detail
             )
-        return await asyncio.to_thread(directory.put, draft, edition.id, edition.sha256)
+        return await asyncio.to_thread(
+            directory.put, intent.target, self._root, draft, edition.id, edition.sha256
+        )
 
     def _alarm(self, intent: Intent) -> dict[str, Any]:
         text = (

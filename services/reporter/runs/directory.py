@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 _SCHEME = "directory:"
+_ABANDONED_S = 3600.0
 
 
 def folder_of(target: str, root: Path) -> Path:
@@ -19,25 +22,28 @@ def folder_of(target: str, root: Path) -> Path:
 def prepare(target: str, root: Path, edition: str) -> Path:
     """An empty folder beside the place of the edition, to be filled. What an earlier try left there is removed."""
     final = folder_of(target, root) / edition
-    draft = final.with_name(f".{final.name}.new")
-    if draft.exists():
-        shutil.rmtree(draft)
-    draft.mkdir(parents=True)
-    return draft
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for left in final.parent.glob(f".{final.name}.new-*"):
+        if time.time() - left.stat().st_mtime > _ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f".{final.name}.new-", dir=final.parent))
 
 
-def put(draft: Path, edition: str, sha256: str) -> dict[str, Any]:
+def put(target: str, root: Path, draft: Path, edition: str, sha256: str) -> dict[str, Any]:
     """Moves a filled folder to its place; returns the receipt. Where the edition is there already, it stays as it is. Raises
     OSError, and FileExistsError where something else stands in its place."""
-    final = draft.with_name(draft.name.removeprefix(".").removesuffix(".new"))
-    if not final.exists():
-        _sync(draft)
-        draft.replace(final)
-        _sync(final.parent)
-    elif _document_in(final) == sha256:
+    final = folder_of(target, root) / edition
+    draft.chmod(0o750)
+    _sync(draft)
+    try:
+        draft.rename(final)
+    except OSError:
+        if not final.exists():
+            raise
         shutil.rmtree(draft)
-    else:
+    if _document_in(final) != sha256:
         raise FileExistsError(f"{final} is there and is not edition {edition}: move it away")
+    _sync(final.parent)
     return {"folder": str(final), "files": sorted(path.name for path in final.iterdir())}
 
 
