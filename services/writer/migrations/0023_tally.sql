@@ -67,7 +67,7 @@ LANGUAGE sql STABLE AS $$
         (CASE WHEN r.kind IN (1, 3) THEN audit.risk_floor(x.j) END)::smallint,
         (CASE WHEN r.kind IN (1, 3) THEN audit.risk_ai(x.j, NULL) WHEN r.kind = 7 THEN audit.risk_level(x.j ->> 'risk') END)::smallint,
         r.kind IN (1, 3) AND coalesce(x.j -> 'pending' = 'true', false),
-        p.seq IS NULL,
+        p.seq IS NULL OR (r.kind = 7 AND x.j IS NULL),
         CASE
             WHEN r.kind IN (1, 3) THEN coalesce(x.j ->> 'type', '')
             WHEN r.kind = 8 THEN coalesce(left(x.j ->> 'type', 200), '')
@@ -100,16 +100,27 @@ LANGUAGE sql STABLE AS $$
         ) said OFFSET 0
     ) x
     WHERE r.chain_no = of_chain AND r.seq >= first AND r.seq < before
+    OFFSET 0 -- as it stands: a range of one chain, never all of them joined
 $$;
 
--- The facts of all records: those that are kept, and those that are not folded yet from the records themselves.
-CREATE VIEW tally.facts AS
-SELECT f.* FROM tally.fact f
-UNION ALL
+-- The facts of records that are not folded yet, from the records themselves; and those of all records.
+CREATE VIEW tally.unfolded AS
 SELECT d.*
 FROM audit.chain_head h
 LEFT JOIN tally.folded u USING (chain_no)
 CROSS JOIN LATERAL tally.derive(h.chain_no, coalesce(u.next_seq, 0), h.next_seq) d;
+
+CREATE VIEW tally.facts AS
+SELECT f.* FROM tally.fact f UNION ALL SELECT u.* FROM tally.unfolded u;
+
+-- The facts of one record, kept or derived.
+CREATE FUNCTION tally.one(of_chain smallint, of_seq bigint) RETURNS SETOF tally.fact
+LANGUAGE sql STABLE AS $$
+    SELECT f.* FROM tally.fact f WHERE f.chain_no = of_chain AND f.seq = of_seq
+    UNION ALL
+    SELECT d.* FROM tally.derive(of_chain, of_seq, of_seq + 1) d
+    WHERE of_seq >= coalesce((SELECT u.next_seq FROM tally.folded u WHERE u.chain_no = of_chain), 0)
+$$;
 
 -- Folds the next records of a chain, `most` at once, and returns how many numbers it went on. It takes the lock that
 -- appending takes: no erasure comes between reading a payload and keeping its fact.
@@ -210,12 +221,27 @@ RETURN CASE rule
     END
 END;
 
+-- Whether a record counts in a period before the one that starts at $2 and ends at $3; by rule as in tally.counted_us.
+CREATE FUNCTION tally.is_earlier(
+    rule text, starts bigint, ends bigint, before bigint, grace bigint, stated smallint, time_us bigint, appended_us bigint
+) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE rule
+    WHEN 'append' THEN appended_us < starts
+    WHEN 'event' THEN time_us < starts
+    ELSE appended_us < ends
+        AND NOT (stated = 0 AND time_us >= ends AND time_us <= appended_us + 300000000)
+        AND tally.counted_us(rule, starts, ends, before, grace, stated, time_us, appended_us) IS NULL
+END;
+
 GRANT USAGE ON SCHEMA tally TO piperoll_reporter;
-GRANT SELECT ON tally.fact, tally.folded, tally.facts TO piperoll_reporter;
-REVOKE ALL ON FUNCTION tally.number_in(jsonb, text), tally.derive(smallint, bigint, bigint), tally.fold(smallint, bigint),
+GRANT SELECT ON tally.fact, tally.folded, tally.unfolded, tally.facts TO piperoll_reporter;
+REVOKE ALL ON FUNCTION tally.number_in(jsonb, text), tally.derive(smallint, bigint, bigint), tally.one(smallint, bigint), tally.fold(smallint, bigint),
     tally.renew(smallint, bigint), tally.blank_erased(), tally.blank_retained(bigint),
-    tally.counted_us(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION tally.number_in(jsonb, text), tally.derive(smallint, bigint, bigint), tally.fold(smallint, bigint),
+    tally.counted_us(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint),
+    tally.is_earlier(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tally.number_in(jsonb, text), tally.derive(smallint, bigint, bigint), tally.one(smallint, bigint), tally.fold(smallint, bigint),
     tally.renew(smallint, bigint), tally.blank_retained(bigint),
-    tally.counted_us(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint) TO piperoll_reporter;
+    tally.counted_us(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint),
+    tally.is_earlier(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint) TO piperoll_reporter;
 RESET ROLE;
