@@ -26,8 +26,9 @@ from services.reporter import verify as verification_of
 from services.reporter.account import archive_as_json, archive_as_lines, as_json, as_lines
 from services.reporter.archive import verify_alone, verify_archive
 from services.reporter.attachments import replacing
-from services.reporter.build import FORMATS, build_report
+from services.reporter.build import build_report
 from services.reporter.export import export_records
+from services.reporter.formats import FORMATS
 from services.reporter.period import last_days, month
 
 app = typer.Typer(no_args_is_help=True)
@@ -113,8 +114,8 @@ def build(
     period: Annotated[str | None, typer.Option(help="A month by event time, as 2026-10 (UTC).")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: piperoll-report-<period>.")] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="Of html, md and json, with commas.")
-    ] = "html,md,json",
+        str, typer.Option("--format", help=f"Of {', '.join(FORMATS)}, with commas.")
+    ] = ",".join(FORMATS),
 ) -> None:
     """Verify, then write the report: without --period of the last 30 days by append time.
 

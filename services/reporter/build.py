@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from services.common.clock import Clock, system_clock
 from services.common.errors import FatalError
@@ -16,18 +16,12 @@ from services.reporter.attachments import replacing, write_log
 from services.reporter.drill.last import last_drill
 from services.reporter.evidence import Evidence
 from services.reporter.figures import read_figures
+from services.reporter.formats import FORMATS, Extras, render, write_pack
 from services.reporter.period import Period
-from services.reporter.render import render_html, render_markdown
+from services.reporter.proving import prove_cited
 from services.reporter.report import Report
 from services.reporter.store import open_snapshot
 from services.reporter.verify import NO_EVIDENCE, verify_snapshot
-
-FORMATS = {"html": "report.html", "md": "report.md", "json": "report.json"}
-_RENDERERS: dict[str, Callable[[Report], str]] = {
-    "html": render_html,
-    "md": render_markdown,
-    "json": lambda report: json.dumps(report.as_json(), indent=1) + "\n",
-}
 
 
 @dataclass(frozen=True)
@@ -58,15 +52,24 @@ async def build_report(
             figures = await read_figures(snapshot, period)
             attachments = await write_log(snapshot, period, folder)
             drill = await last_drill(snapshot)
-        software = f"Piperoll {version('piperoll')}"
-        report = Report(period, clock(), software, verification, figures, attachments, drill)
-        paths = [_write(folder / FORMATS[name], _RENDERERS[name](report)) for name in formats]
+            software = f"Piperoll {version('piperoll')}"
+            report = Report(period, clock(), software, verification, figures, attachments, drill)
+            proofs = await prove_cited(snapshot, [cited.label for cited in report.cited])
+        files = [folder / file.name for file in attachments]
+        policy = evidence.policy.encode() if evidence.policy.logs else b""
+        extras = Extras(proofs, evidence.notes, policy, files)
+        document = report.as_json()
+        paths = [await asyncio.to_thread(_write, folder, name, document, extras) for name in formats]
     except OSError as error:
         raise FatalError(f"the report cannot be written: {error}") from error
-    return Built(report, [*paths, *(folder / file.name for file in attachments)])
+    return Built(report, [*paths, *files])
 
 
-def _write(path: Path, text: str) -> Path:
+def _write(folder: Path, name: str, document: dict[str, Any], extras: Extras) -> Path:
+    path = folder / FORMATS[name].file
     with replacing(path) as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
+        if name == "pack":
+            write_pack(document, extras, file)
+        else:
+            file.write(render(document, name, extras))
     return path

@@ -90,7 +90,17 @@ class Inputs:
     def as_json(self) -> dict[str, Any]:
         plain = {
             name: getattr(self, name)
-            for name in ("schedule", "number", "replaces", "why", "by", "made_us", "software", "integrity", "language")
+            for name in (
+                "schedule",
+                "number",
+                "replaces",
+                "why",
+                "by",
+                "made_us",
+                "software",
+                "integrity",
+                "language",
+            )
         }
         plain |= {name: getattr(self, name) for name in ("template", "summary", "differs")}
         return plain | {

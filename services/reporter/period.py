@@ -57,7 +57,9 @@ class Period:
                 "Selected by event time: every event that happened in the period, whenever it was recorded."
             )
         if self.rule == "append":
-            return "Selected by append time: every event that was recorded in the period, whenever it happened."
+            return (
+                "Selected by append time: every event that was recorded in the period, whenever it happened."
+            )
         return (
             "Selected by event time, where the event was recorded before the period was closed "
             f"({self.grace_us // 60_000_000:,} minutes after its end); events recorded later, dated more than 5 minutes ahead, or "
@@ -75,7 +77,11 @@ class Period:
     @property
     def before_us(self) -> int:
         """The start of the period before; of the same length where none is said."""
-        return self.start_us - (self.end_us - self.start_us) if self.before is None else microseconds(self.before)
+        return (
+            self.start_us - (self.end_us - self.start_us)
+            if self.before is None
+            else microseconds(self.before)
+        )
 
     @property
     def days(self) -> int:
@@ -141,7 +147,9 @@ def find_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ConfigurationError(f"no such time zone: {name!r}; a name is as in Europe/Berlin or UTC") from error
+        raise ConfigurationError(
+            f"no such time zone: {name!r}; a name is as in Europe/Berlin or UTC"
+        ) from error
 
 
 def period_named(text: str, zone: str = "UTC", rule: Rule = "event", grace_us: int = GRACE_US) -> Period:
@@ -169,7 +177,9 @@ def month(text: str, zone: str = "UTC", rule: Rule = "event") -> Period:
     return period_named(text, zone, rule)
 
 
-def between(start: datetime, end: datetime, zone: str = "UTC", rule: Rule = "event", label: str = "") -> Period:
+def between(
+    start: datetime, end: datetime, zone: str = "UTC", rule: Rule = "event", label: str = ""
+) -> Period:
     """Any half-open period. Raises ConfigurationError where it is empty or a time has no zone."""
     if start.tzinfo is None or end.tzinfo is None or start >= end:
         raise ConfigurationError("a period has a start before its end, both with a time zone")

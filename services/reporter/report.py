@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from schemas.record import Kind
 from schemas.verification.findings import utc
 from services.reporter.account import as_json
-from services.reporter.charts import Day, fill_days
+from services.reporter.document import FORMAT
 from services.reporter.drill.last import NONE_ON_RECORD, LastDrill
 from services.reporter.figures import Citation, Event, Figure, Figures, Table
 from services.reporter.integrity import assurance, tail, verdict
@@ -26,6 +26,19 @@ KINDS = {
     Kind.CLOSE: "Chains closed",
 }
 """What a report calls the records that are no events."""
+
+
+class Day(NamedTuple):
+    """One day and how many events are of it."""
+
+    date: date
+    events: int
+
+
+def fill_days(counts: dict[date, int], first: date, last: date) -> list[Day]:
+    """Every day from `first` to `last`, and days outside that have counts."""
+    days = {first + timedelta(days=at): 0 for at in range((last - first).days + 1)}
+    return [Day(day, count) for day, count in sorted((days | counts).items())]
 
 
 class Attachment(NamedTuple):
@@ -107,34 +120,54 @@ class Report:
         return sorted(set(self.figures.citations.values()))
 
     def as_json(self) -> dict[str, Any]:
-        """The report for programs. Texts are as they are in the events, not escaped for any page."""
+        """The document that every format is made of. Texts are as they are in the events, not escaped for any page."""
         figures = self.figures
+        high = self.figures.one("all").high
         return {
-            "format": "piperoll-report/v1",
+            "format": FORMAT,
             "integrity": as_json(self.verification),
             "drill": None if self.drill is None else self.drill.as_json(),
             "period": {
                 "label": self.period.label,
+                "title": self.period.title,
                 "start": self.period.start.isoformat(),
                 "end": self.period.end.isoformat(),
-                "selected_by": f"{self.period.rule} time",
-                "time_zone": "UTC",
+                "selected_by": self.period.explanation,
+                "time_zone": self.period.zone,
             },
-            "made": self.made,
-            "software": self.software,
-            "summary": [
-                {"text": item.text, "cites": [_cite(one) for one in item.cites]} for item in self.summary
-            ],
+            "made": utc(self.made_us // 1_000_000 * 1_000_000).replace(".000000", ""),
+            "software": {"piperoll": self.software.removeprefix("Piperoll ")},
+            "summary": {
+                "by": "rules",
+                "sentences": [
+                    {"text": item.text, "cites": [_cite(one) for one in item.cites]} for item in self.summary
+                ],
+            },
             "totals": {name: self._figure(figure) for name, figure in figures.single.items()},
             "tables": {name: self._table(table) for name, table in figures.tables.items()},
+            "by_day": [
+                {"day": day.date.isoformat(), "events": day.events, "high_risk": high.events}
+                for day, high in zip(self.days(high=False), self.days(high=True), strict=True)
+            ],
             "other_records": {name: item.events for name, item in self.other_records},
-            "high_risk_events": [self._event(event) for event in figures.high_risk],
+            "high_risk": {
+                "shown": len(figures.high_risk),
+                "of": max(high, len(figures.high_risk)),
+                "events": [self._event(event) for event in figures.high_risk],
+            },
+            "unreadable": [self._unreadable(item) for item in figures.unreadable],
             "sequence_gaps": [
                 gap._asdict() | {"cites": [_cite(one) for one in self.cites(gap.first_id)]}
                 for gap in figures.gaps
             ],
             "attachments": [item._asdict() for item in self.attachments],
+            "cited": [_cite(one) | {"appended_at": one.appended_at.isoformat()} for one in self.cited],
         }
+
+    def _unreadable(self, item: dict[str, Any]) -> dict[str, Any]:
+        told = item | {"appended_at": item["appended_at"].isoformat()}
+        told["cites"] = [_cite(one) for one in self.cites(told.pop("id"))]
+        return told
 
     def _figure(self, figure: Figure) -> dict[str, Any]:
         return {
