@@ -16,18 +16,17 @@ from services.reporter.apart import Progress
 from services.reporter.attachments import replacing, write_log
 from services.reporter.contents import read_contents
 from services.reporter.cutting import find_cut
-from services.reporter.document import FORMAT, canonical
+from services.reporter.document import FORMAT
 from services.reporter.drill.last import last_drill
 from services.reporter.evidence import Evidence
 from services.reporter.facts_kept import keep_facts
+from services.reporter.formats import FORMATS, Extras, render, write_pack
 from services.reporter.inputs import BY_HAND, Inputs
 from services.reporter.period import Period
-from services.reporter.render import render_html, render_markdown
+from services.reporter.proving import prove_cited
 from services.reporter.report import Report, with_lists
 from services.reporter.store import open_snapshot
 from services.reporter.verify import NO_EVIDENCE, verify_snapshot
-
-FORMATS = {"html": "report.html", "md": "report.md", "json": "report.json"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,10 @@ async def build_report(
             contents, figures = await read_contents(snapshot, inputs)
             attachments = await write_log(snapshot, period, folder)
             drill = await last_drill(snapshot)
-        document = {"format": FORMAT} | contents | {"attachments": [item._asdict() for item in attachments]}
+            document = (
+                {"format": FORMAT} | contents | {"attachments": [item._asdict() for item in attachments]}
+            )
+            proofs = await prove_cited(snapshot, [cited["record"] for cited in document["cited"]])
         report = Report(
             period,
             inputs.made_us,
@@ -80,20 +82,20 @@ async def build_report(
             attachments,
             drill,
         )
-        paths = [_write(folder / FORMATS[name], _rendered(name, report, document)) for name in formats]
+        files = [folder / file.name for file in attachments]
+        policy = evidence.policy.encode() if evidence.policy.logs else b""
+        extras = Extras(proofs, evidence.notes, policy, files)
+        paths = [await asyncio.to_thread(_write, folder, name, document, extras) for name in formats]
     except OSError as error:
         raise FatalError(f"the report cannot be written: {error}") from error
-    return Built(report, document, [*paths, *(folder / file.name for file in attachments)])
+    return Built(report, document, [*paths, *files])
 
 
-def _rendered(name: str, report: Report, document: Mapping[str, Any]) -> bytes:
-    if name == "json":
-        return canonical(document)
-    text = render_html(report) if name == "html" else render_markdown(report)
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _write(path: Path, content: bytes) -> Path:
+def _write(folder: Path, name: str, document: Mapping[str, Any], extras: Extras) -> Path:
+    path = folder / FORMATS[name].file
     with replacing(path) as file:
-        file.write(content)
+        if name == "pack":
+            write_pack(document, extras, file)
+        else:
+            file.write(render(document, name, extras))
     return path
