@@ -84,12 +84,37 @@ class Month:
         self.review(self.first, 0, "false-positive", reason=f"a test {HOSTILE}")
         self.review(self.first, 7, "incident")
         self.review(self.first, 27, "open", reason="asked the owner")
-        self.own("piperoll.drill", "piperoll/drill", passed=True, attacks=26, detected=26, slowest_seconds=0.2)
-        self.own("piperoll.read", "piperoll/report", by="audrey", what="export", range={"month": "2026-10"}, count=381)
-        self.own("piperoll.backfill.declared", "piperoll/emit", by="ops", reason="moved a site", file="old.jsonl")
+        self.own(
+            "piperoll.drill", "piperoll/drill", passed=True, attacks=26, detected=26, slowest_seconds=0.2
+        )
+        self.own(
+            "piperoll.read",
+            "piperoll/report",
+            by="audrey",
+            what="export",
+            range={"month": "2026-10"},
+            count=381,
+        )
+        self.own(
+            "piperoll.backfill.declared", "piperoll/emit", by="ops", reason="moved a site", file="old.jsonl"
+        )
         inference = {"model": "gpt-x", "purpose": "high", "prompt_version": "7", "outcome": "answered"}
         for tokens in (100, 200):
-            self.own("model_inference", "piperoll/annotator", tokens_in=tokens, tokens_out=10, latency_ms=800, **inference)
+            self.own(
+                "model_inference",
+                "piperoll/annotator",
+                tokens_in=tokens,
+                tokens_out=10,
+                latency_ms=800,
+                **inference,
+            )
         self.own("model_inference", "piperoll/annotator", **(inference | {"outcome": "slow"}))
-        self.own("piperoll.report.signature", "piperoll/report", edition="monthly/2026-09/1", by="casey", role="CCO", statement="Read.")
+        self.own(
+            "piperoll.report.signature",
+            "piperoll/report",
+            edition="monthly/2026-09/1",
+            by="casey",
+            role="CCO",
+            statement="Read.",
+        )
         self.erase(40, 41)

@@ -19,14 +19,15 @@ from services.common.clock import system_clock
 from services.common.errors import ConfigurationError
 from services.common.settings import KafkaSettings, read_settings
 from services.reporter.escape import terminal
+from services.reporter.formats import FORMATS
 from services.reporter.runs import by_hand
 from services.reporter.runs.account import as_lines, schedule_lines
 from services.reporter.runs.by_hand import Wanted
 from services.reporter.runs.configuration import Configuration, read_configuration
 from services.reporter.runs.due import next_span
-from services.reporter.runs.editions import Rebuilt, rebuild
+from services.reporter.runs.editions import Rebuilt, gone_line, rebuild
 from services.reporter.runs.ledger import open_ledger
-from services.reporter.runs.making import MADE, write_files
+from services.reporter.runs.making import Wish, write_files
 from services.reporter.runs.own_events import SystemTopic, user
 from services.reporter.runs.rows import NewIntent
 from services.reporter.runs.settings import RunsSettings
@@ -41,9 +42,10 @@ _PERIOD = "A month, week or day by event time, as 2026-10, 2026-W41, 2026-10-05.
 ScheduleOption = Annotated[
     str | None, typer.Option("--schedule", help="Of this schedule of reports.yaml; default: of none.")
 ]
-FormatOption = Annotated[str, typer.Option("--format", help=f"Of {', '.join(MADE)}, with commas.")]
+FormatOption = Annotated[str, typer.Option("--format", help=f"Of {', '.join(FORMATS)}, with commas.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
-_DEFAULT_FORMATS = ",".join(MADE)
+_DEFAULT_FORMATS = ",".join(FORMATS)
+_MOST_GONE = 20
 
 
 @report.command("list")
@@ -149,7 +151,7 @@ def build(
         + (f", replaces {edition.replaces}" if edition.replaces else "")
     )
     for line in edition.differs[:20]:
-        say(f"  {line['figure']}: {line['was']} -> {line['is']}")
+        say(f"  {line['figure']}: {line['before']} -> {line['after']}")
     if built.unrecorded is not None:
         say(
             f"its hash is not on record yet ({built.unrecorded}): a reporter that runs will see to it, or build it again"
@@ -209,8 +211,7 @@ def rebuild_(
         "sha256": found.edition.sha256,
         "same": found.same,
         "parts": found.parts,
-        "erased": found.erased,
-        "retained": found.retained,
+        "gone": found.gone,
     }
     print(json.dumps(told) if as_json else "\n".join(terminal(line) for line in _rebuilt_lines(found)))
     raise typer.Exit(0 if found.explained else 1)
@@ -223,7 +224,7 @@ async def _rebuild(name: str, out: Path | None, formats: list[str]) -> Rebuilt:
         found = await rebuild(snapshot, edition)
         if out is not None:
             await asyncio.to_thread(lambda: out.mkdir(parents=True, exist_ok=True))
-            await write_files(dsn, snapshot, edition.inputs, found.document, formats, out, "full")
+            await write_files(snapshot, found.document, Wish(formats), out, gather()[0])
     return found
 
 
@@ -232,7 +233,9 @@ def _rebuilt_lines(found: Rebuilt) -> list[str]:
     if found.same:
         return [f"the same, byte for byte: {edition.id}, SHA-256 {edition.sha256}, {edition.size:,} bytes"]
     lines = [f"other than it was: {edition.id}; its parts {', '.join(found.parts)} differ"]
-    lines += [f"since then {line}" for line in [*found.erased, *found.retained]]
+    lines += [f"since then: {gone_line(item)}" for item in found.gone[:_MOST_GONE]]
+    if len(found.gone) > _MOST_GONE:
+        lines.append(f"… and {len(found.gone) - _MOST_GONE} more (--json has them)")
     if not found.explained:
         lines.append("nothing was erased since: records below its cut were changed; run `piperoll verify`")
     return lines
@@ -311,7 +314,7 @@ def _folder(out: Path | None, period: str | None) -> Path:
 
 def _formats(text: str) -> list[str]:
     wanted = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in MADE]
+    unknown = [name for name in wanted if name not in FORMATS]
     if unknown or not wanted:
-        raise ConfigurationError(f"--format takes {', '.join(MADE)}, not {text!r}")
+        raise ConfigurationError(f"--format takes {', '.join(FORMATS)}, not {text!r}")
     return wanted

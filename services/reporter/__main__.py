@@ -13,9 +13,9 @@ from services.common.errors import ConfigurationError, FatalError, TransientErro
 from services.common.logging import configure_logging, get_logger
 from services.common.settings import KafkaSettings, LogSettings, PostgresSettings, read_settings
 from services.reporter.evidence import TOPIC, configured_evidence
+from services.reporter.formats import FORMATS
 from services.reporter.runs.by_hand import Wanted, build_by_hand
 from services.reporter.runs.configuration import Configuration
-from services.reporter.runs.making import MADE
 from services.reporter.runs.own_events import SystemTopic, user
 from services.reporter.serve import serve
 from services.reporter.settings import ReporterSettings, VerifySettings
@@ -35,7 +35,7 @@ def run(postgres: PostgresSettings, settings: ReporterSettings) -> int:
                 postgres.dsn,
                 Wanted(settings.period, f"{user()} (python -m services.reporter)"),
                 settings.folder / f"piperoll-report-{name}",
-                MADE,
+                tuple(FORMATS),
                 configuration=Configuration(schedules=[]),
                 evidence=evidence,
                 topic=topic,

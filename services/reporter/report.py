@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from schemas.record import Kind
 from schemas.verification.findings import utc
-from services.reporter.charts import Day, fill_days
 from services.reporter.contents.tables import KINDS, kind_name
 from services.reporter.drill.last import NONE_ON_RECORD, LastDrill
 from services.reporter.figures import Citation, Event, Figure, Figures, Hit
@@ -81,16 +80,6 @@ class Report:
         grave = [event.id for event in self.figures.high_risk]
         said = executive_summary(self.period, self.figures, grave, unreadable)
         return [Told(one.pieces, self.cites(*one.cites)) for one in said]
-
-    def days(self, *, high: bool) -> list[Day]:
-        """Events by day, or those of high risk."""
-        counts = {
-            date.fromisoformat(figure.key): figure.high if high else figure.events
-            for figure in self.figures.table("day").figures
-            if len(figure.key) == 10
-        }
-        dates = self.period.dates
-        return fill_days(counts, dates[0], dates[-1])
 
     @property
     def other_records(self) -> list[tuple[str, Figure]]:

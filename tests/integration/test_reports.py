@@ -67,7 +67,7 @@ async def test_a_month_is_reported_once_and_its_hash_is_on_record(kafka, databas
     assert read["edition"]["id"] == "monthly/2026-10/1"
     assert read["integrity"]["good"]
     told = json.loads((folder / "edition.json").read_text())
-    assert told["document"] == sha256(document).hexdigest()
+    assert told["sha256"] == sha256(document).hexdigest()
     assert {name: sha256((folder / name).read_bytes()).hexdigest() for name in told["files"]} == told["files"]
     [event] = await said_on(kafka, kafka.topics.system, 1)
     assert (event["type"], event["source"]) == ("piperoll.report.edition", "piperoll/report")

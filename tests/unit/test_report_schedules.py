@@ -209,7 +209,7 @@ def test_editions_are_compared_by_their_counts():
     }
     assert counts_of(first) == {"totals.all.events": 3}
     assert differences(counts_of(first), counts_of(second)) == [
-        {"figure": "by_day.2026-10-01.events", "was": None, "is": 4},
-        {"figure": "totals.all.events", "was": 3, "is": 4},
-        {"figure": "totals.late.events", "was": None, "is": 1},
+        {"figure": "by_day.2026-10-01.events", "before": None, "after": 4},
+        {"figure": "totals.all.events", "before": 3, "after": 4},
+        {"figure": "totals.late.events", "before": None, "after": 1},
     ]

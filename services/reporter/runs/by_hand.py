@@ -13,16 +13,17 @@ from services.common.clock import Clock, system_clock
 from services.common.errors import ConfigurationError, FatalError, TransientError
 from services.reporter.account import as_json
 from services.reporter.apart import Progress
-from services.reporter.document import BY_HAND, Inputs
+from services.reporter.cutting import find_cut
+from services.reporter.document import BY_HAND, Inputs, make_document
 from services.reporter.evidence import Evidence
+from services.reporter.facts_kept import keep_facts
 from services.reporter.period import Period, between, last_days, moment, month, period_named
 from services.reporter.runs.calendar import Calendar, Span
 from services.reporter.runs.configuration import Configuration
-from services.reporter.runs.cut import last_cut
 from services.reporter.runs.due import filters_of, intents_of, period_of
 from services.reporter.runs.editions import Asked, Ground, Made, make_edition
 from services.reporter.runs.ledger import Ledger, open_ledger
-from services.reporter.runs.making import make_document, software, write_files
+from services.reporter.runs.making import Wish, software, write_files
 from services.reporter.runs.own_events import SystemTopic, edition_event
 from services.reporter.runs.rows import Edition, NewIntent, Run
 from services.reporter.store import open_snapshot
@@ -75,11 +76,11 @@ async def build_by_hand(
     """The next edition of what is wanted, its files in `out`. Raises TransientError, ConfigurationError, or FatalError where
     the folder cannot be written: then there is no edition."""
     _writable(out)
-    async with open_ledger(dsn) as ledger, _ground(dsn, evidence, clock, progress) as ground:
+    async with open_ledger(dsn) as ledger, _ground(dsn, evidence, progress) as ground:
         run, asked, intents = await _asked(ledger, wanted, configuration, clock)
         made = await make_edition(ledger, ground, run, asked, intents, clock)
         edition = made.edition
-        paths = await _write(dsn, ground, made, formats, out)
+        paths = await _write(ground, made, formats, out, evidence)
         unrecorded = await _record(ledger, topic, edition, run, clock)
     return BuiltByHand(edition, paths, unrecorded)
 
@@ -97,7 +98,7 @@ async def preview(
 ) -> list[Path]:
     """The files that an edition made now would have. None is made: they say so."""
     _writable(out)
-    async with open_ledger(dsn) as ledger, _ground(dsn, evidence, clock, progress) as ground:
+    async with open_ledger(dsn) as ledger, _ground(dsn, evidence, progress) as ground:
         if wanted.schedule is None:
             period = chosen_period(wanted.period, wanted.zone, clock())
             asked = Asked(period, wanted.by)
@@ -118,16 +119,15 @@ async def preview(
             template=asked.template,
         )
         document = await make_document(ground.snapshot, inputs)
-        return await write_files(
-            dsn, ground.snapshot, inputs, document, formats, out, "full", ground.verification
-        )
+        return await write_files(ground.snapshot, document, Wish(formats), out, evidence)
 
 
 @asynccontextmanager
-async def _ground(dsn: str, evidence: Evidence, clock: Clock, progress: Progress) -> AsyncIterator[Ground]:
+async def _ground(dsn: str, evidence: Evidence, progress: Progress) -> AsyncIterator[Ground]:
+    await keep_facts(dsn)
     async with open_snapshot(dsn) as snapshot:
         verification = await verify_snapshot(dsn, snapshot, evidence=evidence, progress=progress)
-        yield Ground(snapshot, verification, await last_cut(snapshot, clock()))
+        yield Ground(snapshot, verification, await find_cut(snapshot))
 
 
 async def _asked(
@@ -167,14 +167,14 @@ async def _own(ledger: Ledger, wanted: Wanted, clock: Clock) -> tuple[Run, Asked
     return run, Asked(period, wanted.by, wanted.why or AGAIN), []
 
 
-async def _write(dsn: str, ground: Ground, made: Made, formats: Collection[str], out: Path) -> list[Path]:
+async def _write(
+    ground: Ground, made: Made, formats: Collection[str], out: Path, evidence: Evidence
+) -> list[Path]:
     document = made.document
     if document is None:  # somebody else made this edition just now: ours would be another one
         raise TransientError(f"{made.edition.id} was made by somebody else just now: run it again")
     try:
-        return await write_files(
-            dsn, ground.snapshot, made.edition.inputs, document, formats, out, "full", ground.verification
-        )
+        return await write_files(ground.snapshot, document, Wish(formats), out, evidence)
     except OSError as error:
         raise FatalError(
             f"edition {made.edition.id} is made, and its files cannot be written ({error}): `piperoll report rebuild "

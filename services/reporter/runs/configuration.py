@@ -30,8 +30,8 @@ from pydantic import (
 
 from services.common.errors import ConfigurationError
 from services.reporter.document import BY_HAND
+from services.reporter.formats import FORMATS
 from services.reporter.runs.calendar import Calendar, Unit
-from services.reporter.runs.making import MADE
 from services.reporter.runs.targets import check_target
 
 DEFAULT_FILE = Path(__file__).with_name("reports.yaml")
@@ -52,8 +52,8 @@ def _duration(text: Any) -> Any:
 
 
 def _format(name: str) -> str:
-    if name not in MADE:
-        raise ValueError(f"a format is one of {', '.join(MADE)}")
+    if name not in FORMATS:
+        raise ValueError(f"a format is one of {', '.join(FORMATS)}")
     return name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,15 @@ from typing import Any
 from prometheus_client import Counter
 
 from services.common.clock import Clock
-from services.common.errors import FatalError, TransientError
+from services.common.errors import ConfigurationError, FatalError, TransientError
 from services.common.logging import get_logger
 from services.reporter.deliver.leader import Leadership
+from services.reporter.evidence import Evidence
 from services.reporter.period import moment
 from services.reporter.runs import directory
-from services.reporter.runs.editions import rebuild
+from services.reporter.runs.editions import gone_line, rebuild
 from services.reporter.runs.ledger import Ledger, backoff
-from services.reporter.runs.making import write_files
+from services.reporter.runs.making import Wish, write_files
 from services.reporter.runs.rows import Edition, Intent
 from services.reporter.store import open_snapshot
 
@@ -34,11 +36,14 @@ class NotTheSameError(FatalError):
 class Deliverer:
     """Keeps the documents that were just made, so that they need not be made again for each recipient."""
 
-    def __init__(self, dsn: str, root: Path, outcomes: Counter, clock: Clock) -> None:
+    def __init__(
+        self, dsn: str, root: Path, outcomes: Counter, clock: Clock, evidence: Callable[[], Evidence]
+    ) -> None:
         self._dsn = dsn
         self._root = root
         self._outcomes = outcomes
         self._clock = clock
+        self._evidence = evidence
         self._documents: dict[str, dict[str, Any]] = {}
 
     def remember(self, edition: Edition, document: dict[str, Any]) -> None:
@@ -52,7 +57,7 @@ class Deliverer:
             await ledger.begin(intent)
             try:
                 receipt = await self._deliver(ledger, intent)
-            except (TransientError, FatalError, OSError) as error:
+            except (TransientError, ConfigurationError, FatalError, OSError) as error:
                 await self._note_failure(ledger, intent, error)
             else:
                 await ledger.note_sent(intent, moment(self._clock()), receipt)
@@ -79,9 +84,9 @@ class Deliverer:
             if document is None:
                 document = await _again(snapshot, edition)
                 self._documents[edition.id] = document
-            await write_files(
-                self._dsn, snapshot, edition.inputs, document, intent.formats, draft, intent.detail
-            )
+            wish = Wish(intent.formats, intent.detail)
+            evidence = await asyncio.to_thread(self._evidence)
+            await write_files(snapshot, document, wish, draft, evidence)
         return await asyncio.to_thread(
             directory.put, intent.target, self._root, draft, edition.id, edition.sha256
         )
@@ -107,7 +112,7 @@ async def _again(snapshot: Any, edition: Edition) -> dict[str, Any]:
     made = await rebuild(snapshot, edition)
     if made.same:
         return made.document
-    why = "; ".join([*made.erased, *made.retained][:5]) or "and nothing was erased: run `piperoll verify`"
+    why = "; ".join(map(gone_line, made.gone[:5])) or "and nothing was erased: run `piperoll verify`"
     raise NotTheSameError(
         f"edition {edition.id} cannot be made again as it was ({why}): make a new one with `piperoll report build --schedule "
         f"{edition.inputs.schedule} --period {edition.inputs.period.label} --why …`"

@@ -63,7 +63,7 @@ def _document_in(folder: Path) -> str | None:
         found = json.loads((folder / "edition.json").read_bytes())
     except (OSError, ValueError):
         return None
-    return found.get("document") if isinstance(found, dict) else None
+    return found.get("sha256") if isinstance(found, dict) else None
 
 
 def _sync(folder: Path) -> None:

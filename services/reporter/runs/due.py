@@ -30,7 +30,9 @@ async def note_due(ledger: Ledger, schedule: Schedule, now: datetime) -> list[Ru
         return []
     added = []
     for span in due_spans(schedule, None if last is None else last.span, now, since):
-        run = await ledger.add_run(schedule.name, span, schedule.calendar, span.end + schedule.due)
+        # nobody could have waited for the periods with which a schedule begins
+        due = span.end + schedule.due if last is not None else max(span.end, now) + schedule.due
+        run = await ledger.add_run(schedule.name, span, schedule.calendar, due)
         if run is not None:
             added.append(run)
     return added

@@ -16,16 +16,14 @@ from typing import Any, NamedTuple
 from services.common.clock import Clock
 from services.common.errors import ConfigurationError
 from services.reporter.account import as_json
-from services.reporter.document import Cut, Filters, Inputs, canonical
+from services.reporter.document import Cut, Filters, Inputs, canonical, gone_since, make_document
 from services.reporter.integrity import verdict
 from services.reporter.period import Period, moment
-from services.reporter.runs.ledger import QUERIES, Ledger
-from services.reporter.runs.making import counts_of, differences, head, make_document, parts_of, software
+from services.reporter.runs.ledger import Ledger
+from services.reporter.runs.making import counts_of, differences, parts_of, software
 from services.reporter.runs.rows import Edition, NewIntent, Run
-from services.reporter.store import Snapshot, translated
+from services.reporter.store import Snapshot
 from services.reporter.verify import Verification
-
-_MOST_NAMED = 20
 
 
 class Asked(NamedTuple):
@@ -59,7 +57,7 @@ class Ground:
 async def make_edition(
     ledger: Ledger, ground: Ground, run: Run, asked: Asked, intents: Sequence[NewIntent], clock: Clock
 ) -> Made:
-    """The next edition of a run. Raises ConfigurationError where it replaces one and does not say why."""
+    """The next edition of a run; where `asked` says no reason for another one, the first alone. Raises ConfigurationError."""
     before = await ledger.last_edition(run)
     if before is not None and not asked.why:
         raise ConfigurationError(
@@ -70,7 +68,7 @@ async def make_edition(
     counts = counts_of(document)
     if before is not None:
         inputs = replace(inputs, differs=differences(before.counts, counts))
-        document |= head(inputs)
+        document["edition"]["differs"] = inputs.differs
     edition = _edition(run, inputs, ground, document, counts)
     if await ledger.add_edition(edition, [_named(intent, edition) for intent in intents]):
         return Made(edition, document, new=True)
@@ -128,49 +126,34 @@ def _named(intent: NewIntent, edition: Edition) -> NewIntent:
 
 
 class Rebuilt(NamedTuple):
-    """An edition made anew. `same`: byte for byte. Else `parts` are those that differ, and `erased` and `retained` what went
-    since, which is why they may."""
+    """An edition made anew. `same`: byte for byte. Else `parts` are those that differ, and `gone` what was taken out of the
+    records since, which is why they may: record, what, recorded, by, reason, events or until."""
 
     edition: Edition
     document: dict[str, Any]
     same: bool
     parts: list[str]
-    erased: list[str]
-    retained: list[str]
+    gone: list[dict[str, Any]]
 
     @property
     def explained(self) -> bool:
         """Whether something went since that the edition was made of."""
-        return self.same or bool(self.erased or self.retained)
+        return self.same or bool(self.gone)
 
 
 async def rebuild(snapshot: Snapshot, edition: Edition) -> Rebuilt:
     """The edition's document, from its inputs and the records below its cut."""
     document = await make_document(snapshot, edition.inputs)
-    same = sha256(canonical(document)).hexdigest() == edition.sha256
-    if same:
-        return Rebuilt(edition, document, True, [], [], [])
+    if sha256(canonical(document)).hexdigest() == edition.sha256:
+        return Rebuilt(edition, document, True, [], [])
     now = parts_of(document)
     parts = sorted(
         name for name in now.keys() | edition.parts.keys() if now.get(name) != edition.parts.get(name)
     )
-    erased, retained = await gone_since(snapshot, edition.inputs.cut)
-    return Rebuilt(edition, document, False, parts, erased, retained)
+    return Rebuilt(edition, document, False, parts, await gone_since(snapshot, edition.inputs))
 
 
-async def gone_since(snapshot: Snapshot, cut: Cut) -> tuple[list[str], list[str]]:
-    """What was erased since, as a line for each record, and which months were retained away; the first 20 of each."""
-    chains, sizes = list(cut.sizes), list(cut.sizes.values())
-    with translated():
-        erased = await snapshot.connection.fetch(QUERIES["erased_since"], chains, sizes, _MOST_NAMED)
-        retained = await snapshot.connection.fetch(QUERIES["retained_since"], chains, sizes)
-    return (
-        [
-            f"record {row['chain_no']}:{row['seq']} was erased by order {row['order_chain']}:{row['order_seq']}"
-            for row in erased
-        ],
-        [
-            f"payloads of before {row['until']:%Y-%m-%d} went by order {row['chain_no']}:{row['seq']}"
-            for row in retained
-        ],
-    )
+def gone_line(item: dict[str, Any]) -> str:
+    """One of `gone`, in words."""
+    what = f"{item['events']} events" if item["until"] is None else f"payloads of {item['until']} and before"
+    return f"{item['what']} of {what}, record {item['record']} of {item['recorded']}, by {item['by']}: {item['reason']}"

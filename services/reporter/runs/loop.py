@@ -21,11 +21,12 @@ from services.common.clock import Clock
 from services.common.errors import ConfigurationError, FatalError, TransientError
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
+from services.reporter.cutting import find_cut
 from services.reporter.deliver.leader import Leadership, leadership
-from services.reporter.evidence import TOPIC, configured_evidence
+from services.reporter.evidence import TOPIC, Evidence, configured_evidence
+from services.reporter.facts_kept import keep_facts
 from services.reporter.period import moment
 from services.reporter.runs.configuration import Configuration, Schedule, read_configuration
-from services.reporter.runs.cut import last_cut
 from services.reporter.runs.delivering import Deliverer
 from services.reporter.runs.due import filters_of, intents_of, note_due, period_of
 from services.reporter.runs.editions import Asked, Ground, make_edition
@@ -97,7 +98,7 @@ class Runs:
         self._announcer: Announcer | None = None
         self._configuration: Configuration | None = None
         self._troubles: dict[str, Trouble] = {}
-        self._deliverer = Deliverer(dsn, settings.folder, metrics.deliveries, clock)
+        self._deliverer = Deliverer(dsn, settings.folder, metrics.deliveries, clock, self._evidence)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Raises ConfigurationError where REPORTS_FILE is wrong at the start."""
@@ -120,10 +121,10 @@ class Runs:
         async with open_ledger(self._dsn) as ledger:
             for schedule in schedules.values():
                 await self._note(ledger, schedule)
+            await self._say_late(ledger, schedules)
             await self._make(ledger, schedules, leader)
             await self._record(ledger)
             await self._deliverer.deliver(ledger, leader)
-            await self._say_late(ledger, schedules)
 
     @property
     def _now(self) -> datetime:
@@ -174,13 +175,16 @@ class Runs:
     @contextlib.asynccontextmanager
     async def _ground(self) -> AsyncIterator[Ground]:
         """One snapshot and one verification for all that is due."""
-        kafka = self._kafka if TOPIC in self._verifying.places else None
-        evidence = await asyncio.to_thread(configured_evidence, self._verifying, kafka)
+        evidence = await asyncio.to_thread(self._evidence)
+        await keep_facts(self._dsn)
         async with open_snapshot(self._dsn) as snapshot:
             verification = await verify_snapshot(
                 self._dsn, snapshot, evidence=evidence, processes=self._verifying.processes
             )
-            yield Ground(snapshot, verification, await last_cut(snapshot, self._clock()))
+            yield Ground(snapshot, verification, await find_cut(snapshot))
+
+    def _evidence(self) -> Evidence:
+        return configured_evidence(self._verifying, self._kafka if TOPIC in self._verifying.places else None)
 
     def _waits_for_seal(self, run: Run, schedule: Schedule, ground: Ground) -> bool:
         """Whether the cut is a seal from before the period was closed; waited for until the report is due."""
@@ -202,6 +206,8 @@ class Runs:
             None if schedule.template is None else str(schedule.template),
         )
         try:
+            if await ledger.last_edition(run) is not None:
+                return  # by another reporter, which has lost the lead since
             made = await make_edition(ledger, ground, run, asked, intents_of(schedule), self._clock)
         except _CANNOT as error:
             await self._note_trouble(ledger, run, error)

@@ -1,28 +1,35 @@
-"""From inputs to the edition's document, and from the document to files: the one place that knows how both are made."""
+"""An edition's numbers and hashes, and its files from its document: for one recipient, with as much as it may see."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from services.common.errors import FatalError
 from services.reporter.attachments import replacing
-from services.reporter.document import Inputs, canonical
-from services.reporter.runs.provisional import head, make_document, write_pages
+from services.reporter.document import canonical, edition_hash
+from services.reporter.evidence import Evidence
+from services.reporter.formats import FORMATS, Detail, Extras, render, write_pack
+from services.reporter.proving import prove_cited
 from services.reporter.store import Snapshot
-from services.reporter.verify import Verification
 
-MADE = ("html", "md", "json")
-"""The formats that there are."""
-_COUNTED = ("totals", "completeness", "reviews", "high_risk", "by_day")
-"""The parts of a document whose numbers two editions are compared by: they hold no names from events."""
+MANIFEST = "edition.json"
+"""Names the edition, its hash and those of the files beside it."""
+_COUNTED = ("totals", "completeness", "reviews", "high_risk", "by_day", "ai", "late")
+"""The parts of a document whose numbers two editions are compared by: their names are ours, not from events."""
+_NAMED_BY = ("day", "reason", "status", "figure")
+_PROVED = {"html", "pdf", "pack"}
 
-__all__ = ["MADE", "counts_of", "differences", "head", "make_document", "parts_of", "software", "write_files"]
+
+class Wish(NamedTuple):
+    """What a recipient gets: formats, and how much of the events."""
+
+    formats: Collection[str]
+    detail: Detail = "full"
 
 
 def software() -> dict[str, str]:
@@ -44,64 +51,63 @@ def counts_of(document: Mapping[str, Any]) -> dict[str, int | float]:
 
 
 def _count(path: str, value: Any, counts: dict[str, int | float]) -> None:
-    if isinstance(value, bool) or value is None:
-        return
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         counts[path] = value
     elif isinstance(value, Mapping):
         for name, item in value.items():
-            if name not in ("cites", "first_id", "events") or not isinstance(item, list):
-                _count(f"{path}.{name}", item, counts)
+            _count(f"{path}.{name}", item, counts)
     elif isinstance(value, list):
         for item in value:
-            if isinstance(item, Mapping) and isinstance(item.get("day"), str):
-                _count(f"{path}.{item['day']}", {k: v for k, v in item.items() if k != "day"}, counts)
+            key = _key(item)
+            if key is not None:
+                _count(f"{path}.{key}", item, counts)
+
+
+def _key(item: Any) -> str | None:
+    """What a row of a list is called; None for rows whose name may be from an event."""
+    if not isinstance(item, Mapping):
+        return None
+    return next((str(item[name]) for name in _NAMED_BY if isinstance(item.get(name), str)), None)
 
 
 def differences(before: Mapping[str, int | float], now: Mapping[str, int | float]) -> list[dict[str, Any]]:
-    """The figures that are others now: name, what it was and what it is; None where there was or is none."""
+    """The figures that are others now, as both editions printed them: name, before and after; None where there was or is
+    none."""
     return [
-        {"figure": name, "was": before.get(name), "is": now.get(name)}
+        {"figure": name, "before": before.get(name), "after": now.get(name)}
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]
 
 
 async def write_files(
-    dsn: str,
-    snapshot: Snapshot,
-    inputs: Inputs,
-    document: Mapping[str, Any],
-    formats: Collection[str],
-    folder: Path,
-    detail: str,
-    verification: Verification | None = None,
+    snapshot: Snapshot, document: Mapping[str, Any], wish: Wish, folder: Path, evidence: Evidence
 ) -> list[Path]:
-    """Writes the edition's files and `edition.json`, which names their hashes, into a folder that is there; returns their
-    paths, the pages first. Raises OSError, TransientError, FatalError."""
-    if detail != "full":
-        raise FatalError(
-            f"detail {detail} cannot be made yet: deliver to this recipient with detail full, or not"
-        )
-    if {"html", "md"} & set(formats):
-        await write_pages(dsn, snapshot, inputs, formats, folder, verification)
-    return await asyncio.to_thread(_finish, inputs.edition, document, formats, folder)
+    """Writes the edition's files and MANIFEST into a folder that is there; returns their paths, the pages first. Raises
+    OSError, TransientError."""
+    proofs = {}
+    if _PROVED & set(wish.formats):
+        cited = [str(item["record"]) for item in document["cited"]]
+        proofs = await prove_cited(snapshot, cited, content=wish.detail == "full")
+    policy = evidence.policy.encode() if evidence.policy.logs else b""
+    extras = Extras(proofs, evidence.notes, policy, (), wish.detail)
+    return await asyncio.to_thread(_write, document, wish, folder, extras)
 
 
-def _finish(edition: str, document: Mapping[str, Any], formats: Collection[str], folder: Path) -> list[Path]:
-    data = canonical(document)
-    if "json" in formats:
-        with replacing(folder / "report.json") as file:
-            file.write(data)
-    names = _ordered([path.name for path in folder.iterdir() if path.is_file()])
-    files = {name: sha256((folder / name).read_bytes()).hexdigest() for name in names}
-    told = {"edition": edition, "document": sha256(data).hexdigest(), "files": files}
-    with replacing(folder / "edition.json") as file:
+def _write(document: Mapping[str, Any], wish: Wish, folder: Path, extras: Extras) -> list[Path]:
+    names = [FORMATS[name].file for name in FORMATS if name in wish.formats]
+    for name in wish.formats:
+        with replacing(folder / FORMATS[name].file) as file:
+            if name == "pack":
+                write_pack(document, extras, file)
+            else:
+                file.write(render(document, name, extras))
+    told = {
+        "edition": document["edition"]["id"],
+        "sha256": edition_hash(document),
+        "detail": wish.detail,
+        "files": {name: sha256((folder / name).read_bytes()).hexdigest() for name in names},
+    }
+    with replacing(folder / MANIFEST) as file:
         file.write(json.dumps(told, indent=1).encode() + b"\n")
-    return [folder / name for name in [*names, "edition.json"]]
-
-
-def _ordered(names: Sequence[str]) -> list[str]:
-    """The pages before what is attached."""
-    first = ["report.html", "report.pdf", "report.md", "report.json"]
-    return sorted(names, key=lambda name: (first.index(name) if name in first else len(first), name))
+    return [folder / name for name in [*names, MANIFEST]]

@@ -102,30 +102,5 @@ RETURNING event_id;
 -- signed: whether somebody has signed
 SELECT event_id FROM report.signature WHERE edition = $1 AND signed_by = $2 AND role = $3;
 
--- last_seal: the last seal that is signed
-SELECT k.seal_no, k.root, s.leaf FROM audit.checkpoint k JOIN audit.seal s USING (seal_no)
-WHERE k.tree = 0 ORDER BY k.size DESC LIMIT 1;
-
 -- recording_since: when the first record of all was appended
 SELECT min(audit.moment(r.appended_us)) AS since FROM audit.record r WHERE r.seq = 0;
-
--- sizes: all chains, and how many records each has
-SELECT c.chain_no, c.chain_id, h.next_seq FROM audit.chain c JOIN audit.chain_head h USING (chain_no) ORDER BY c.chain_no;
-
--- erased_since: events below the sizes $2 of the chains $1 that were erased by orders recorded at or beyond those sizes, and the
--- orders, $3 at most
-SELECT t.chain_no, t.seq, e.chain_no AS order_chain, e.seq AS order_seq
-FROM unnest($1::smallint[], $2::bigint[]) AS cut (chain_no, size)
-JOIN audit.chain c USING (chain_no)
-JOIN audit.erasure e ON e.topic_id = c.topic_id
-JOIN audit.record t ON t.chain_no = c.chain_no AND t.source_offset = e.source_offset AND t.seq < cut.size
-LEFT JOIN unnest($1::smallint[], $2::bigint[]) AS said (chain_no, size) ON said.chain_no = e.chain_no
-WHERE c.partition = e.partition AND e.seq >= coalesce(said.size, 0)
-ORDER BY t.chain_no, t.seq
-LIMIT $3;
-
--- retained_since: months whose payloads went by orders recorded at or beyond the sizes $2 of the chains $1
-SELECT n.chain_no, n.seq, n.until FROM audit.retention n
-LEFT JOIN unnest($1::smallint[], $2::bigint[]) AS said (chain_no, size) ON said.chain_no = n.chain_no
-WHERE n.seq >= coalesce(said.size, 0)
-ORDER BY n.until;

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from services.reporter.document import Inputs
+from services.reporter.formats import Detail
 from services.reporter.runs.calendar import Span
 
 
@@ -61,7 +62,7 @@ class NewIntent(NamedTuple):
     recipient: str
     role: str
     target: str
-    detail: str
+    detail: Detail
     formats: list[str]
     message_id: str
 
@@ -76,7 +77,7 @@ class Intent(NamedTuple):
     recipient: str
     role: str
     target: str
-    detail: str
+    detail: Detail
     formats: list[str]
     message_id: str
     state: str
