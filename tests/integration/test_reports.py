@@ -136,7 +136,7 @@ async def test_a_report_waits_for_a_seal_from_after_the_period(kafka, database, 
     schedules_file(tmp_path, "name: later, every: daily, first: 2036-01-01, formats: [json]")
     await one.turn("2036-01-02T02:00Z")
     assert one.delivered() == ["soon/2026-10-01/1"]
-    await one.turn("2036-01-03T00:00Z")
+    await one.turn("2036-01-03T02:00Z")
     assert one.delivered() == ["later/2036-01-01/1", "soon/2026-10-01/1"]
 
 
@@ -151,14 +151,14 @@ async def test_what_is_late_is_said_once_and_to_somebody_else(kafka, database, o
     )
     await one.turn("2026-11-01T01:00Z")
     assert one.delivered() == ["other/2026-10/1"]
-    for at in ("2026-11-01T02:00Z", "2026-11-01T02:01Z", "2026-11-01T02:05Z"):
+    for at in ("2026-11-01T03:00Z", "2026-11-01T03:01Z", "2026-11-01T03:05Z"):
         await one.turn(at)
     [alert] = await said_on(kafka, kafka.topics.alerts, 1)
     assert (alert["name"], alert["severity"]) == ("report_late", "high")
     assert "board/2026-10" in alert["text"]
     assert (one.folder / "ops" / "LATE-board-2026-10.txt").is_file()
     (tmp_path / "reports" / "cfo").unlink()
-    await one.turn("2026-11-01T04:00Z")
+    await one.turn("2026-11-01T05:00Z")
     assert "cfo/board/2026-10/1" in one.delivered()
     assert one.value("piperoll_reports_late_total", schedule="board") == 1
 

@@ -27,16 +27,18 @@ from services.reporter.runs.making import Wish, software, write_files
 from services.reporter.runs.own_events import SystemTopic, edition_event
 from services.reporter.runs.rows import Edition, NewIntent, Run
 from services.reporter.store import open_snapshot
-from services.reporter.verify import verify_snapshot
+from services.reporter.verify import Verification, verify_snapshot
 
 AGAIN = "built again by hand"
 
 
 class BuiltByHand(NamedTuple):
-    """An edition and its files; `unrecorded` says why its hash is not on audit.system yet, None where it is."""
+    """An edition, its files, and the verification in it; `unrecorded` says why its hash is not on audit.system yet, None
+    where it is."""
 
     edition: Edition
     paths: list[Path]
+    verification: Verification
     unrecorded: str | None
 
 
@@ -82,7 +84,7 @@ async def build_by_hand(
         edition = made.edition
         paths = await _write(ground, made, formats, out, evidence)
         unrecorded = await _record(ledger, topic, edition, run, clock)
-    return BuiltByHand(edition, paths, unrecorded)
+    return BuiltByHand(edition, paths, ground.verification, unrecorded)
 
 
 async def preview(
