@@ -224,7 +224,7 @@ async def _rebuild(name: str, out: Path | None, formats: list[str]) -> Rebuilt:
         found = await rebuild(snapshot, edition)
         if out is not None:
             await asyncio.to_thread(lambda: out.mkdir(parents=True, exist_ok=True))
-            await write_files(snapshot, found.document, Wish(formats), out, gather()[0])
+            await write_files(snapshot, edition.inputs, found.document, Wish(formats), out, gather()[0])
     return found
 
 

@@ -121,7 +121,7 @@ async def preview(
             template=asked.template,
         )
         document = await make_document(ground.snapshot, inputs)
-        return await write_files(ground.snapshot, document, Wish(formats), out, evidence)
+        return await write_files(ground.snapshot, inputs, document, Wish(formats), out, evidence)
 
 
 @asynccontextmanager
@@ -176,7 +176,7 @@ async def _write(
     if document is None:  # somebody else made this edition just now: ours would be another one
         raise TransientError(f"{made.edition.id} was made by somebody else just now: run it again")
     try:
-        return await write_files(ground.snapshot, document, Wish(formats), out, evidence)
+        return await write_files(ground.snapshot, made.edition.inputs, document, Wish(formats), out, evidence)
     except OSError as error:
         raise FatalError(
             f"edition {made.edition.id} is made, and its files cannot be written ({error}): `piperoll report rebuild "

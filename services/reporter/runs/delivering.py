@@ -86,7 +86,7 @@ class Deliverer:
                 self._documents[edition.id] = document
             wish = Wish(intent.formats, intent.detail)
             evidence = await asyncio.to_thread(self._evidence)
-            await write_files(snapshot, document, wish, draft, evidence)
+            await write_files(snapshot, edition.inputs, document, wish, draft, evidence)
         return await asyncio.to_thread(
             directory.put, intent.target, self._root, draft, edition.id, edition.sha256
         )

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from services.reporter.attachments import replacing
-from services.reporter.document import canonical, edition_hash
+from services.reporter.attachments import replacing, write_log
+from services.reporter.document import Inputs, canonical, edition_hash
 from services.reporter.evidence import Evidence
 from services.reporter.formats import FORMATS, Detail, Extras, render, write_pack
 from services.reporter.proving import prove_cited
@@ -81,21 +81,31 @@ def differences(before: Mapping[str, int | float], now: Mapping[str, int | float
 
 
 async def write_files(
-    snapshot: Snapshot, document: Mapping[str, Any], wish: Wish, folder: Path, evidence: Evidence
+    snapshot: Snapshot,
+    inputs: Inputs,
+    document: Mapping[str, Any],
+    wish: Wish,
+    folder: Path,
+    evidence: Evidence,
 ) -> list[Path]:
-    """Writes the edition's files and MANIFEST into a folder that is there; returns their paths, the pages first. Raises
-    OSError, TransientError."""
+    """Writes the edition's files and MANIFEST into a folder that is there; returns their paths, the pages first. In full
+    detail, and where a period selects by one time alone, all its events go along as they are now. Raises OSError,
+    TransientError."""
     proofs = {}
     if _PROVED & set(wish.formats):
         cited = [str(item["record"]) for item in document["cited"]]
         proofs = await prove_cited(snapshot, cited, content=wish.detail == "full")
     policy = evidence.policy.encode() if evidence.policy.logs else b""
-    extras = Extras(proofs, evidence.notes, policy, (), wish.detail)
+    logs: list[Path] = []
+    if wish.detail == "full" and inputs.period.rule != "schedule" and not inputs.filters.any:
+        logs = [folder / log.name for log in await write_log(snapshot, inputs.period, folder)]
+    extras = Extras(proofs, evidence.notes, policy, logs, wish.detail)
     return await asyncio.to_thread(_write, document, wish, folder, extras)
 
 
 def _write(document: Mapping[str, Any], wish: Wish, folder: Path, extras: Extras) -> list[Path]:
     names = [FORMATS[name].file for name in FORMATS if name in wish.formats]
+    names += [path.name for path in extras.attachments]
     for name in wish.formats:
         with replacing(folder / FORMATS[name].file) as file:
             if name == "pack":
