@@ -48,7 +48,7 @@ SERVICES = (
         ("serve",),
         8084,
         role="piperoll_reporter",
-        folders=(("VERIFY_CHECKPOINTS", "sealer/published"),),
+        folders=(("VERIFY_CHECKPOINTS", "sealer/published"), ("REPORT_DIR", "reports")),
     ),
 )
 RUNNABLE = ("ingest", "enricher", "annotator", "alerter", "writer", "sealer", "reporter")

@@ -92,10 +92,10 @@ def _record_and_prove(screen: Screen, home: Home, made: DemoMonth, state: State)
         step.done = f"checked {len(made.messages):,} messages by their identity"
     with screen.step("waiting for the seals, verifying the chains and building the report") as step:
         published, reports = home.folder / "sealer" / "published", home.folder / "reports"
-        evidence = build_evidence(dsn, published, made.month, reports / str(made.month), step.say)
+        evidence = build_evidence(dsn, settings, published, made.month, reports / str(made.month), step.say)
         step.done = (
-            f"verified {evidence.chains} chains, {evidence.sealed:,} of {evidence.records:,} records sealed, and built the "
-            "month's report"
+            f"verified {evidence.chains} chains, {evidence.sealed:,} of {evidence.records:,} records sealed, and made an "
+            "edition of the month's report"
         )
     return Shown(made, recorded, findings, evidence, home, state)
 

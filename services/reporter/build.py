@@ -51,13 +51,14 @@ async def build_report(
     evidence: Evidence = NO_EVIDENCE,
     clock: Clock = system_clock,
     progress: Progress = lambda _done, _total: None,
+    counting: Progress = lambda _done, _total: None,
 ) -> Built:
     """Writes the report of `period` into `folder`, also where the chains do not verify: then it says so first. `evidence`:
-    checkpoints to compare with, read before.
+    checkpoints to compare with, read before; `progress` of verifying, `counting` of the facts that come first.
     Raises TransientError, ConfigurationError, or FatalError where the folder cannot be written."""
     try:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        await keep_facts(dsn)
+        await keep_facts(dsn, progress=counting)
         async with open_snapshot(dsn) as snapshot:
             verification = await verify_snapshot(dsn, snapshot, evidence=evidence, progress=progress)
             integrity = as_json(verification) | {"facts": (await check_facts(snapshot))._asdict()}

@@ -57,7 +57,7 @@ class Site:
 
     def export(self):
         path = self.tmp_path / "export.jsonl"
-        result = CliRunner().invoke(evidence, ["export", "--out", str(path)])
+        result = CliRunner().invoke(evidence, ["export", "--no-record", "--out", str(path)])
         assert result.exit_code == 0, result.stderr
         return path
 

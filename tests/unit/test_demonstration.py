@@ -193,7 +193,7 @@ def shown(made, sent, recorded, tmp_path):
     )
     month = MonthRecorded([Single(b"{}", 200, {})], sent, 14, [], 3.2)
     report = tmp_path / "demo" / "reports" / "report.html"
-    evidence = Evidence(8, 1234, 1234, [], report)
+    evidence = Evidence(8, 1234, 1234, [], "by-hand/2026-10/1", "ab" * 32, report)
     return Shown(made, month, findings, evidence, Home(tmp_path / "demo"), State())
 
 

@@ -1,4 +1,5 @@
-"""The chains verified against the sealer's checkpoints and the report built, by the reporter's own functions."""
+"""The chains verified against the sealer's checkpoints and an edition of the month's report made, by the reporter's own
+functions."""
 
 from __future__ import annotations
 
@@ -10,9 +11,13 @@ from typing import NamedTuple
 
 from services.cli.demo_month.days import Month
 from services.common.errors import ConfigurationError
-from services.reporter import build, period
+from services.common.settings import KafkaSettings
 from services.reporter.evidence import Evidence as Checkpoints
 from services.reporter.evidence import own_policy, read_evidence
+from services.reporter.formats import FORMATS
+from services.reporter.runs.by_hand import Wanted, build_by_hand
+from services.reporter.runs.configuration import Configuration
+from services.reporter.runs.own_events import SystemTopic, user
 from services.reporter.sealed import read_sealing
 from services.reporter.store import open_snapshot
 
@@ -22,35 +27,58 @@ _PAUSE_S = 0.5
 
 class Evidence(NamedTuple):
     """What verification says: how many chains and records, how many of them sealed, and a line for each thing that is
-    wrong; and where the report's page is."""
+    wrong; the edition of the month's report, its hash, and where its page is."""
 
     chains: int
     records: int
     sealed: int
     wrong: list[str]
+    edition: str
+    sha256: str
     report: Path
 
 
 def build_evidence(
-    dsn: str, published: Path, month: Month, folder: Path, say: Callable[[str], None]
+    dsn: str, kafka: KafkaSettings, published: Path, month: Month, folder: Path, say: Callable[[str], None]
 ) -> Evidence:
     """Waits until everything is sealed, recomputes every chain from its leaves, compares with the published checkpoints
-    and reports on the month. Raises TransientError where the database does not answer, FatalError where the folder cannot
+    and makes an edition of the month's report. Raises TransientError where the database does not answer, FatalError where the folder cannot
     be written."""
 
     def progress(done: int, total: int) -> None:
         say(f"{done:,} of {total:,} records")
 
     checkpoints = asyncio.run(_sealed(dsn, published, say))
+    topic = SystemTopic(kafka)
     built = asyncio.run(
-        build.build_report(dsn, period.month(str(month)), folder, evidence=checkpoints, progress=progress)
+        build_by_hand(
+            dsn,
+            Wanted(str(month), user()),
+            folder,
+            tuple(FORMATS),
+            configuration=Configuration(schedules=[]),
+            evidence=checkpoints,
+            topic=topic,
+            progress=progress,
+        )
     )
-    found = built.verification
+    topic.close()
+    found, edition = built.verification, built.edition
     wrong = [finding.sentence() for finding in found.findings]
     left = found.records if found.sealing is None else found.sealing.tail_records or 0
     if left:
         wrong.append(f"{left:,} records were not sealed within {_PATIENCE_S:.0f} s")
-    return Evidence(len(found.chains), found.records, found.records - left, wrong, built.paths[0])
+    if built.unrecorded is not None:
+        wrong.append(f"the hash of edition {edition.id} is not on record: {built.unrecorded}")
+    return Evidence(
+        len(found.chains),
+        found.records,
+        found.records - left,
+        wrong,
+        edition.id,
+        edition.sha256,
+        built.paths[0],
+    )
 
 
 async def _sealed(dsn: str, published: Path, say: Callable[[str], None]) -> Checkpoints:

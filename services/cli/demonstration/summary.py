@@ -82,6 +82,7 @@ def show_summary(screen: Screen, shown: Shown, *, stay: bool) -> None:
     if len(shown.wrong) > _SHOWN:
         screen.fact("wrong", f"and {len(shown.wrong) - _SHOWN:,} more", good=False)
     screen.gap()
+    screen.fact("edition", f"{shown.evidence.edition}, SHA-256 {shown.evidence.sha256}, on record")
     screen.path("report", _short(shown.evidence.report))
     screen.path("logs", _short(shown.home.folder / "logs"))
     screen.gap()
