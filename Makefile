@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE = 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down env test test-long bench bench-seal bench-risk check format lock clean
+.PHONY: help setup browser demo up down env test test-long bench bench-seal bench-risk check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -16,7 +16,7 @@ setup: $(READY) ## install the locked dependencies into .venv
 $(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Piperoll needs Python 3.11 or newer; this is $$($(PYTHON) --version). Set PYTHON=python3.12, say."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
-	@echo "installing the locked dependencies into $(VENV) (about 550 MB, once)"
+	@echo "installing the locked dependencies into $(VENV) (about 620 MB, once)"
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
@@ -33,6 +33,12 @@ down: $(READY) ## stop them
 
 env: $(READY) ## print the addresses in use as KEY=VALUE
 	@$(BIN)/piperoll env
+
+browser: ## a Chromium for the tests of the report's page, by apt where there is none
+	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null 2>&1 || [ -n "$$PIPEROLL_CHROMIUM" ] || { \
+	  command -v apt-get >/dev/null || { echo "no Chromium: install one, or name it in PIPEROLL_CHROMIUM"; exit 1; }; \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get -qq update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium >/dev/null; }
 
 test: $(READY) ## all tests but the long ones, on a real broker and a real database
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long" $(ARGS)

@@ -56,7 +56,22 @@ class Duplicate(msgspec.Struct):
     payload_commitment: str
 
 
-Own = TypeVar("Own", Genesis, Close, Skip, Duplicate)
+class Stamped(msgspec.Struct):
+    """The newest time-stamp of the seal log: over how many seals, and SHA-256 of its token in hex."""
+
+    size: int
+    sha256: str
+
+
+class TimeAnchor(msgspec.Struct):
+    """A checkpoint of the seal log, a signed note with the cosignatures that it had: what stands behind this record is
+    younger than it."""
+
+    checkpoint: str
+    timestamp: Stamped | None = None
+
+
+Own = TypeVar("Own", Genesis, Close, Skip, Duplicate, TimeAnchor)
 
 
 def read_own(kind: type[Own], body: bytes) -> Own:

@@ -198,6 +198,9 @@ class ChainRows:
         document = {"first": first, "last": self.next_offset - 1, "reason": reason}
         return self.own(Kind.SKIP, document, source_offset=first)
 
+    def anchor(self, checkpoint: bytes) -> Row:
+        return self.own(Kind.TIME_ANCHOR, {"checkpoint": checkpoint.decode(), "timestamp": None})
+
     def close(self, next_chain_id: bytes, why: str = "topic-recreated") -> Row:
         self.closed = True
         document = {"why": why, "next_chain_id": next_chain_id.hex(), "new_topic_id": bytes(16).hex()}

@@ -9,6 +9,7 @@ from typing import Self
 
 from schemas.topics import Topics
 from services.common.clock import Clock, system_clock
+from services.writer.anchors import Anchors
 from services.writer.batch import Linked, Linker
 from services.writer.chain import Place
 from services.writer.found import Item
@@ -35,6 +36,7 @@ class Recorder:
         source = TOPICS.events if topic == TOPICS.enriched else topic
         self.place = Place("cluster", source, partition, topic)
         self.store = Store(dsn, timeout_s)
+        self.anchors = Anchors(self.store)
         self.clock = clock
         self.read_topic_id = read_topic_id or os.urandom(16)
         self.linker = Linker(
@@ -83,7 +85,8 @@ class Recorder:
         number = None if chain is None else chain.number
         since = time.time_ns() // 1000 - WINDOW_US
         found = await self.store.look_up(number, self.numbers, passed, identities, since)
-        return self.linker.link(items, found)
+        anchor = await self.anchors.body() if self.linker.wants_anchor else None
+        return self.linker.link(items, found, anchor)
 
     async def record(self, *messages: Message) -> Linked:
         """One batch, linked and stored."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from schemas.chain import ChainVerifier
 from schemas.verification.findings import Change, Finding, Part
+from services.reporter.account import as_json
 from services.reporter.figures import Citation, Event, Figure, Figures, Hit, SequenceGaps, Table
 from services.reporter.period import month
-from services.reporter.report import Attachment, Report
+from services.reporter.summary import Sentence, executive_summary
 from services.reporter.verify import Verification
 from tests.chain_rows import ChainRows
+from tests.report_document import document
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 FINDING = Finding(
@@ -28,17 +31,14 @@ def verification(*findings: Finding) -> Verification:
     return Verification([verifier.finish()], list(findings), seconds=1.0)
 
 
-def report(text: str = "plain", *, findings: tuple[Finding, ...] = ()) -> Report:
-    """October 2026 with `text` as every text of an event."""
-    attachments = [Attachment("events.csv", "all events", 12, 3456, "ab" * 32)]
-    return Report(
-        month("2026-10"),
-        1_793_500_000_000_000,
-        "Piperoll 0",
-        verification(*findings),
-        filled(text),
-        attachments,
-    )
+def report(text: str = "plain", *, findings: tuple[Finding, ...] = ()) -> dict[str, Any]:
+    """The document of October 2026 with `text` as every text of an event, and a verification that found this."""
+    return document(text, integrity=as_json(verification(*findings)))
+
+
+def sentences(text: str = "plain") -> list[Sentence]:
+    """The executive summary of figures with `text` in them."""
+    return executive_summary(month("2026-10"), filled(text), [1], 1)
 
 
 def filled(text: str) -> Figures:

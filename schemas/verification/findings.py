@@ -63,7 +63,8 @@ class Part(StrEnum):
 class Finding:
     """One finding. `seq` to `last_seq` are the records concerned (numbers in the leaf), `appended_us` to `until_us`
     the append times of the records, or of their neighbours where they are gone; `restored` is the record hash of the
-    original where it could be put together again from what else is stored."""
+    original where it could be put together again from what else is stored. Between `not_before_us` and `not_after_us` the
+    change was made, as far as seals, time anchors and rows tell."""
 
     chain_no: int
     change: Change
@@ -77,6 +78,8 @@ class Finding:
     appended_us: int | None = None
     until_us: int | None = None
     restored: bytes | None = None
+    not_before_us: int | None = None
+    not_after_us: int | None = None
 
     def sentence(self) -> str:
         """The finding in one line. Holds no text from events: names, numbers and times only."""
@@ -91,7 +94,14 @@ class Finding:
         )
         where = ", ".join(place) + (f" ({', '.join(facts)})" if facts else "")
         fields = f" [{', '.join(self.fields)}]" if self.fields else ""
-        return f"{where}: {self.part} {self.change}{fields}: {self.detail}"
+        return f"{where}: {self.part} {self.change}{fields}: {self.detail}{self._changed()}"
+
+    def _changed(self) -> str:
+        """When it was done."""
+        if self.not_after_us is None:
+            return ""
+        after = "" if self.not_before_us is None else f"after {utc(self.not_before_us)}, "
+        return f"; done {after}before {utc(self.not_after_us)}"
 
     def as_json(self) -> dict[str, Any]:
         """For --json: the fields, hashes in hex, and the sentence."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.own_bodies import Close, Duplicate, Genesis, Skip, read_own
+from schemas.own_bodies import Close, Duplicate, Genesis, Skip, TimeAnchor, read_own
 from schemas.record import ABSENT, Kind, Record
 from schemas.verification.contents import Content, is_committed
 from schemas.verification.findings import Change, Finding, Part
@@ -11,7 +11,7 @@ from schemas.verification.result import ChainResult
 
 PLAIN = frozenset((Kind.EVENT, Kind.POISON, Kind.ANNOTATION, Kind.OWN_EVENT))
 """Kinds that have an offset, and no JSON that the chain must agree with: most records."""
-_OWN = frozenset((Kind.DUPLICATE, Kind.SKIP, Kind.GENESIS, Kind.CLOSE))
+_OWN = frozenset((Kind.DUPLICATE, Kind.SKIP, Kind.GENESIS, Kind.CLOSE, Kind.TIME_ANCHOR))
 _KINDS = frozenset(Kind)
 _WITHOUT_OFFSET = frozenset((Kind.GENESIS, Kind.CLOSE, Kind.TIME_ANCHOR))
 
@@ -81,6 +81,8 @@ def _check_own(result: ChainResult, place: Place, record: Record, content: Conte
                 _check_skip(result, place, record, read_own(Skip, content.body))
             case Kind.CLOSE:
                 result.close = read_own(Close, content.body)
+            case Kind.TIME_ANCHOR:
+                read_own(TimeAnchor, content.body)
             case _:
                 _check_duplicate(result, record, read_own(Duplicate, content.body))
     except ValueError as error:

@@ -9,6 +9,26 @@ from typing import NamedTuple
 from schemas.seal import decode_seal
 from schemas.tlog.merkle import Frontier, leaf_hash
 
+MOST_LATE_US = 15 * 60 * 1_000_000
+"""A copy that was made later than this after its last seal shows only what was there when it was made: whoever has the
+key can sign a history of last year today, but not have it stamped last year."""
+_CLOCKS_US = 5 * 60 * 1_000_000
+
+
+class Held(NamedTuple):
+    """A copy of a checkpoint that cannot have been made later than it says. `by` names who has it, as it stands in a
+    sentence; `at_us` when it was made, by a clock that is not ours; `until_us` until when nobody can take it back (None:
+    for ever, a time-stamp)."""
+
+    by: str
+    at_us: int
+    until_us: int | None = None
+
+    def counts(self, sealed_us: int, now_us: int) -> bool:
+        """Whether it is evidence of all that was sealed up to `sealed_us`."""
+        fresh = -_CLOCKS_US <= self.at_us - sealed_us <= MOST_LATE_US
+        return fresh and (self.until_us is None or self.until_us > now_us)
+
 
 class Anchor(NamedTuple):
     """A checkpoint of the seal log that its key signed. `place` says where it was got; `by` names who else signed it; `note`
@@ -18,6 +38,7 @@ class Anchor(NamedTuple):
     size: int
     root: bytes
     by: tuple[str, ...] = ()
+    held: Held | None = None
     note: bytes = b""
 
 
@@ -48,13 +69,14 @@ class History:
         return self.roots.get(anchor.size) == anchor.root
 
 
-def read_history(leaves: Iterable[bytes], anchors: Sequence[Anchor]) -> History:
-    """Reads the seals up to the largest anchor. Raises ValueError where a leaf is no seal."""
+def read_history(leaves: Iterable[bytes], anchors: Sequence[Anchor], sizes: Iterable[int] = ()) -> History:
+    """Reads the seals up to the largest anchor; roots and times are kept at `sizes` below it too. Raises ValueError where
+    a leaf is no seal."""
     history, tree = History(), Frontier()
-    sizes = sorted({anchor.size for anchor in anchors})
+    last = max((anchor.size for anchor in anchors), default=0)
+    sizes = {anchor.size for anchor in anchors} | set(sizes)
     if 0 in sizes:
         history.roots[0] = tree.root()
-    last = sizes[-1] if sizes else 0
     pending: list[bytes] = []
     for number, leaf in enumerate(leaves):
         if number >= last:

@@ -20,6 +20,7 @@ def gather(
     vkeys: Sequence[str] = (),
     policy_file: Path | None = None,
     since: Path | None = None,
+    tsa_certificate: Path | None = None,
 ) -> tuple[Evidence, int]:
     """The evidence, and how many seals the trusted checkpoint `since` covers (0: none). Raises ConfigurationError or
     TransientError."""
@@ -36,7 +37,7 @@ def gather(
             )
         return Evidence(), 0
     kafka = read_settings(KafkaSettings, variables) if TOPIC in named else None
-    evidence = configured_evidence(settings, kafka, named, vkeys, policy_file)
+    evidence = configured_evidence(settings, kafka, named, vkeys, policy_file, tsa_certificate)
     if since is None:
         return evidence, 0
     trusted = read_evidence([str(since)], evidence.policy)

@@ -49,8 +49,9 @@ def verify(
     checkpoints: Annotated[
         list[str] | None,
         typer.Option(
-            help="Compare with the checkpoint of this place: the folder or URL in which the sealer publishes, a file, or "
-            "`topic`; may be repeated. Default: VERIFY_CHECKPOINTS, else the local stack's. `none`: compare with none."
+            help="Compare with the checkpoint of this place: the folder or URL in which the sealer publishes, a file, "
+            "`topic`, s3://BUCKET/PREFIX (SEALER_S3_PREFIX), or a time-stamp SIZE.tsr with SIZE.checkpoint beside it; may be "
+            "repeated. Default: VERIFY_CHECKPOINTS, else the local stack's. `none`: compare with none."
         ),
     ] = None,
     vkey: Annotated[
@@ -61,6 +62,13 @@ def verify(
         ),
     ] = None,
     policy: Annotated[Path | None, typer.Option(help="A tlog-policy file: keys, witnesses, quorum.")] = None,
+    tsa_certificate: Annotated[
+        Path | None,
+        typer.Option(
+            help="PEM file with the certificates of the time-stamp authority, its root among them: its stamps count, those "
+            "in published folders too. Default: VERIFY_TSA_CERTIFICATE."
+        ),
+    ] = None,
     since: Annotated[
         Path | None,
         typer.Option(help="Look only at what this trusted checkpoint (a file) does not cover."),
@@ -74,7 +82,7 @@ def verify(
     if archive is not None:
         raise typer.Exit(_verify_archive(archive, alone=alone, as_json_object=as_json_object))
     with checked(), progress_bar("verifying") as progress:
-        evidence, trusted = gather(checkpoints or [], vkey or [], policy, since)
+        evidence, trusted = gather(checkpoints or [], vkey or [], policy, since, tsa_certificate)
         verification = asyncio.run(
             verification_of.verify_database(
                 reporter_dsn(),

@@ -24,8 +24,8 @@ _TIMEOUT_S = 10.0
 _DEFAULT_PORT = 9092
 
 
-def check_access(settings: KafkaSettings) -> None:
-    """Connects to the first broker that listens, and signs in. Says nothing where none listens: clients wait for one.
+def check_access(settings: KafkaSettings) -> bool:
+    """Connects to the first broker that listens, and signs in. False where none listens: clients wait for one.
 
     Raises ConfigurationError, which names the settings, where protocol, certificates or sign-in do not fit, and
     TransientError where the broker ends the connection without a word.
@@ -45,7 +45,8 @@ def check_access(settings: KafkaSettings) -> None:
             else:
                 with _secured(settings, server.strip(), host, connection, context) as secured:
                     _enter(settings, server.strip(), host, secured)
-        return
+        return True
+    return False
 
 
 def why_refused(settings: KafkaSettings, error: Exception) -> ConfigurationError | TransientError:

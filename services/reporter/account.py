@@ -7,6 +7,7 @@ from typing import Any
 from schemas.record import Kind
 from schemas.verification.findings import utc
 from schemas.verification.result import ChainResult
+from schemas.verification.seals import Anchor
 from services.reporter.archive import ArchiveVerification
 from services.reporter.escape import terminal
 from services.reporter.integrity import assurance, counted, tail, verdict
@@ -38,6 +39,7 @@ def _checkpoint_lines(verification: Verification) -> list[str]:
         terminal(
             f"Checkpoint: {anchor.size:,} seals, from {anchor.place}"
             + (f", cosigned by {', '.join(anchor.by)}" if anchor.by else "")
+            + _held(anchor, verification)
         )
         for anchor in verification.evidence.anchors
     ]
@@ -47,6 +49,20 @@ def _checkpoint_lines(verification: Verification) -> list[str]:
         )
     said = tail(verification)
     return lines if said is None else [*lines, said]
+
+
+def _held(anchor: Anchor, verification: Verification) -> str:
+    """Who has this copy since when, and where it is not worth what it looks like, why."""
+    held = anchor.held
+    if held is None:
+        return ""
+    text = f", made {utc(held.at_us)}, held by {held.by}"
+    sealed_us = None if verification.sealing is None else verification.sealing.history.times.get(anchor.size)
+    if sealed_us is None or held.counts(sealed_us, verification.taken_us):
+        return text
+    if held.until_us is not None and held.until_us <= verification.taken_us:
+        return f"{text}: not counted, it can be taken back since {utc(held.until_us)}"
+    return f"{text}: not counted, its last seal says {utc(sealed_us)}; a copy is made within minutes of it"
 
 
 def _chain_line(result: ChainResult) -> str:
@@ -130,7 +146,13 @@ def _checkpoints_as_json(verification: Verification) -> dict[str, Any] | None:
     age = None if sealing.last_seal_us is None else (verification.taken_us - sealing.last_seal_us) / 1_000_000
     return {
         "compared_with": [
-            {"place": anchor.place, "size": anchor.size, "root": anchor.root.hex(), "cosigned_by": anchor.by}
+            {
+                "place": anchor.place,
+                "size": anchor.size,
+                "root": anchor.root.hex(),
+                "cosigned_by": anchor.by,
+                "held": None if anchor.held is None else anchor.held._asdict(),
+            }
             for anchor in verification.evidence.anchors
         ],
         "seals": sealing.history.size,
@@ -159,6 +181,7 @@ def chain_as_json(result: ChainResult) -> dict[str, Any]:
         "skips": kinds[Kind.SKIP],
         "annotations": kinds[Kind.ANNOTATION],
         "own_events": kinds[Kind.OWN_EVENT],
+        "time_anchors": kinds[Kind.TIME_ANCHOR],
         "first_offset": result.first_offset,
         "last_offset": None if result.next_offset is None else result.next_offset - 1,
         "skipped_offsets": result.skipped_offsets,

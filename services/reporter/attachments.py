@@ -6,16 +6,16 @@ import csv
 import io
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
+from schemas.record import Kind
+from services.reporter.contents.events import latest_summary, read_texts, risk_named
+from services.reporter.contents.selection import Selection
 from services.reporter.escape import csv_cell
-from services.reporter.period import Period
-from services.reporter.report import Attachment
-from services.reporter.store import Snapshot
 
 COLUMNS = (
     "chain_no",
@@ -35,6 +35,8 @@ COLUMNS = (
     "summary_by",
     "ai_pending",
     "ai_tags",
+    "review",
+    "late",
     "actor",
     "action",
     "resource",
@@ -46,6 +48,16 @@ COLUMNS = (
     "kafka_offset",
 )
 _STREAMED = 100
+
+
+class Attachment(NamedTuple):
+    """A file beside the report. `sha256` in hex."""
+
+    name: str
+    about: str
+    rows: int
+    size: int
+    sha256: str
 
 
 @contextmanager
@@ -60,15 +72,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 async def write_log(
-    snapshot: Snapshot, period: Period, folder: Path, progress: Callable[[int], None] = lambda _count: None
+    selection: Selection, folder: Path, progress: Callable[[int], None] = lambda _count: None
 ) -> list[Attachment]:
-    """events.jsonl with all columns and the data, events.csv for spreadsheets; both in the order of event times."""
+    """events.jsonl with all columns and the data, events.csv for spreadsheets; both in the order of the times by which the
+    events count, as they are below the cut."""
     lines, table = folder / "events.jsonl", folder / "events.csv"
     count = 0
     with replacing(lines) as lines_file, replacing(table) as table_file:
         written = (_Hashing(lines_file), _Hashing(table_file))
         written[1].write(("\ufeff" + _csv_line(COLUMNS)).encode())
-        async for row in _rows(snapshot, period):
+        async for row in _rows(selection):
             written[0].write(json_line(row))
             written[1].write(_csv_line(_cells(row)).encode())
             count += 1
@@ -83,26 +96,65 @@ async def write_log(
     ]
 
 
-def _rows(snapshot: Snapshot, period: Period) -> AsyncIterator[Any]:
-    return snapshot.stream("log", period.rule, period.start, period.end, prefetch=_STREAMED)
+async def _rows(selection: Selection) -> AsyncIterator[dict[str, Any]]:
+    """All events of a selection, a few at a time."""
+    some: list[Any] = []
+    async for row in selection.stream("log", prefetch=_STREAMED):
+        some.append(row)
+        if len(some) == _STREAMED:
+            for event in await _with_texts(selection, some):
+                yield event
+            some = []
+    for event in await _with_texts(selection, some):
+        yield event
 
 
-def json_line(row: Any) -> bytes:
+async def _with_texts(selection: Selection, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    told = await read_texts(selection, [row["id"] for row in rows], data=True)
+    return [_event(row, told[row["id"]]) for row in rows if row["id"] in told]
+
+
+def _event(row: Any, told: dict[str, Any]) -> dict[str, Any]:
+    """One event in COLUMNS, and `rules` and `event_data` as JSON."""
+    said = told["said"]
+    who = said.get("who") if isinstance(said.get("who"), dict) else {}
+    names = {
+        "event_type": "type",
+        "source": "source",
+        "event_id": "id",
+        "subject": "subject",
+        "log_source": "log_source",
+    }
+    return {
+        **{name: told[name] for name in ("chain_no", "seq", "record_hash", "event_time", "appended_at")},
+        "kind": "poison" if row["kind"] == Kind.POISON else "event",
+        **{name: said.get(field) for name, field in names.items()},
+        **{name: who.get(name) for name in ("actor", "action", "resource", "origin", "outcome")},
+        "risk": risk_named(row["risk"]),
+        "risk_floor": risk_named(row["floor"]),
+        "risk_ai": risk_named(row["ai"]),
+        "ai_summary": latest_summary(said, told["readings"]),
+        "summary_by": row["by"],
+        "ai_pending": row["pending"],
+        "ai_tags": list(row["tags"]),
+        "review": row["review"],
+        "late": row["late"],
+        "kafka_topic": told["topic"],
+        "kafka_partition": told["partition"],
+        "kafka_offset": told["source_offset"],
+        "rules": said.get("rules") or [],
+        "event_data": None if told["event_data"] is None else json.loads(told["event_data"]),
+    }
+
+
+def json_line(event: dict[str, Any]) -> bytes:
     """One event as a line of ASCII JSON; the data as it is in the database."""
-    event = {name: _plain(row[name]) for name in COLUMNS}
-    event["rules"] = _parsed(row["rules"])
-    event["event_data"] = _parsed(row["event_data"])
-    return json.dumps(event, separators=(",", ":")).encode() + b"\n"
+    plain = {name: _plain(event[name]) for name in (*COLUMNS, "rules", "event_data")}
+    return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
     return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-def _parsed(raw: str | None) -> Any:
-    return None if raw is None else json.loads(raw)
 
 
 def _cells(row: Any) -> list[str]:

@@ -14,28 +14,32 @@ from services.common.errors import FatalError
 from services.reporter.account import as_json
 from services.reporter.apart import Progress
 from services.reporter.attachments import replacing, write_log
-from services.reporter.contents import read_contents
+from services.reporter.contents.selection import Selection
+from services.reporter.contents.whole import read_contents
 from services.reporter.cutting import find_cut
 from services.reporter.document import FORMAT
-from services.reporter.drill.last import last_drill
 from services.reporter.evidence import Evidence
 from services.reporter.facts_kept import keep_facts
 from services.reporter.formats import FORMATS, Extras, render, write_pack
 from services.reporter.inputs import BY_HAND, Inputs
+from services.reporter.integrity import verdict
 from services.reporter.period import Period
 from services.reporter.proving import prove_cited
-from services.reporter.report import Report, with_lists
 from services.reporter.store import open_snapshot
-from services.reporter.verify import NO_EVIDENCE, verify_snapshot
+from services.reporter.verify import NO_EVIDENCE, Verification, verify_snapshot
 
 
 @dataclass(frozen=True)
 class Built:
-    """The report, its document, and the files that were written, the pages first."""
+    """The verification, the document, and the files that were written, the pages first."""
 
-    report: Report
+    verification: Verification
     document: Mapping[str, Any]
     paths: list[Path]
+
+    @property
+    def verdict(self) -> str:
+        return verdict(self.verification)
 
 
 async def build_report(
@@ -57,41 +61,29 @@ async def build_report(
         await keep_facts(dsn, progress=counting)
         async with open_snapshot(dsn) as snapshot:
             verification = await verify_snapshot(dsn, snapshot, evidence=evidence, progress=progress)
-            software = {"piperoll": version("piperoll")}
             inputs = Inputs(
                 BY_HAND,
                 period,
                 await find_cut(snapshot),
                 made_us=clock(),
-                software=software,
+                software={"piperoll": version("piperoll")},
                 integrity=as_json(verification),
             )
-            contents, figures = await read_contents(snapshot, inputs)
-            attachments = await write_log(snapshot, period, folder)
-            drill = await last_drill(snapshot)
-            document = (
-                {"format": FORMAT} | contents | {"attachments": [item._asdict() for item in attachments]}
-            )
-            proofs = await prove_cited(snapshot, [cited["record"] for cited in document["cited"]])
-        report = Report(
-            period,
-            inputs.made_us,
-            f"Piperoll {software['piperoll']}",
-            verification,
-            with_lists(figures, document),
-            attachments,
-            drill,
-        )
+            contents, _ = await read_contents(snapshot, inputs)
+            attachments = await write_log(Selection(snapshot, period, inputs.cut), folder)
+            proofs = await prove_cited(snapshot, [one["record"] for one in contents["cited"]])
+        document = {"format": FORMAT} | contents | {"attachments": [item._asdict() for item in attachments]}
         files = [folder / file.name for file in attachments]
         policy = evidence.policy.encode() if evidence.policy.logs else b""
         extras = Extras(proofs, evidence.notes, policy, files)
-        paths = [await asyncio.to_thread(_write, folder, name, document, extras) for name in formats]
+        paths = [await asyncio.to_thread(write_format, folder, name, document, extras) for name in formats]
     except OSError as error:
         raise FatalError(f"the report cannot be written: {error}") from error
-    return Built(report, document, [*paths, *files])
+    return Built(verification, document, [*paths, *files])
 
 
-def _write(folder: Path, name: str, document: Mapping[str, Any], extras: Extras) -> Path:
+def write_format(folder: Path, name: str, document: Mapping[str, Any], extras: Extras) -> Path:
+    """Writes the file of a format into a folder that is there, and returns its path. Raises OSError."""
     path = folder / FORMATS[name].file
     with replacing(path) as file:
         if name == "pack":

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from services.reporter.contents import read_contents
 from services.reporter.contents.differing import differences
 from services.reporter.contents.gone import gone_since
+from services.reporter.contents.whole import read_contents
 from services.reporter.inputs import BY_HAND, Cut, Filters, Inputs
 from services.reporter.store import Snapshot
 

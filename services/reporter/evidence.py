@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.x509 import Certificate
+
 from schemas.tlog.checkpoint import open_checkpoint
 from schemas.tlog.note import Verifier
 from schemas.tlog.policy import Policy, parse_policy
-from schemas.verification.seals import Anchor
+from schemas.verification.seals import Anchor, Held
 from services.common.checkpoints import last_checkpoint
 from services.common.errors import ConfigurationError
 from services.common.settings import KafkaSettings
+from services.common.stamps import read_certificates
+from services.reporter.copies import SCHEME, Copy, locked_copies, stamped_copy, stamped_file
 from services.reporter.published import PublishedLog
 from services.reporter.settings import VerifySettings
 
@@ -79,34 +83,56 @@ def read_policy(vkeys: Sequence[str], policy_file: Path | None) -> TrustedKeys:
 
 
 def read_evidence(
-    places: Sequence[str], policy: TrustedKeys, kafka: KafkaSettings | None = None, *, own_key: bool = False
+    places: Sequence[str],
+    policy: TrustedKeys,
+    kafka: KafkaSettings | None = None,
+    *,
+    own_key: bool = False,
+    tsa_certificate: Path | None = None,
 ) -> Evidence:
-    """Reads and checks the checkpoint of every place: `topic`, the folder or URL of a published log, or a file. Blocks.
-    Raises ConfigurationError where one is not there or not signed by a key of the policy, TransientError where a place
-    does not answer."""
+    """Reads and checks the checkpoint of every place: `topic`, the folder or URL of a published log, a bucket, or a file,
+    also one with a time-stamp. Blocks. Raises ConfigurationError where one is not there or not signed by a key of the
+    policy, TransientError where a place does not answer."""
     if places and not policy.logs:
         raise ConfigurationError(
             "checkpoints are worth what their key is: say whose they are with --vkey or --policy (`piperoll seal key` prints "
             "it where the sealer runs; keep it elsewhere)"
         )
-    anchors, logs = [], []
+    certificates = (
+        None if tsa_certificate is None else read_certificates(tsa_certificate, "--tsa-certificate")
+    )
+    anchors: list[Anchor] = []
+    logs: list[PublishedLog] = []
     for place in places:
         if place == TOPIC:
-            for log in policy.logs:
-                note = None if kafka is None else last_checkpoint(kafka, log.name)
-                if note is not None:
-                    anchors.append(_anchor("the topic of checkpoints", note, policy))
-            continue
-        published = PublishedLog(place)
-        if place.startswith(("http://", "https://")) or Path(place).is_dir():
-            anchors.append(_anchor(place, published.checkpoint(), policy))
-            cosigned = published.read("seal/checkpoint.cosigned")
-            if cosigned is not None:
-                anchors.append(_anchor(f"{place} (cosigned)", cosigned, policy))
-            logs.append(published)
+            anchors += _of_topic(policy, kafka)
+        elif place.startswith(SCHEME):
+            anchors += _of_copies(locked_copies(place), policy)
+        elif place.endswith(".tsr"):
+            anchors += _of_copies([stamped_file(Path(place), certificates)], policy)
+        elif place.startswith(("http://", "https://")) or Path(place).is_dir():
+            logs.append(PublishedLog(place))
+            anchors += _of_log(logs[-1], policy, certificates)
         else:
             anchors.append(_anchor(place, _read_file(place), policy))
     return Evidence(anchors, logs, policy, own_key)
+
+
+def _of_topic(policy: TrustedKeys, kafka: KafkaSettings | None) -> list[Anchor]:
+    notes = [None if kafka is None else last_checkpoint(kafka, log.name) for log in policy.logs]
+    return [_anchor("the topic of checkpoints", note, policy) for note in notes if note is not None]
+
+
+def _of_log(
+    published: PublishedLog, policy: TrustedKeys, certificates: list[Certificate] | None
+) -> list[Anchor]:
+    """The newest checkpoint, the newest that witnesses cosigned, and the newest that has a time-stamp."""
+    anchors = [_anchor(published.place, published.checkpoint(), policy)]
+    cosigned = published.read("seal/checkpoint.cosigned")
+    if cosigned is not None:
+        anchors.append(_anchor(f"{published.place} (cosigned)", cosigned, policy))
+    stamped = None if certificates is None else stamped_copy(published, certificates)
+    return anchors if stamped is None else [*anchors, *_of_copies([stamped], policy)]
 
 
 def own_policy(published: Path) -> TrustedKeys:
@@ -122,14 +148,17 @@ def configured_evidence(
     places: Sequence[str] = (),
     vkeys: Sequence[str] = (),
     policy_file: Path | None = None,
+    tsa_certificate: Path | None = None,
 ) -> Evidence:
     """The evidence that the settings name, or what is given in their stead. A single published folder whose key nobody
     named is taken at its own word, and the evidence says so. Blocks; raises as `read_evidence`."""
     places = list(places) or settings.places
     policy = read_policy(list(vkeys) or settings.keys, policy_file or settings.policy)
+    stamps_by = tsa_certificate or settings.tsa_certificate
     if not policy.logs and len(places) == 1 and Path(places[0]).is_dir():
-        return read_evidence(places, own_policy(Path(places[0])), kafka, own_key=True)
-    return read_evidence(places, policy, kafka)
+        own = own_policy(Path(places[0]))
+        return read_evidence(places, own, kafka, own_key=True, tsa_certificate=stamps_by)
+    return read_evidence(places, policy, kafka, tsa_certificate=stamps_by)
 
 
 def _read_file(place: str) -> bytes:
@@ -137,12 +166,26 @@ def _read_file(place: str) -> bytes:
         return Path(place).read_bytes()
     except OSError as error:
         raise ConfigurationError(
-            f"the checkpoint {place} cannot be read: {error.strerror}; a place is `topic`, a file, or the folder or URL in "
-            "which the sealer publishes"
+            f"the checkpoint {place} cannot be read: {error.strerror}; a place is `topic`, a file, s3://BUCKET/PREFIX, or "
+            "the folder or URL in which the sealer publishes"
         ) from error
 
 
-def _anchor(place: str, note: bytes, policy: TrustedKeys) -> Anchor:
+def _of_copies(copies: Sequence[Copy], policy: TrustedKeys) -> list[Anchor]:
+    """The copies that a trusted key signed. Others may lie beside them: whoever can write there can add what he likes.
+    Raises ConfigurationError where there is no other."""
+    anchors, last = [], None
+    for copy in copies:
+        try:
+            anchors.append(_anchor(copy.place, copy.note, policy, copy.held))
+        except ConfigurationError as error:
+            last = error
+    if not anchors and last is not None:
+        raise last
+    return anchors
+
+
+def _anchor(place: str, note: bytes, policy: TrustedKeys, held: Held | None = None) -> Anchor:
     why = "no key is trusted"
     for log in policy.logs:
         try:
@@ -154,5 +197,5 @@ def _anchor(place: str, note: bytes, policy: TrustedKeys) -> Anchor:
             why = f"the key is not good for size {opened.checkpoint.size} of the seal log"
             continue
         names = tuple(sorted(policy.witnessed_by(opened.note)))
-        return Anchor(place, opened.checkpoint.size, opened.checkpoint.root, names, note)
+        return Anchor(place, opened.checkpoint.size, opened.checkpoint.root, names, held, note)
     raise ConfigurationError(f"the checkpoint of {place} is not signed by a trusted key: {why}")

@@ -14,8 +14,10 @@ from services.reporter.contents.selection import Selection
 
 MOST_KEYS = 20
 """Rows of a table by type, source, actor, …: the most frequent."""
-MOST_HIGH_RISK = 100
-MOST_UNREADABLE = 20
+MOST_TAGS = 5_000
+"""Tags that are counted for the control mapping; a table shows the first MOST_KEYS."""
+MOST_NEW = 50
+"""New actors, types, sources that are named."""
 MOST_GAPS = 10
 """Gaps in one source's sequence that are named."""
 
@@ -120,9 +122,9 @@ class Figures:
     """Everything that a report counts."""
 
     single: dict[str, Figure]
-    """`all`, `readable`, `poison`, `pending`, `ai`, `erased`; `unchecked`, which are no events but repeats of erased ones."""
+    """`all`, `readable`, `poison`, `pending`, `ai`, `erased`, `named` (those that name an actor); `unchecked`, which are no events but repeats of erased ones."""
     tables: dict[str, Table]
-    """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`, `late`."""
+    """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`, `late`, `new-type`, `new-source`, `new-actor`."""
     own: dict[int, Figure]
     """Records that are no events, by kind."""
     high_risk: list[Event]
@@ -141,12 +143,12 @@ class Figures:
         return self.own.get(kind, Figure(kind.name, 0))
 
 
-SINGLE = ("all", "readable", "poison", "pending", "ai", "erased")
+SINGLE = ("all", "readable", "poison", "pending", "ai", "erased", "named")
 
 
 async def read_figures(selection: Selection) -> Figures:
     """Counts the events of a selection; lists of events are not among it."""
-    rows = await selection.fetch("counts", selection.period.day_starts_us, MOST_KEYS)
+    rows = await selection.fetch("counts", selection.period.day_starts_us, MOST_KEYS, MOST_NEW, MOST_TAGS)
     single = {row["figure"]: _figure(row) for row in rows if row["figure"] in SINGLE}
     tables: dict[str, Table] = {}
     for row in rows:

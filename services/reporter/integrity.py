@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from schemas.verification.findings import Change, utc
+from services.reporter.evidence import Evidence
+from services.reporter.sealed import Sealing
 from services.reporter.verify import Verification
 
 CONSISTENT = (
@@ -37,11 +39,30 @@ def _proved(verification: Verification) -> list[str]:
     sealing, evidence = verification.sealing, verification.evidence
     if sealing is None or sealing.last_seal_us is None:
         return [CONSISTENT if verification.records + verification.passed_over else NOTHING]
-    witnessed = evidence.witnessed
-    if witnessed is None or witnessed.size not in sealing.history.times:
+    holders = _holders(sealing, evidence, verification.taken_us)
+    if not holders:
         return [OWN_CHECKPOINTS]
-    until, holders = utc(sealing.history.times[witnessed.size]), ", ".join(witnessed.by)
-    return [f"Changes to records sealed up to {until} would be found against copies held by {holders}."]
+    return [
+        f"Changes to records sealed up to {utc(until)} would be found against copies held by {', '.join(names)}."
+        for until, names in sorted(holders.items(), reverse=True)
+    ]
+
+
+def _holders(sealing: Sealing, evidence: Evidence, now_us: int) -> dict[int, list[str]]:
+    """Who else has copies, by the time up to which each covers what was sealed: of each holder the newest copy."""
+    times, newest = sealing.history.times, dict[str, int]()
+    witnessed = evidence.witnessed
+    if witnessed is not None and witnessed.size in times:
+        newest = dict.fromkeys(witnessed.by, times[witnessed.size])
+    for anchor in evidence.anchors:
+        sealed_us = times.get(anchor.size)
+        if anchor.held is None or sealed_us is None or not anchor.held.counts(sealed_us, now_us):
+            continue
+        newest[anchor.held.by] = max(sealed_us, newest.get(anchor.held.by, sealed_us))
+    holders: dict[int, list[str]] = {}
+    for name, until in newest.items():
+        holders.setdefault(until, []).append(name)
+    return holders
 
 
 def tail(verification: Verification) -> str | None:

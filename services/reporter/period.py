@@ -163,8 +163,12 @@ def period_named(text: str, zone: str = "UTC", rule: Rule = "event", grace_us: i
         except (ValueError, OverflowError):
             break
         tz = find_zone(zone)
-        starts = [datetime.combine(day, time(), tz) for day in (first, end, before)]
-        return Period(text, starts[0], starts[1], rule, zone, starts[2], grace_us)
+        start, after, earlier = (datetime.combine(day, time(), tz) for day in (first, end, before))
+        if microseconds(start) >= microseconds(after):
+            raise ConfigurationError(f"{text} was left out in {zone}: its clocks were put on by a day")
+        if microseconds(earlier) >= microseconds(start):  # the day before was left out
+            earlier = datetime.combine(before - timedelta(days=1), time(), tz)
+        return Period(text, start, after, rule, zone, earlier, grace_us)
     raise ConfigurationError(
         f"a period is a month as in 2026-10, a week as in 2026-W41 or a day as in 2026-10-05, not {text!r}"
     )
@@ -188,17 +192,23 @@ def between(
     return Period(name, start.astimezone(tz), end.astimezone(tz), rule, zone)
 
 
-def last_days(now_us: int, days: int = 30) -> Period:
+def last_days(now_us: int, days: int = 30, zone: str = "UTC") -> Period:
     """The `days` before now, by append time. `now_us`: microseconds since 1970 UTC."""
-    end = moment(now_us)
-    return Period(f"last {days} days", end - timedelta(days=days), end, "append")
+    end = moment(now_us).astimezone(find_zone(zone))
+    return Period(f"last {days} days", end - timedelta(days=days), end, "append", zone)
 
 
 def following(period: Period) -> Iterator[Period]:
     """The periods after a month, week or day, without end: each begins where the one before ends."""
     form = next(form for form in (_MONTH, _WEEK, _DAY) if form.match(period.label))
+    start = period.end
     while True:
-        period = period_named(_label(form, period.end), period.zone, period.rule, period.grace_us)
+        try:
+            period = period_named(_label(form, start), period.zone, period.rule, period.grace_us)
+        except ConfigurationError:  # a day that the zone left out: Samoa had no 2011-12-30
+            start = datetime.combine(start.date() + timedelta(days=1), time(), find_zone(period.zone))
+            continue
+        start = period.end
         yield period
 
 

@@ -44,6 +44,14 @@ class PublishedLog:
             )
         return note
 
+    def newest_stamp(self) -> int | None:
+        """The size of the newest checkpoint that has a time-stamp, None where there is none."""
+        if self._is_url:
+            said = (self.read("seal/timestamp/latest") or b"").strip()
+            return int(said) if said.isdigit() and len(said) < 20 else None
+        stamps = (Path(self.place) / "seal" / "timestamp").glob("*.tsr")
+        return max((int(stamp.stem) for stamp in stamps if stamp.stem.isdigit()), default=None)
+
     def entries(self, path: str, first: int, end: int, size: int) -> list[bytes]:
         """Entries `first` to before `end` of the tree at `path`, which has `size`; as many as are there in one piece.
         Unfinished bundles are looked for by the widths that a tree of `size` has."""

@@ -87,98 +87,23 @@ SELECT EXISTS (SELECT FROM audit.record WHERE chain_no = $1 AND seq < 0)
 -- appended: when record $2 of chain $1 was appended, in microseconds
 SELECT appended_us FROM audit.record WHERE chain_no = $1 AND seq = $2;
 
+-- time_anchors: the time anchors of all chains
+SELECT r.chain_no, r.seq, r.leaf, p.salt, p.body
+FROM audit.record r
+LEFT JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+WHERE r.kind = 9 ORDER BY r.chain_no, r.seq;
+
 -- seals: the database's own copy of the seal log
 SELECT seal_no, leaf FROM audit.seal ORDER BY seal_no;
 
 -- range_hashes: hashes of the full ranges of 65,536 records of chain $1, the first $2 of them
 SELECT root FROM audit.tile WHERE tree = $1 AND level = 1 AND n < $2 ORDER BY n;
 
--- figures: all counts of the events selected by a rule ($1 'event': event time, 'append': append time) from $2 to
--- before $3, by figure and key: events, those of high or critical risk, the share of all in percent, the first record;
--- at most $4 keys of a figure. Figure 'grave' lists the records of high and critical risk, the worst and earliest first,
--- $5 at most
-WITH selected AS MATERIALIZED (
-    SELECT id, event_type, event_time, source, actor, risk, kind, summary_by, ai_pending, ai_tags, rules,
-        risk IN ('high', 'critical') AS high
-    FROM audit_events
-    WHERE CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END >= $2::timestamptz
-        AND CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END < $3::timestamptz
-), counted AS (
-    SELECT 'all' AS figure, '' AS key, count(*) AS events, count(*) FILTER (WHERE high) AS high, min(id) AS first_id FROM selected
-    UNION ALL SELECT 'readable', '', count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE kind = 'event'
-    UNION ALL SELECT 'poison', '', count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE kind = 'poison'
-    UNION ALL SELECT 'pending', '', count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE ai_pending
-    UNION ALL SELECT 'ai', '', count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE summary_by <> 'rules'
-    UNION ALL SELECT 'day', to_char(event_time AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*), count(*) FILTER (WHERE high), min(id)
-        FROM selected GROUP BY 2
-    UNION ALL SELECT 'type', event_type, count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE kind = 'event' GROUP BY 2
-    UNION ALL SELECT 'source', source, count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE kind = 'event' GROUP BY 2
-    UNION ALL SELECT 'actor', actor, count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE actor IS NOT NULL GROUP BY 2
-    UNION ALL SELECT 'risk', risk, count(*), count(*) FILTER (WHERE high), min(id) FROM selected GROUP BY 2
-    UNION ALL SELECT 'by', summary_by, count(*), count(*) FILTER (WHERE high), min(id) FROM selected WHERE summary_by IS NOT NULL GROUP BY 2
-    UNION ALL SELECT 'tag', tag, count(*), count(*) FILTER (WHERE high), min(id) FROM selected, unnest(ai_tags) AS tag GROUP BY 2
-    UNION ALL SELECT 'noticed', tag, count(*), count(*) FILTER (WHERE high), min(id) FROM selected, unnest(ai_tags) AS tag
-        WHERE split_part(tag, ':', 1) IN ('catalog', 'cloudevent', 'data', 'identity', 'json', 'poison', 'source', 'time') GROUP BY 2
-    UNION ALL SELECT 'rule', jsonb_build_array(hit ->> 'id', hit ->> 'title', hit ->> 'level')::text, count(*),
-            count(*) FILTER (WHERE high), min(id)
-        FROM selected, jsonb_path_query(rules, 'lax $[*] ? (@.type() == "object")') AS hit GROUP BY 2
-    UNION ALL SELECT 'catalogue', jsonb_build_array(event_type, tag)::text, count(*), count(*) FILTER (WHERE high), min(id)
-        FROM selected, unnest(ai_tags) AS tag WHERE tag LIKE 'catalog:%' GROUP BY 2
-), ranked AS (
-    SELECT figure, key, events, high, first_id,
-        round(100.0 * events / nullif((SELECT count(*) FROM selected), 0), 1) AS share,
-        count(*) OVER (PARTITION BY figure) AS keys,
-        row_number() OVER (PARTITION BY figure ORDER BY events DESC, key) AS rank
-    FROM counted
-    UNION ALL SELECT 'grave', '', 1, 1, id, NULL, NULL, row_number() OVER (ORDER BY audit.risk_level(risk) DESC, event_time, id)
-    FROM selected WHERE high
-)
-SELECT figure, key, events, high, share, keys, rank, first_id FROM ranked
-WHERE figure = 'day' OR rank <= CASE figure WHEN 'grave' THEN $5::bigint ELSE $4::bigint END ORDER BY figure, rank;
-
--- own_kinds: records that are no events (duplicates, skips, …) by kind, selected as above, with the first of each
-SELECT kind, count(*) AS records, min((chain_no::bigint << 48) | seq) AS first_id FROM audit.record
-WHERE kind NOT IN (1, 3)
-    AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END >= $2::timestamptz
-    AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END < $3::timestamptz
-GROUP BY kind ORDER BY kind;
-
--- unchecked: repeats of events that were erased before, which the writer could compare with nothing; selected as above
-SELECT count(*) AS events, min((r.chain_no::bigint << 48) | r.seq) AS first_id FROM audit.record r
-JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
-WHERE r.kind = 2 AND audit.json_of(audit.value_of(p.body)) -> 'tags' ? 'identity:unchecked'
-    AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(r.event_time_us, r.appended_us)) ELSE audit.moment(r.appended_us) END >= $2::timestamptz
-    AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(r.event_time_us, r.appended_us)) ELSE audit.moment(r.appended_us) END < $3::timestamptz;
-
--- events: the events with these ids, in the order of the ids given
-SELECT e.id, e.event_time, e.event_type, e.source, e.ai_summary, e.summary_by, e.ai_tags, e.risk, e.risk_floor, e.risk_ai,
-    e.actor, e.action, e.resource, e.origin, e.outcome, e.rules
-FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (id, place)
-JOIN audit_events e ON e.chain_no = (wanted.id >> 48)::smallint AND e.seq = wanted.id & 281474976710655
-ORDER BY wanted.place;
-
--- unreadable: messages that could not be taken as events, selected as above, $4 at most
-SELECT id, chain_no, seq, record_hash, appended_at, ai_summary, kafka_topic, kafka_partition, kafka_offset
-FROM audit_events
-WHERE kind = 'poison'
-    AND CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END >= $2::timestamptz
-    AND CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END < $3::timestamptz
-ORDER BY id LIMIT $4;
-
 -- citations: number, hash, append time and kind of the records with these ids
 SELECT (r.chain_no::bigint << 48) | r.seq AS id, r.chain_no, r.seq, r.record_hash, audit.moment(r.appended_us) AS appended_at, r.kind
 FROM unnest($1::bigint[]) AS wanted (id)
 JOIN audit.record r ON r.chain_no = (wanted.id >> 48)::smallint AND r.seq = wanted.id & 281474976710655
 ORDER BY 1;
-
--- log: all events selected as above, in the order of their times
-SELECT id, chain_no, seq, record_hash, kind, event_time, appended_at, event_type, source, event_id, subject, risk, risk_floor,
-    risk_ai, ai_summary, summary_by, ai_pending, ai_tags, actor, action, resource, origin, outcome, rules, log_source,
-    kafka_topic, kafka_partition, kafka_offset, event_data
-FROM audit_events
-WHERE CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END >= $2::timestamptz
-    AND CASE $1::text WHEN 'event' THEN event_time ELSE appended_at END < $3::timestamptz
-ORDER BY event_time, id;
 
 -- export: records with all that is needed to verify them anew, by append time from $1 to before $2, of event type $3
 SELECT r.chain_no, c.chain_id, c.topic, c.topic_id, c.partition, c.cluster_id, r.seq, r.kind, r.source_offset, r.appended_us, r.event_time_us,
@@ -192,37 +117,6 @@ ORDER BY r.chain_no, r.seq;
 
 -- lead: whether this session holds the lock $1 from now on, which it does until it ends
 SELECT pg_try_advisory_lock($1);
-
--- sequence_gaps: numbers of a source's sequence that are in no record, between the lowest and the highest of its events selected
--- as above; the $4 sources that miss most, the first $5 gaps of each with the record of the number before the first.
--- A record has producer_id in 16 bytes at 139 and the number, unsigned of 64 bits, at 155
-WITH numbered AS MATERIALIZED (
-    SELECT substr(leaf, 140, 16) AS producer,
-        ('x' || encode(substr(leaf, 156, 4), 'hex'))::bit(32)::bigint::numeric * 4294967296
-            + ('x' || encode(substr(leaf, 160, 4), 'hex'))::bit(32)::bigint AS number,
-        min((chain_no::bigint << 48) | seq) AS id,
-        bool_or(CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END >= $2::timestamptz
-            AND CASE $1::text WHEN 'event' THEN audit.moment(coalesce(event_time_us, appended_us)) ELSE audit.moment(appended_us) END < $3::timestamptz) AS selected
-    FROM audit.record
-    WHERE kind = 1 AND substr(leaf, 156, 8) <> '\x0000000000000000'
-    GROUP BY 1, 2
-), spans AS (
-    SELECT producer, min(number) AS low, max(number) AS high FROM numbered WHERE selected GROUP BY producer
-), followed AS (
-    SELECT producer, number, id, lead(number) OVER (PARTITION BY producer ORDER BY number) AS next FROM numbered
-), gaps AS (
-    SELECT f.producer, f.number + 1 AS first, f.next - 1 AS last, f.id, row_number() OVER (PARTITION BY f.producer ORDER BY f.number) AS place
-    FROM followed f JOIN spans s USING (producer)
-    WHERE f.next > f.number + 1 AND f.number >= s.low AND f.next <= s.high
-), summed AS (
-    SELECT producer, sum(last - first + 1) AS missing, count(*) AS gaps, min(id) FILTER (WHERE place = 1) AS id,
-        array_agg(first ORDER BY first) FILTER (WHERE place <= $5::bigint) AS firsts,
-        array_agg(last ORDER BY first) FILTER (WHERE place <= $5::bigint) AS lasts
-    FROM gaps GROUP BY producer ORDER BY 2 DESC, 1 LIMIT $4::bigint
-)
-SELECT encode(s.producer, 'hex') AS producer, v.source, s.missing, s.gaps, s.firsts, s.lasts, s.id
-FROM summed s LEFT JOIN audit_events v ON v.chain_no = (s.id >> 48)::smallint AND v.seq = s.id & 281474976710655
-ORDER BY s.missing DESC, s.producer;
 
 -- shadow_seal: the seal log, for a shadow copy
 SELECT seal_no, sealed_us, leaf FROM audit.seal ORDER BY seal_no;

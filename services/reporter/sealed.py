@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,16 +48,16 @@ class Compared(NamedTuple):
     first_bad: Sealed | None
 
 
-async def read_sealing(snapshot: Snapshot, evidence: Evidence) -> Sealing:
+async def read_sealing(snapshot: Snapshot, evidence: Evidence, sizes: Collection[int] = ()) -> Sealing:
     """The history that the checkpoints sign: from a published log, else from the database. Findings where checkpoints
-    contradict each other, or the database has other seals."""
+    contradict each other, or the database has other seals. Roots and times are kept at `sizes` too."""
     anchors = evidence.anchors
     rows = {row["seal_no"]: row["leaf"] async for row in snapshot.stream("seals")}
     own = [leaf for at, (number, leaf) in enumerate(rows.items()) if number == at]
     size = max(anchor.size for anchor in anchors)
     candidates = [("the database", own)]
     candidates += [(log.place, log.entries("seal", 0, size, size)) for log in evidence.logs]
-    histories = [(place, leaves, _history(leaves, anchors)) for place, leaves in candidates]
+    histories = [(place, leaves, _history(leaves, anchors, sizes)) for place, leaves in candidates]
     place, leaves, best = max(
         histories,
         key=lambda item: (sum(map(item[2].agrees, anchors)), item[2].size, item[0] != "the database"),
@@ -72,9 +72,9 @@ async def read_sealing(snapshot: Snapshot, evidence: Evidence) -> Sealing:
     return sealing
 
 
-def _history(leaves: Sequence[bytes], anchors: Sequence[Anchor]) -> History:
+def _history(leaves: Sequence[bytes], anchors: Sequence[Anchor], sizes: Collection[int]) -> History:
     try:
-        return read_history(leaves, anchors)
+        return read_history(leaves, anchors, sizes)
     except ValueError as error:
         history = History()
         history.faults.append(f"a seal cannot be read: {error}")

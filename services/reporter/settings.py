@@ -29,7 +29,7 @@ class VerifySettings(SettingsGroup):
         "",
         alias="VERIFY_CHECKPOINTS",
         description="places of checkpoints, with commas: folders or URLs in which the sealer publishes, files, `topic`; "
-        "default: the local stack's",
+        "s3://BUCKET/PREFIX, time-stamps (.tsr); default: the local stack's",
     )
     vkeys: str = Field(
         "",
@@ -40,6 +40,12 @@ class VerifySettings(SettingsGroup):
         None,
         alias="VERIFY_POLICY",
         description="a tlog-policy file instead: keys, witnesses and their quorum",
+    )
+    tsa_certificate: Path | None = Field(
+        None,
+        alias="VERIFY_TSA_CERTIFICATE",
+        description="PEM file with the certificates of the RFC 3161 authority whose time-stamps count as evidence, its root "
+        "among them",
     )
     every_hours: float = Field(
         24.0,

@@ -26,6 +26,7 @@ from schemas.verification.findings import Change, Finding, Part
 from schemas.verification.links import ChainInfo, Head
 from schemas.verification.result import ChainResult
 from schemas.verification.sweep import RANGE, Swept, join
+from schemas.verification.windows import NO_TIMES, Times, with_window
 from services.common.errors import ConfigurationError
 from services.reporter.apart import Progress, go_apart, run_apart, run_here, sweep_apart
 from services.reporter.evidence import Evidence
@@ -42,6 +43,7 @@ from services.reporter.sealed import (
 )
 from services.reporter.store import Snapshot, open_snapshot
 from services.reporter.sweeping import Gone, RangeTask, Task, collect_orders, go_through, sweep_range
+from services.reporter.time_anchors import TimeMark, find_time_anchors, judge_time_anchors
 
 _FEW_RECORDS = 20_000
 """Up to so many are verified in this process: starting others takes longer."""
@@ -162,7 +164,9 @@ async def verify_snapshot(
         info.chain_no for info, _ in known
     }
     _refuse_unknown(chains, known, unknown)
-    sealing = await read_sealing(snapshot, evidence) if evidence.anchors else None
+    marks = await find_time_anchors(snapshot, evidence.policy) if evidence.anchors else []
+    sizes = {mark.checkpoint.size for mark in marks}
+    sealing = await read_sealing(snapshot, evidence, sizes) if evidence.anchors else None
     orders = await _read_orders(dsn, snapshot, known) if contents else Orders()
     plans = [
         (await _plan(snapshot, info, head, sealing, since))._replace(coverage=orders.coverage(info))
@@ -180,6 +184,7 @@ async def verify_snapshot(
         others += await _compare(snapshot, plans, verified, sealing, evidence, partial=chains is not None)
         await note_tail(snapshot, sealing, known, taken_us, live=bool(evidence.logs))
         others += sealing.findings
+    others = _timed(results, others, sealing, marks, taken_us)
     return Verification(
         results,
         others,
@@ -191,6 +196,31 @@ async def verify_snapshot(
         sealing,
         sum(plan.start for plan in plans),
     )
+
+
+def _timed(
+    results: Sequence[ChainResult],
+    others: Sequence[Finding],
+    sealing: Sealing | None,
+    marks: Sequence[TimeMark],
+    taken_us: int,
+) -> list[Finding]:
+    """Gives each finding of a change the window in which it was made; returns those about more than one chain."""
+    anchors, findings = ({}, []) if sealing is None else judge_time_anchors(marks, sealing.history)
+    chains = {} if sealing is None else sealing.history.chains
+    times = {
+        result.chain.chain_no: Times(
+            chains.get(result.chain.chain_id, ()), anchors.get(result.chain.chain_no, ())
+        )
+        for result in results
+    }
+    for result in results:
+        own = times[result.chain.chain_no]
+        result.findings[:] = [with_window(finding, own, taken_us) for finding in result.findings]
+    return [
+        with_window(finding, times.get(finding.chain_no, NO_TIMES), taken_us)
+        for finding in [*others, *findings]
+    ]
 
 
 async def _read_orders(

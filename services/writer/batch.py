@@ -35,6 +35,7 @@ from services.writer.unstored import Entry, Unstored
 
 IDENTITY_CONFLICT = "identity:conflict"
 IDENTITY_UNCHECKED = "identity:unchecked"
+ANCHOR_EVERY_US = 3_600_000_000
 _MOST_CONFLICTS_SAID = 1000
 """Alerts of conflicts remembered by a partition; one that is forgotten is said again, under the same id."""
 
@@ -98,15 +99,22 @@ class Linker:
                 identities.append(header.identity_hash)
         return passed, identities
 
-    def link(self, items: list[Item], found: Found) -> Linked:
+    def link(self, items: list[Item], found: Found, anchor: bytes | None = None) -> Linked:
         """Appends what is to be appended of a batch."""
-        linked = self.begin(found)
+        linked = self.begin(found, anchor)
         self.take(items)
         return linked
 
-    def begin(self, found: Found) -> Linked:
-        """Begins a batch, of which `take` takes the messages. Its alerts are to be said before it is stored."""
+    @property
+    def wants_anchor(self) -> bool:
+        """Whether the next news is to follow on a time anchor."""
+        return self.chain is None or self._clock() - self.chain.anchored_us >= ANCHOR_EVERY_US
+
+    def begin(self, found: Found, anchor: bytes | None = None) -> Linked:
+        """Begins a batch, of which `take` takes the messages. Its alerts are to be said before it is stored. `anchor`:
+        body of a time anchor that stands before what the batch appends first."""
         self._found = found
+        self._anchor = anchor
         self._unstored.begin()
         now = self._clock()
         self._now = now if self.chain is None else max(now, self.chain.last_appended_us)
@@ -244,13 +252,24 @@ class Linker:
         if lost:
             said = alert.expired(self.place.topic, self.place.partition, header.topic_id, first, last)
             self._linked.alerts.append(said)
+        self._place_anchor()
         document = {"first": first, "last": last, "reason": "expired" if lost else "not-delivered"}
         self._linked.sections[-1].append(
             Kind.SKIP, self._now, first, OWN_FACTS, self._random(32), own_body(document)
         )
         chain.next_source_offset = header.offset
 
+    def _place_anchor(self) -> None:
+        """Never behind a skip record, which the record that it makes room for must follow."""
+        if self._anchor is None or self.chain is None:
+            return
+        self._linked.sections[-1].append(
+            Kind.TIME_ANCHOR, self._now, None, OWN_FACTS, self._random(32), self._anchor
+        )
+        self.chain.anchored_us, self._anchor = self._now, None
+
     def _append(self, item: Item, header: Header) -> None:
+        self._place_anchor()
         section = self._linked.sections[-1]
         identity = header.identity_hash if header.kind != Kind.POISON else None
         enrichment = header.enrichment or None

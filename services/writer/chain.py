@@ -42,6 +42,8 @@ class Chain:
     last_hash: bytes
     next_source_offset: int
     last_appended_us: int
+    anchored_us: int = 0
+    """When its last time anchor was appended, 0 where it has none."""
 
 
 class Opening(NamedTuple):

@@ -22,6 +22,7 @@ from services.common.clock import Clock, system_clock
 from services.common.errors import TransientError
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
+from services.writer.anchors import Anchors
 from services.writer.batch import Linked
 from services.writer.buffer import Buffer
 from services.writer.consumer import Consumer, Messages, TopicPartition
@@ -57,6 +58,7 @@ class Writer:
         self._kafka = kafka
         self._settings = settings
         self._store = store
+        self._anchors = Anchors(store)
         self._metrics = metrics
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, "kafka")
@@ -142,7 +144,8 @@ class Writer:
         since_us = self._clock() - self._settings.duplicate_window_hours * 3_600_000_000
         number = None if linker.chain is None else linker.chain.number
         found = await self._store.look_up(number, partition.numbers, passed, identities, since_us)
-        linked = linker.begin(found)
+        anchor = await self._anchors.body() if linker.wants_anchor else None
+        linked = linker.begin(found, anchor)
         for start in range(0, len(items), _LINK_AT_ONCE):
             linker.take(items[start : start + _LINK_AT_ONCE])
             await asyncio.sleep(0)
@@ -273,7 +276,20 @@ class Writer:
 
     async def _connect(self) -> None:
         await self._patiently(self._store.open)
+        await self._patiently(self._look_at_rights)
         await self._patiently(self._connect_kafka)
+
+    async def _look_at_rights(self) -> None:
+        """A writer that could change what it recorded is worth a warning, and no reason to lose events."""
+        might = await self._store.might()
+        self._metrics.mighty.set(bool(might))
+        if might:
+            log.warning(
+                "role_too_mighty",
+                role=might,
+                why="whoever gets hold of the writer could change what is recorded",
+                todo="sign in as piperoll_writer: set DATABASE_URL",
+            )
 
     async def _connect_kafka(self) -> None:
         if not self._clients:

@@ -49,6 +49,11 @@ class Metrics:
             ["chain"],
             registry=registry,
         )
+        self.mighty = Gauge(
+            "piperoll_writer_may_change_records",
+            "1 where the writer's role could change what is recorded (superuser, owner, grants), else 0",
+            registry=registry,
+        )
         self.partitions = Gauge(
             "piperoll_writer_partitions", "Partitions whose chains this writer has", registry=registry
         )

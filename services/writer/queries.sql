@@ -4,11 +4,39 @@ FROM audit.chain c JOIN audit.chain_head h USING (chain_no)
 WHERE c.topic = $1 AND c.partition = $2
 ORDER BY c.chain_no;
 
+-- might: what this role could do that no writer should: whether it is a superuser, may act as the tables' owner, may change rows
+SELECT r.rolsuper AS superuser,
+    pg_has_role(current_user, c.relowner, 'MEMBER') AS owner,
+    has_table_privilege('audit.record', 'UPDATE, DELETE, TRUNCATE') OR has_table_privilege('audit.payload', 'UPDATE, DELETE, TRUNCATE')
+        AS changes
+FROM pg_roles r, pg_class c WHERE r.rolname = current_user AND c.oid = 'audit.record'::regclass;
+
 -- claim: takes a chain over with a new epoch
 SELECT chain_no, next_seq, last_hash, next_source_offset, epoch FROM audit.claim($1);
 
 -- last_appended: when a record was appended, in microseconds
 SELECT appended_us FROM audit.record WHERE chain_no = $1 AND seq = $2;
+
+-- last_anchored: when the last time anchor of a chain was appended, in microseconds
+SELECT appended_us FROM audit.record WHERE chain_no = $1 AND kind = 9 ORDER BY seq DESC LIMIT 1;
+
+-- last_seal: the newest checkpoint of the seal log; where witnesses cosigned (their lines begin with U+2014 and a blank),
+-- the one with the most lines among the last publications, with them; size and hash of the newest time-stamp
+WITH cosigned AS (
+    SELECT size, array_agg(DISTINCT receipt) AS lines
+    FROM (SELECT size, receipt FROM audit.publication ORDER BY number DESC LIMIT 100) AS newest
+    WHERE substr(receipt, 1, 4) = '\xe2809420'::bytea
+    GROUP BY size ORDER BY count(DISTINCT receipt) DESC, size DESC LIMIT 1
+)
+SELECT c.note, w.lines, t.size, sha256(t.receipt)
+FROM audit.checkpoint c
+LEFT JOIN cosigned w ON w.size = c.size
+LEFT JOIN LATERAL (
+    SELECT size, receipt FROM audit.publication WHERE target = 'timestamp' ORDER BY size DESC LIMIT 1
+) t ON true
+WHERE c.tree = 0 AND c.size = coalesce(
+    (SELECT size FROM cosigned), (SELECT size FROM audit.checkpoint WHERE tree = 0 ORDER BY size DESC LIMIT 1)
+);
 
 -- advance: moves the read positions of some chains in one call
 SELECT audit.advance($1, $2, $3, $4);

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -69,6 +69,16 @@ class Lineage:
     topic_id: bytes = b""
     numbers: dict[bytes, list[int]] = field(default_factory=dict)
     passed: dict[bytes, int] = field(default_factory=dict)
+
+
+class LastSeal(NamedTuple):
+    """The newest checkpoint of the seal log, or the one that most witnesses cosigned lately, their lines with it; size
+    and SHA-256 of the newest time-stamp. As the database has it: whoever reads it later checks the signatures."""
+
+    note: bytes
+    lines: list[bytes] | None
+    stamp_size: int | None
+    stamp_hash: bytes | None
 
 
 @contextmanager
@@ -165,6 +175,7 @@ class Store:
             last = await self._reader().fetchval(
                 _QUERIES["last_appended"], lineage.chain_no, row["next_seq"] - 1
             )
+            anchored = await self._reader().fetchval(_QUERIES["last_anchored"], lineage.chain_no)
         return Chain(
             lineage.chain_no,
             lineage.chain_id,
@@ -174,7 +185,24 @@ class Store:
             row["last_hash"],
             row["next_source_offset"],
             last or 0,
+            anchored or 0,
         )
+
+    async def last_seal(self) -> LastSeal | None:
+        """The checkpoint for time anchors, None where nothing is sealed yet."""
+        with _translated():
+            row = await self._reader().fetchrow(_QUERIES["last_seal"])
+        return None if row is None else LastSeal(*row)
+
+    async def might(self) -> str:
+        """What this role could do to the records beyond appending, in words; empty where nothing."""
+        with _translated():
+            [row] = await self._reader().fetch(_QUERIES["might"])
+        if row["superuser"]:
+            return "is a superuser"
+        if row["owner"]:
+            return "may act as the owner of the tables"
+        return "may change or delete records" if row["changes"] else ""
 
     async def open_months(self) -> list[str]:
         """Makes payload partitions ahead; returns the new ones."""

@@ -6,9 +6,10 @@ import time
 import pytest
 
 from services.common.errors import ConfigurationError, TransientError
+from services.common.stamps import read_certificates
 from services.writer.sealer.targets.build import build_targets
 from services.writer.sealer.targets.settings import TargetSettings
-from services.writer.sealer.targets.timestamp import Timestamp, read_certificates, verify_stamp
+from services.writer.sealer.targets.timestamp import Timestamp, verify_stamp
 from tests.seal_log import Listening, SealLog, until
 from tests.standins.timestamp_authority import StandInAuthority, make_certificates
 
@@ -42,6 +43,7 @@ async def test_a_stamp_is_kept_and_published_and_openssl_finds_it_good(authority
     folder = seals.folder / "timestamp"
     assert (folder / "5.checkpoint").read_bytes() == note
     assert (folder / "5.tsr").read_bytes() == receipt
+    assert (folder / "latest").read_text() == "5\n"
     assert "Verification: OK" in by_openssl(folder, authority)
     certificates = read_certificates(authority.root)
     assert abs(verify_stamp(receipt, note, certificates).timestamp() - time.time()) < 60

@@ -1,5 +1,7 @@
 """`services.reporter.verify` on a real database: what a superuser changes is found, placed and named."""
 
+from dataclasses import replace
+
 import pytest
 
 from schemas import record
@@ -295,7 +297,9 @@ async def test_an_inserted_record_is_found_where_it_was_put(database):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verify, "_FEW_RECORDS", 0)
         apart = await verify_database(database.reporter_dsn, processes=2)
-    assert apart.findings == alone.findings
+    assert [replace(item, not_after_us=None) for item in apart.findings] == [
+        replace(item, not_after_us=None) for item in alone.findings
+    ]  # they were read at other times
     assert [result.records for result in apart.chains] == [86, 31, 6, 2]
 
 

@@ -1,5 +1,6 @@
 """The store: look-ups go by index whatever the statistics say, and a commit whose answer is lost is found out."""
 
+import asyncpg
 import pytest
 
 from services.common.errors import TransientError
@@ -47,3 +48,29 @@ async def test_without_a_connection_it_says_so(database):
             await writer.store.lineage(writer.place)
         with pytest.raises(TransientError, match="not connected"):
             await writer.store.append([])
+
+
+async def test_a_role_that_could_change_records_is_told_apart(database):
+    """The writer's own can not; a superuser, whoever may act as the owner, and whoever was granted more, can."""
+    connection = await asyncpg.connect(database.admin_dsn)
+    said = []
+    try:
+        for statement in (
+            "GRANT piperoll_owner TO piperoll_writer",
+            "REVOKE piperoll_owner FROM piperoll_writer; GRANT DELETE ON audit.payload TO piperoll_writer",
+            "REVOKE DELETE ON audit.payload FROM piperoll_writer",
+        ):
+            await connection.execute(statement)
+            async with Recorder(database.writer_dsn) as writer:
+                said.append(await writer.store.might())
+        async with Recorder(database.admin_dsn) as writer:
+            said.append(await writer.store.might())
+    finally:
+        await connection.execute("REVOKE piperoll_owner FROM piperoll_writer")
+        await connection.close()
+    assert said == [
+        "may act as the owner of the tables",
+        "may change or delete records",
+        "",
+        "is a superuser",
+    ]

@@ -8,6 +8,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from services.reporter.watch import WatchMetrics
+from services.writer.metrics import Metrics as WriterMetrics
 from services.writer.sealer import alerts
 from services.writer.sealer.metrics import SealerMetrics
 
@@ -20,10 +21,14 @@ RULES = [
 
 
 def samples():
-    """Sample name -> metric, of every metric of the sealer and of the reporter's verification."""
+    """Sample name -> metric, of every metric of the sealer, the writer and the reporter's verification."""
     found, verification = {}, CollectorRegistry()
     WatchMetrics(verification)
-    for metric in [*SealerMetrics().registry.collect(), *verification.collect()]:
+    for metric in [
+        *SealerMetrics().registry.collect(),
+        *WriterMetrics().registry.collect(),
+        *verification.collect(),
+    ]:
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(
             metric.type, ("",)
         )

@@ -10,7 +10,7 @@ import pytest
 from schemas import commitment, record
 from schemas.chain import ChainVerifier
 from schemas.enrichment import Header, decode_header, encode_header
-from schemas.own_bodies import Close, Duplicate, Genesis, Skip, read_own
+from schemas.own_bodies import Close, Duplicate, Genesis, Skip, TimeAnchor, read_own
 from schemas.record import GENESIS_PREV, Kind, Record
 from schemas.verification.contents import Content
 from schemas.verification.links import ChainInfo, Head, Row, or_none
@@ -91,9 +91,13 @@ def test_the_contents_in_a_vector_are_what_its_record_commits_to(vector):
             commitment.enrichment_commitment(raw(vector["enrichment_salt"]), enrichment)
             == made.enrichment_commitment
         )
-    own = {Kind.GENESIS: Genesis, Kind.SKIP: Skip, Kind.CLOSE: Close, Kind.DUPLICATE: Duplicate}.get(
-        made.kind
-    )
+    own = {
+        Kind.GENESIS: Genesis,
+        Kind.SKIP: Skip,
+        Kind.CLOSE: Close,
+        Kind.DUPLICATE: Duplicate,
+        Kind.TIME_ANCHOR: TimeAnchor,
+    }.get(made.kind)
     if own is not None:
         read_own(own, raw(vector["body"]))
 

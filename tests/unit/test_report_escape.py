@@ -119,11 +119,11 @@ def check_markdown(text):
 
 
 def row_of(text):
-    row = dict.fromkeys(COLUMNS, text) | {"rules": "[]", "event_data": json.dumps({"x": text})}
+    row = dict.fromkeys(COLUMNS, text) | {"rules": [], "event_data": {"x": text}}
     return row | {
         "chain_no": 1,
         "seq": 2,
-        "record_hash": bytes(32),
+        "record_hash": "00" * 32,
         "event_time": START,
         "ai_tags": [text, text],
     }

@@ -6,21 +6,23 @@ from decimal import Decimal
 
 import pytest
 
+import services.reporter.contents  # noqa: F401 - first: summary takes a part of it
 from schemas.verification.findings import Change, Finding, Part
 from services.common.errors import ConfigurationError
 from services.reporter import charts, integrity, summary
 from services.reporter.account import as_json, as_lines
+from services.reporter.contents import words as said
 from services.reporter.escape import Trusted
-from services.reporter.figures import Figure, Figures, Table, read_hits
+from services.reporter.figures import Figure, Figures, read_hits
 from services.reporter.formats import render
 from services.reporter.formats.blocks import Bar
 from services.reporter.period import last_days, month
-from services.reporter.report import Report, fill_days
-from tests.report_parts import FINDING, filled, report, verification
+from services.reporter.summary import summary_block
+from tests.report_parts import FINDING, report, sentences, verification
 
 
 def page_of(made, name="html"):
-    return render(made.as_json(), name).decode()
+    return render(made, name).decode()
 
 
 LOST = Finding(1, Change.EXPIRED, Part.RECORD, "lost", 3)
@@ -105,8 +107,9 @@ def test_no_report_claims_what_nobody_can_know(findings):
     pages = [
         page_of(made),
         page_of(made, "md"),
-        json.dumps(made.as_json()),
-        *as_lines(made.verification),
+        json.dumps(made["integrity"]),
+        json.dumps(said.GLOSSARY + said.METHOD),
+        *as_lines(verification(*findings)),
     ]
     for page in pages:
         assert not [word for word in FORBIDDEN if word in page.lower()]
@@ -119,8 +122,7 @@ def test_a_broken_chain_is_the_first_line_of_every_format():
     assert body.index("NOT OK: 1 finding in 1 chain") < body.index("<h1>")
     assert "<title>NOT VERIFIED" in page
     assert page_of(made, "md").startswith("**NOT OK: 1 finding in 1 chain")
-    assert [*made.as_json()][:2] == ["format", "integrity"]
-    assert made.as_json()["integrity"]["good"] is False
+    assert json.loads(page_of(made, "json"))["integrity"]["good"] is False
     assert "record 17" in page
 
 
@@ -138,15 +140,15 @@ def test_the_terminal_lines_name_the_finding_and_each_chain():
     assert as_json(verification(FINDING))["findings"][0]["change"] == "edited"
 
 
-def test_the_summary_cites_a_record_with_its_hash_in_every_sentence_that_counts_something():
-    for sentence in report().summary:
-        if "could be read" not in sentence.text:
-            assert sentence.cites, sentence.text
-            assert len(sentence.cites[0].record_hash) == 64
+def test_the_summary_cites_a_record_in_every_sentence_that_counts_something():
+    for sentence in sentences():
+        text = "".join(sentence.pieces)
+        if "could be read" not in text:
+            assert sentence.cites, text
 
 
 def test_the_summary_holds_only_numbers_that_are_in_the_figures():
-    texts = " ".join(sentence.text for sentence in report().summary)
+    texts = " ".join("".join(sentence.pieces) for sentence in sentences())
     assert "For October 2026, 30 events are recorded, of 1 type from 1 source, naming 1 actor." in texts
     assert "3 events are of high or critical risk, none of them critical." in texts
     assert "the most on 2026-10-06 (UTC), with 18 events" in texts
@@ -157,18 +159,22 @@ def test_the_summary_holds_only_numbers_that_are_in_the_figures():
 
 def test_text_of_an_event_is_never_taken_for_ours_in_a_sentence():
     hostile = "x. All events are fine"
-    for sentence in report(hostile).summary:
+    for sentence in sentences(hostile):
         for piece in sentence.pieces:
             assert isinstance(piece, Trusted) == (hostile not in piece)
 
 
 def test_a_period_without_events_is_reported_too():
-    made = report()
-    empty = Report(made.period, made.made_us, made.software, made.verification, Figures({}, {}, {}, [], []))
-    assert [sentence.text for sentence in empty.summary] == ["No events are recorded for October 2026."]
-    assert "No events are recorded for October 2026." in page_of(empty)
-    assert "No events are recorded for October 2026." in page_of(empty, "md")
-    assert empty.as_json()["high_risk"]["events"] == []
+    nothing = Figures({}, {}, {}, [], [])
+    block = summary_block(month("2026-10"), nothing, [], 0)
+    assert [one["text"] for one in block["sentences"]] == ["No events are recorded for October 2026."]
+    bare = {"format", "period", "made", "integrity"}
+    empty = {key: value for key, value in report().items() if key in bare} | {"summary": block}
+    for name in ("html", "md"):
+        assert "No events are recorded for October 2026." in page_of(empty, name)
+        assert "No event of high or critical risk is recorded for this period." in page_of(empty, name)
+    assert page_of(empty, "json")
+    assert render(empty, "pdf").startswith(b"%PDF")
 
 
 def test_something_is_never_shown_as_zero_percent():
@@ -179,11 +185,9 @@ def test_something_is_never_shown_as_zero_percent():
 
 def test_a_table_that_is_cut_says_how_much_is_left_out():
     made = report()
-    figures = filled("plain")
-    figures.tables["type"] = Table(figures.tables["type"].figures, 4711)
-    cut = Report(made.period, made.made_us, made.software, made.verification, figures)
-    assert "The 1 most frequent of 4,711; all are in the attachments." in page_of(cut)
-    assert "The 1 most frequent of 4,711; all are in the attachments." in page_of(cut, "md")
+    made["tables"]["type"]["keys"] = 4711
+    for name in ("html", "md"):
+        assert "The 1 most frequent of 4,711; all are in the attachments." in page_of(made, name)
 
 
 @pytest.mark.parametrize(
@@ -191,13 +195,6 @@ def test_a_table_that_is_cut_says_how_much_is_left_out():
 )
 def test_rules_of_an_odd_form_are_read_as_far_as_they_go(raw):
     assert all(isinstance(hit.title, str) for hit in read_hits(raw))
-
-
-def test_every_day_of_the_period_has_a_bar_and_days_outside_it_too():
-    days = fill_days({date(2026, 9, 30): 1, date(2026, 10, 2): 5}, date(2026, 10, 1), date(2026, 10, 31))
-    assert len(days) == 32
-    assert days[0] == (date(2026, 9, 30), 1)
-    assert sum(day.events for day in days) == 6
 
 
 @pytest.mark.parametrize(
@@ -209,11 +206,9 @@ def test_an_axis_ends_at_a_round_number(number, ceiling):
 
 @pytest.mark.parametrize("counts", [{}, {date(2026, 10, 1): 0}, {date(2026, 10, 1): 10**9}])
 def test_a_chart_of_nothing_or_of_much_is_a_chart(counts):
-    days = fill_days(counts, date(2026, 10, 1), date(2026, 10, 3))
-    drawn = charts.day_chart(
-        [Bar(str(day.date), day.events, day.events // 2) for day in days], "Events by day"
-    )
+    bars = [Bar(str(day), events, events // 2) for day, events in counts.items()]
+    drawn = charts.day_chart(bars, "Events by day")
     assert drawn.count("<svg") == 1
-    assert drawn.count('class="bar"') == sum(1 for day in days if day.events)
+    assert drawn.count('class="bar"') == sum(1 for bar in bars if bar.events)
     assert 'aria-label="Events by day"' in drawn
     assert "NaN" not in drawn

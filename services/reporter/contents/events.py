@@ -17,11 +17,11 @@ MOST_HIGH_RISK = 100
 MOST_UNREADABLE = 20
 MOST_LATE = 20
 _WHO = ("actor", "action", "resource", "origin", "outcome")
-_NOT_SENT = {
-    "late": "happened in a period that was closed when they were recorded",
-    "future": "are dated more than 5 minutes after they were recorded",
-    "missing": "name no time of their own",
-    "no-zone": "name a time without a time zone, read as UTC",
+_LATE = {
+    "late": "that happened in a period that was closed when recorded",
+    "future": "dated more than 5 minutes after being recorded",
+    "missing": "without a time of their own",
+    "no-zone": "with a time that names no time zone, read as UTC",
 }
 """Why events count when they were recorded; as `late` of the query."""
 
@@ -29,17 +29,18 @@ _NOT_SENT = {
 async def high_risk(selection: Selection) -> tuple[dict[str, Any], list[int]]:
     """The worst and earliest events whose risk is high or critical at the cut: `shown` of `of`; and their record numbers."""
     rows = await selection.fetch("grave", MOST_HIGH_RISK)
-    told = await _texts(selection, [row["id"] for row in rows])
+    told = await read_texts(selection, [row["id"] for row in rows])
     reviews = await _reviews(selection, [row["review_id"] for row in rows if row["review_id"] is not None])
-    events = [_high(row, told[row["id"]], reviews.get(row["review_id"])) for row in rows]
+    events = [_high(row, told[row["id"]], reviews.get(row["review_id"])) for row in rows if row["id"] in told]
     block = {"shown": len(events), "of": rows[0]["of"] if rows else 0, "events": events}
     return block, [row["id"] for row in rows]
 
 
 async def unreadable(selection: Selection) -> list[dict[str, Any]]:
     """The first messages that could not be read as events, where they stand in Kafka, and why."""
-    numbers = [row["id"] for row in await selection.fetch("poison", MOST_UNREADABLE)]
-    told = await _texts(selection, numbers)
+    told = await read_texts(
+        selection, [row["id"] for row in await selection.fetch("poison", MOST_UNREADABLE)]
+    )
     return [
         {
             "record": label(number),
@@ -51,7 +52,7 @@ async def unreadable(selection: Selection) -> list[dict[str, Any]]:
             "erased": told[number]["erased"],
             "cites": cites(number),
         }
-        for number in numbers
+        for number in told
     ]
 
 
@@ -62,7 +63,7 @@ async def late(selection: Selection, counts: Mapping[str, Any]) -> list[dict[str
     return [
         {
             "reason": reason,
-            "sentence": f"{figure.events:,} event{'s' if figure.events != 1 else ''} {_NOT_SENT[reason]}: counted when recorded.",
+            "sentence": f"Events {_LATE[reason]}, counted by when they were recorded: {figure.events:,}.",
             "events": figure.events,
             "high_risk": figure.high,
             "cites": cites(figure.first_id),
@@ -80,11 +81,14 @@ async def late(selection: Selection, counts: Mapping[str, Any]) -> list[dict[str
     ]
 
 
-async def _texts(selection: Selection, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """By record number: the columns of query `texts`, its JSON parsed."""
+async def read_texts(
+    selection: Selection, numbers: Sequence[int], *, data: bool = False
+) -> dict[int, dict[str, Any]]:
+    """By record number: the columns of query `texts`, its JSON parsed but that of the events' own `event_data`. A record that
+    is gone against all rules is not among them: the verification names it."""
     if not numbers:
         return {}
-    rows = await selection.fetch_below("texts", list(numbers))
+    rows = await selection.fetch_below("texts", list(numbers), data)
     return {
         row["id"]: dict(row) | {"said": _object(row["said"]), "readings": _list(row["readings"])}
         for row in rows
@@ -123,11 +127,11 @@ def _high(row: Any, told: Mapping[str, Any], review: dict[str, Any] | None) -> d
         "event_id": text_in(said, "id"),
         "subject": text_in(said, "subject"),
         "source": text_in(said, "source"),
-        "summary": _summary(said, readings),
+        "summary": latest_summary(said, readings),
         "by": row["by"] or "rules",
-        "risk": _risk(row["risk"]),
-        "risk_floor": _risk(row["floor"]),
-        "risk_ai": _risk(row["ai"]),
+        "risk": risk_named(row["risk"]),
+        "risk_floor": risk_named(row["floor"]),
+        "risk_ai": risk_named(row["ai"]),
         "tags": list(row["tags"]),
         "who": {name: text_in(who, name) for name in _WHO if who.get(name)},
         "rules": [hit._asdict() for hit in read_hits(json.dumps(said.get("rules")))],
@@ -143,7 +147,7 @@ def _high(row: Any, told: Mapping[str, Any], review: dict[str, Any] | None) -> d
     }
 
 
-def _summary(said: Mapping[str, Any], readings: Sequence[Mapping[str, Any]]) -> str:
+def latest_summary(said: Mapping[str, Any], readings: Sequence[Mapping[str, Any]]) -> str:
     """The latest text: of AI where it gave one, else of the enrichment; of a message that cannot be read why."""
     latest = text_in(_object(readings[0].get("said")), "summary") if readings else ""
     return latest or text_in(said, "reason") or text_in(said, "summary")
@@ -158,7 +162,7 @@ def _reading(one: Mapping[str, Any]) -> dict[str, Any]:
     } | {"cites": cites(one.get("id"))}
 
 
-def _risk(level: int | None) -> str | None:
+def risk_named(level: int | None) -> str | None:
     return None if level is None else RISKS[level - 1]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.record import Kind
 from services.reporter.contents.citing import cites
-from services.reporter.figures import Figure, Figures, Table
+from services.reporter.figures import MOST_KEYS, Figure, Figures, Table
 from services.reporter.period import Period
 
 KINDS = {
@@ -17,6 +17,7 @@ KINDS = {
     Kind.OWN_EVENT: "Events of Piperoll itself",
     Kind.GENESIS: "Chains opened",
     Kind.CLOSE: "Chains closed",
+    Kind.TIME_ANCHOR: "Checkpoints noted in the chains, to show that what follows is younger",
 }
 """What a report calls the records that are no events."""
 _TABLES = ("type", "source", "actor", "risk", "by", "tag", "noticed", "rule", "catalogue")
@@ -64,8 +65,9 @@ def _figure(figure: Figure) -> dict[str, Any]:
 
 
 def _table(name: str, table: Table) -> dict[str, Any]:
-    rows = [{"key": figure.key} | _parts(name, figure.key) | _figure(figure) for figure in table.figures]
-    return {"rows": rows, "shown": table.shown, "keys": table.keys}
+    shown = table.figures[:MOST_KEYS]
+    rows = [{"key": figure.key} | _parts(name, figure.key) | _figure(figure) for figure in shown]
+    return {"rows": rows, "shown": len(rows), "keys": table.keys}
 
 
 def _parts(name: str, key: str) -> dict[str, str]:

@@ -22,8 +22,9 @@ _PEOPLE = {
 }
 """Fields that name somebody or something, and the word before their number."""
 _FREE = frozenset(("event_data", "payload", "event_id"))
-_REDACTED = frozenset(("summary", "ai_summary", "text"))
-"""Texts that may hold any name."""
+_REDACTED = frozenset(("summary", "ai_summary", "evidence", "why", "text"))
+"""Texts of events, readings by AI and alerts that may hold any name."""
+_WITH_TEXTS = frozenset(("high_risk", "alerts", "outages"))
 _PERSON_TABLES = {"actor": "actor", "resource": "resource", "origin": "origin", "subject": "resource"}
 _OURS = frozenset(
     (
@@ -54,6 +55,7 @@ def with_detail(document: Mapping[str, Any], detail: Detail) -> dict[str, Any]:
         raise ValueError(f"detail is one of {', '.join(DETAILS)}, not {detail!r}")
     seen = _Names()
     made = {key: value if key in _OURS else seen.taken(value, key) for key, value in document.items()}
+    made |= {key: _without_texts(made[key]) for key in _WITH_TEXTS & made.keys()}
     if detail == "figures":
         made = _figures_alone(made)
     made["attachments"] = []
@@ -69,15 +71,27 @@ def _figures_alone(document: dict[str, Any]) -> dict[str, Any]:
     document["tables"] = {
         name: _counted(table) if name in _PERSON_TABLES else table for name, table in tables.items()
     }
-    for name in ("reviews", "changes"):
-        block = document.get(name)
-        if isinstance(block, dict):
-            document[name] = {
-                key: len(value) if isinstance(value, list) else value for key, value in block.items()
-            }
-    for name in ("alerts", "erasures", "reads", "unreadable", "late", "backfills"):
+    reviews, changes = document.get("reviews"), document.get("changes")
+    if isinstance(reviews, dict):
+        document["reviews"] = reviews | {"carried_over": []}
+    if isinstance(changes, dict):
+        new = changes.get("new_actors")
+        count = new.get("of", 0) if isinstance(new, dict) else len(new or [])
+        document["changes"] = changes | {"new_actors": {"shown": 0, "of": count, "rows": []}}
+    for name in (
+        "alerts",
+        "erasures",
+        "outages",
+        "reads",
+        "restores",
+        "unreadable",
+        "late",
+        "backfills",
+        "signatures",
+        "editions",
+    ):
         if isinstance(document.get(name), list):
-            document[name] = [{"records": len(document[name])}] if document[name] else []
+            document[name] = []
     return document
 
 
@@ -108,16 +122,12 @@ class _Names:
         return value
 
     def _object(self, value: Mapping[str, Any], key: str, table: str | None) -> dict[str, Any]:
-        inner = _PERSON_TABLES.get(key, table)
-        is_event = "event_type" in value and "risk" in value
-        made = {}
+        inner = _PERSON_TABLES.get(key.removeprefix("new_").removesuffix("s"), table)
+        made: dict[str, Any] = {}
         for name, one in value.items():
             if name in _FREE:
                 continue
-            if is_event and name in _REDACTED:
-                made[name] = ""
-            else:
-                made[name] = self.taken(one, name, inner)
+            made[name] = self.taken(one, name, inner)
         return made
 
     def cleaned(self, value: Any) -> Any:
@@ -131,6 +141,12 @@ class _Names:
             + r")(?![\w])"
         )
         return _mapped(value, lambda text: pattern.sub(lambda found: names[found[0]], text))
+
+
+def _without_texts(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: "" if key in _REDACTED else _without_texts(one) for key, one in value.items()}
+    return [_without_texts(one) for one in value] if isinstance(value, list) else value
 
 
 def _mapped(value: Any, change: Any) -> Any:

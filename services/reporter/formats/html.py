@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
@@ -30,7 +31,7 @@ def render_html(
 ) -> bytes:
     """`proofs`: proof files of cited records, by record; `policy`: whose signatures count, where the reader gives none."""
     data = canonical(document)
-    style, script = _style(), _script()
+    style, script = _style() + _printed(page.foot), _script()
     seal = {"document": sha256(data).hexdigest(), "likeness": _NO_HASH, "policy": policy.decode()}
     parts = {
         "page": page,
@@ -44,6 +45,12 @@ def render_html(
     template = _environment().get_template("page.html.j2")
     made = template.render(**parts, seal=_embedded(json.dumps(seal)))
     return made.replace(f'"likeness": "{_NO_HASH}"', f'"likeness": "{likeness(made)}"').encode()
+
+
+def _printed(foot: str) -> str:
+    """The period at the foot of every printed page. A zone's name may be anybody's: only plain characters get into a style."""
+    plain_foot = re.sub(r"[^A-Za-z0-9 ,.:/+_-]", " ", foot.replace("·", "-"))
+    return f'@page {{ @bottom-left {{ content: "{plain_foot}"; font: 8pt sans-serif; }} }}\n'
 
 
 def _embedded(text: str) -> Markup:

@@ -80,7 +80,10 @@ def _cover(document: Object, edition_hash: str) -> list[Block]:
         Heading(Ours("What is open")),
         Listing(open_points(document)),
         Heading(Ours("Signatures")),
-        Signatures(edition_hash, [_signature(one) for one in document.get("signatures") or []]),
+        Signatures(
+            edition_hash,
+            [_signature(one) for one in document.get("signatures") or [] if _is_of_this(one, document)],
+        ),
     ]
 
 
@@ -189,7 +192,11 @@ def open_points(document: Object) -> list[Text]:
             "in the account of completeness",
         ),
         (_count(reviews_.get("open")), "event", "of high or critical risk without a review"),
-        (_count(reviews_.get("carried_over")), "event", "still open from earlier periods"),
+        (
+            reviews_.get("carried_over_of") or _count(reviews_.get("carried_over")),
+            "event",
+            "still open from earlier periods",
+        ),
         (
             sum(int(gap.get("missing") or 0) for gap in document.get("sequence_gaps") or []),
             "number",
@@ -214,8 +221,18 @@ def open_points(document: Object) -> list[Text]:
     return lines or [[Ours("Nothing: no finding, no difference, no event of high risk without a review.")]]
 
 
+def _unbalanced(account: Object) -> int:
+    """Differences, unless all of them are explained."""
+    return 0 if account.get("balanced") else len(account.get("differences") or [])
+
+
 def _count(value: Any) -> int:
     return len(value) if isinstance(value, list) else int(value or 0)
+
+
+def _is_of_this(signature: Object, document: Object) -> bool:
+    """Signatures that the period saw are mostly of earlier editions."""
+    return signature.get("edition") in (None, (document.get("edition") or {}).get("id"))
 
 
 def _signature(one: Object) -> list[Text]:

@@ -154,7 +154,7 @@ def _cell(key: str, row: Object) -> Text:
     if key == "cites":
         return cites(row)
     if isinstance(value, str) and key.endswith(
-        ("time", "_at", "start", "end", "first", "last", "since", "until")
+        ("time", "_at", "recorded", "start", "end", "since", "until", "last_event")
     ):
         return [when(value)]
     return said(value)

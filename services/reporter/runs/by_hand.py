@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from services.common.clock import Clock, system_clock
 from services.common.errors import ConfigurationError, FatalError, TransientError
-from services.reporter.account import as_json
 from services.reporter.apart import Progress
-from services.reporter.cutting import find_cut
-from services.reporter.document import BY_HAND, Inputs, make_document
+from services.reporter.document import BY_HAND, Inputs
 from services.reporter.evidence import Evidence
-from services.reporter.facts_kept import keep_facts
 from services.reporter.period import Period, between, last_days, moment, month, period_named
 from services.reporter.runs.calendar import Calendar, Span
 from services.reporter.runs.configuration import Configuration
 from services.reporter.runs.due import filters_of, intents_of, period_of
-from services.reporter.runs.editions import Asked, Ground, Made, make_edition
+from services.reporter.runs.editions import Asked, Ground, Made, make_edition, open_ground
 from services.reporter.runs.ledger import Ledger, open_ledger
-from services.reporter.runs.making import Wish, software, write_files
+from services.reporter.runs.making import Wish, make_whole, software, write_files
 from services.reporter.runs.own_events import SystemTopic, edition_event
 from services.reporter.runs.rows import Edition, NewIntent, Run
-from services.reporter.store import open_snapshot
-from services.reporter.verify import Verification, verify_snapshot
+from services.reporter.verify import Verification
 
 AGAIN = "built again by hand"
 
@@ -78,7 +73,7 @@ async def build_by_hand(
     """The next edition of what is wanted, its files in `out`. Raises TransientError, ConfigurationError, or FatalError where
     the folder cannot be written: then there is no edition."""
     _writable(out)
-    async with open_ledger(dsn) as ledger, _ground(dsn, evidence, progress) as ground:
+    async with open_ledger(dsn) as ledger, open_ground(dsn, evidence, progress=progress) as ground:
         run, asked, intents = await _asked(ledger, wanted, configuration, clock)
         made = await make_edition(ledger, ground, run, asked, intents, clock)
         edition = made.edition
@@ -100,7 +95,7 @@ async def preview(
 ) -> list[Path]:
     """The files that an edition made now would have. None is made: they say so."""
     _writable(out)
-    async with open_ledger(dsn) as ledger, _ground(dsn, evidence, progress) as ground:
+    async with open_ledger(dsn) as ledger, open_ground(dsn, evidence, progress=progress) as ground:
         if wanted.schedule is None:
             period = chosen_period(wanted.period, wanted.zone, clock())
             asked = Asked(period, wanted.by)
@@ -115,21 +110,13 @@ async def preview(
             by=wanted.by,
             made_us=clock(),
             software=software(),
-            integrity=as_json(ground.verification),
+            integrity=ground.integrity,
             filters=asked.filters,
             language=asked.language,
             template=asked.template,
         )
-        document = await make_document(ground.snapshot, inputs)
+        document = await make_whole(ground.snapshot, inputs)
         return await write_files(ground.snapshot, inputs, document, Wish(formats), out, evidence)
-
-
-@asynccontextmanager
-async def _ground(dsn: str, evidence: Evidence, progress: Progress) -> AsyncIterator[Ground]:
-    await keep_facts(dsn)
-    async with open_snapshot(dsn) as snapshot:
-        verification = await verify_snapshot(dsn, snapshot, evidence=evidence, progress=progress)
-        yield Ground(snapshot, verification, await find_cut(snapshot))
 
 
 async def _asked(

@@ -8,7 +8,8 @@ is recorded once. (4) Each delivery. After (2) everything is made from the row's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -16,14 +17,18 @@ from typing import Any, NamedTuple
 from services.common.clock import Clock
 from services.common.errors import ConfigurationError
 from services.reporter.account import as_json
-from services.reporter.document import Cut, Filters, Inputs, canonical, gone_since, make_document
+from services.reporter.apart import Progress
+from services.reporter.cutting import find_cut
+from services.reporter.document import Cut, Filters, Inputs, canonical, gone_since
+from services.reporter.evidence import Evidence
+from services.reporter.facts_kept import check_facts, keep_facts
 from services.reporter.integrity import verdict
 from services.reporter.period import Period, moment
 from services.reporter.runs.ledger import Ledger
-from services.reporter.runs.making import counts_of, differences, parts_of, software
+from services.reporter.runs.making import counts_of, differences, make_whole, parts_of, software
 from services.reporter.runs.rows import Edition, NewIntent, Run
-from services.reporter.store import Snapshot
-from services.reporter.verify import Verification
+from services.reporter.store import Snapshot, open_snapshot
+from services.reporter.verify import Verification, verify_snapshot
 
 
 class Asked(NamedTuple):
@@ -47,11 +52,32 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True)
 class Ground:
-    """What editions are made on: a snapshot, its verification, and where they are cut."""
+    """What editions are made on: a snapshot, its verification (`integrity` is that as JSON, and the facts that were looked at
+    again), and where they are cut."""
 
     snapshot: Snapshot
     verification: Verification
+    integrity: dict[str, Any]
     cut: Cut
+
+
+@asynccontextmanager
+async def open_ground(
+    dsn: str,
+    evidence: Evidence,
+    *,
+    processes: int | None = None,
+    progress: Progress = lambda _done, _total: None,
+    counting: Progress = lambda _done, _total: None,
+) -> AsyncIterator[Ground]:
+    """Keeps up the facts, verifies, finds the cut, all for one snapshot. Raises TransientError, ConfigurationError."""
+    await keep_facts(dsn, progress=counting)
+    async with open_snapshot(dsn) as snapshot:
+        verification = await verify_snapshot(
+            dsn, snapshot, evidence=evidence, processes=processes, progress=progress
+        )
+        integrity = as_json(verification) | {"facts": (await check_facts(snapshot))._asdict()}
+        yield Ground(snapshot, verification, integrity, await find_cut(snapshot))
 
 
 async def make_edition(
@@ -64,7 +90,7 @@ async def make_edition(
             f"{run.name} has an edition already ({before.id}): say why it is to be replaced, with --why"
         )
     inputs = _inputs(run, asked, ground, before, clock())
-    document = await make_document(ground.snapshot, inputs)
+    document = await make_whole(ground.snapshot, inputs)
     counts = counts_of(document)
     if before is not None:
         inputs = replace(inputs, differs=differences(before.counts, counts))
@@ -87,7 +113,7 @@ def _inputs(run: Run, asked: Asked, ground: Ground, before: Edition | None, now_
         by=asked.by,
         made_us=now_us,
         software=software(),
-        integrity=as_json(ground.verification),
+        integrity=ground.integrity,
         filters=asked.filters,
         language=asked.language,
         template=asked.template,
@@ -143,7 +169,7 @@ class Rebuilt(NamedTuple):
 
 async def rebuild(snapshot: Snapshot, edition: Edition) -> Rebuilt:
     """The edition's document, from its inputs and the records below its cut."""
-    document = await make_document(snapshot, edition.inputs)
+    document = await make_whole(snapshot, edition.inputs)
     if sha256(canonical(document)).hexdigest() == edition.sha256:
         return Rebuilt(edition, document, True, [], [])
     now = parts_of(document)

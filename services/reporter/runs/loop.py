@@ -6,8 +6,6 @@ Each turn begins from what stands in the database, so it does not matter where t
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -21,22 +19,18 @@ from services.common.clock import Clock
 from services.common.errors import ConfigurationError, FatalError, TransientError
 from services.common.logging import get_logger
 from services.common.settings import KafkaSettings
-from services.reporter.cutting import find_cut
 from services.reporter.deliver.leader import Leadership, leadership
 from services.reporter.evidence import TOPIC, Evidence, configured_evidence
-from services.reporter.facts_kept import keep_facts
 from services.reporter.period import moment
 from services.reporter.runs.configuration import Configuration, Schedule, read_configuration
 from services.reporter.runs.delivering import Deliverer
 from services.reporter.runs.due import filters_of, intents_of, note_due, period_of
-from services.reporter.runs.editions import Asked, Ground, make_edition
+from services.reporter.runs.editions import Asked, Ground, make_edition, open_ground
 from services.reporter.runs.ledger import Ledger, backoff, open_ledger
 from services.reporter.runs.own_events import SystemTopic, delivery_event, edition_event
 from services.reporter.runs.rows import NewIntent, Run
 from services.reporter.runs.settings import RunsSettings
 from services.reporter.settings import VerifySettings
-from services.reporter.store import open_snapshot
-from services.reporter.verify import verify_snapshot
 
 log = get_logger(__name__)
 SOURCE = "piperoll/reporter"
@@ -163,7 +157,9 @@ class Runs:
         if not runs:
             return
         try:
-            async with self._ground() as ground:
+            evidence = await asyncio.to_thread(self._evidence)
+            processes = self._verifying.processes
+            async with open_ground(self._dsn, evidence, processes=processes) as ground:
                 for run in runs:
                     if leader is not None:
                         await leader.check()
@@ -172,17 +168,6 @@ class Runs:
         except _CANNOT as error:
             for run in runs:
                 await self._note_trouble(ledger, run, error)
-
-    @contextlib.asynccontextmanager
-    async def _ground(self) -> AsyncIterator[Ground]:
-        """One snapshot and one verification for all that is due."""
-        evidence = await asyncio.to_thread(self._evidence)
-        await keep_facts(self._dsn)
-        async with open_snapshot(self._dsn) as snapshot:
-            verification = await verify_snapshot(
-                self._dsn, snapshot, evidence=evidence, processes=self._verifying.processes
-            )
-            yield Ground(snapshot, verification, await find_cut(snapshot))
 
     def _evidence(self) -> Evidence:
         return configured_evidence(self._verifying, self._kafka if TOPIC in self._verifying.places else None)

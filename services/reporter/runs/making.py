@@ -8,10 +8,12 @@ from collections.abc import Collection, Mapping
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from services.reporter.attachments import replacing, write_log
-from services.reporter.document import Inputs, canonical, edition_hash
+from services.reporter.contents.selection import Selection
+from services.reporter.document import Inputs, canonical, edition_hash, make_document
 from services.reporter.evidence import Evidence
 from services.reporter.formats import FORMATS, Detail, Extras, render, write_pack
 from services.reporter.proving import prove_cited
@@ -80,6 +82,16 @@ def differences(before: Mapping[str, int | float], now: Mapping[str, int | float
     ]
 
 
+async def make_whole(snapshot: Snapshot, inputs: Inputs) -> dict[str, Any]:
+    """The document of an edition with the names, sizes and hashes of what is attached: all events below the cut. Raises
+    TransientError, ConfigurationError, OSError."""
+    document = await make_document(snapshot, inputs)
+    with TemporaryDirectory(prefix="piperoll-report-") as folder:
+        selection = Selection(snapshot, inputs.period, inputs.cut, inputs.filters)
+        attached = await write_log(selection, Path(folder))
+    return document | {"attachments": [item._asdict() for item in attached]}
+
+
 async def write_files(
     snapshot: Snapshot,
     inputs: Inputs,
@@ -89,16 +101,16 @@ async def write_files(
     evidence: Evidence,
 ) -> list[Path]:
     """Writes the edition's files and MANIFEST into a folder that is there; returns their paths, the pages first. In full
-    detail, and where a period selects by one time alone, all its events go along as they are now. Raises OSError,
-    TransientError."""
+    detail all its events go along, as the document lists them. Raises OSError, TransientError."""
     proofs = {}
     if _PROVED & set(wish.formats):
         cited = [str(item["record"]) for item in document["cited"]]
         proofs = await prove_cited(snapshot, cited, content=wish.detail == "full")
     policy = evidence.policy.encode() if evidence.policy.logs else b""
     logs: list[Path] = []
-    if wish.detail == "full" and inputs.period.rule != "schedule" and not inputs.filters.any:
-        logs = [folder / log.name for log in await write_log(snapshot, inputs.period, folder)]
+    if wish.detail == "full":
+        selection = Selection(snapshot, inputs.period, inputs.cut, inputs.filters)
+        logs = [folder / log.name for log in await write_log(selection, folder)]
     extras = Extras(proofs, evidence.notes, policy, logs, wish.detail)
     return await asyncio.to_thread(_write, document, wish, folder, extras)
 

@@ -121,7 +121,10 @@ class SystemTopic:
             raise TransientError(f"audit.system does not take what is to be recorded: {error!r}") from error
 
     def _connect(self) -> KafkaProducer:
-        check_access(self._settings)
+        if not check_access(self._settings):
+            raise TransientError(
+                f"no broker listens at KAFKA_BOOTSTRAP_SERVERS={self._settings.bootstrap_servers}"
+            )
         try:
             return KafkaProducer(
                 **client_options(self._settings, self._client_id),

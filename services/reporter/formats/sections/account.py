@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.reporter.formats.blocks import (
     Block,
@@ -19,17 +19,65 @@ from services.reporter.formats.blocks import (
     Text,
 )
 from services.reporter.formats.sections.figures import rows_of
-from services.reporter.formats.words import Object, heading, number, plural, said, when
+from services.reporter.formats.words import Object, heading, name, number, plural, table_of, when
 
+
+def _wide(text: str) -> Column:
+    return Column(Ours(text), "text", 2)
+
+
+class _List(NamedTuple):
+    """A list of a document: its title, and the columns that it is shown with."""
+
+    title: str
+    columns: Mapping[str, str | Column]
+
+
+_Columns = dict[str, str | Column]
+_RECORDED: _Columns = {"recorded": Column(Ours("Recorded (UTC)"), "time", 0.9)}
+_RECORD: _Columns = {"cites": Column(Ours("Record"), "text", 0.6)}
+_ORDER = (
+    _RECORDED | {"by": "By", "reason": _wide("Reason"), "ticket": "Ticket", "events": "Records"} | _RECORD
+)
+_COUNTED: _Columns = {"sentence": _wide("What"), "events": "Events", "high_risk": "High risk"}
 _OWN = {
-    "alerts": "Alerts",
-    "outages": "Outages of logging",
-    "erasures": "Erasures",
-    "reads": "Who read what",
-    "backfills": "Back-fills",
-    "late": "Late, future or undated events",
-    "retention": "Retention",
-    "duplicates": "Repeats",
+    "alerts": _List(
+        "Alerts", _RECORDED | {"severity": "Severity", "name": "Alert", "text": _wide("What")} | _RECORD
+    ),
+    "outages": _List(
+        "Outages of logging",
+        _RECORDED | {"severity": "Severity", "name": "Alert", "text": _wide("What")} | _RECORD,
+    ),
+    "late": _List(
+        "Late, future or undated events",
+        _COUNTED | _RECORD,
+    ),
+    "backfills": _List(
+        "Back-fills declared", _RECORDED | {"by": "By", "reason": _wide("Reason"), "file": "File"} | _RECORD
+    ),
+    "erasures": _List("Erasures", _ORDER),
+    "restores": _List("Restorations", _ORDER),
+    "reads": _List(
+        "Who read what",
+        _RECORDED | {"by": "By", "what": "What", "range": _wide("Range"), "count": "Records"} | _RECORD,
+    ),
+    "key_changes": _List(
+        "Changes of the signing key", _RECORDED | {"by": "By", "reason": _wide("Reason")} | _RECORD
+    ),
+    "passed_by": _List(
+        "Passed by the AI",
+        _RECORDED | {"reason": _wide("Reason"), "model": "Model", "count": "Events"} | _RECORD,
+    ),
+    "editions": _List(
+        "Editions made",
+        _RECORDED | {"edition": "Edition", "by": "By", "why": "Why", "verdict": _wide("Verdict")} | _RECORD,
+    ),
+    "signatures": _List(
+        "Editions signed",
+        _RECORDED
+        | {"edition": "Edition", "by": "By", "role": "Role", "statement": _wide("Statement")}
+        | _RECORD,
+    ),
 }
 _METHOD = (
     "Before anything was counted, every chain of records was recomputed: hashes, links, numbers, source offsets, times, and "
@@ -49,24 +97,55 @@ _GLOSSARY = {
 
 
 def events_of_ours(document: Object) -> Section | None:
-    """Alerts, outages, erasures, reads, back-fills, retention."""
+    """Alerts, outages, erasures, reads, back-fills, retention: what happened, and in one line what did not."""
     blocks: list[Block] = []
-    for key, title in _OWN.items():
-        if key not in document:
-            continue
-        value = document[key]
-        blocks.append(Heading(Ours(title)))
-        if isinstance(value, Mapping):
-            plain = {inner: one for inner, one in value.items() if not isinstance(one, list)}
-            lists = {inner: one for inner, one in value.items() if isinstance(one, list)}
-            if plain:
-                blocks.append(Facts([(heading(inner), said(one)) for inner, one in plain.items()]))
-            blocks += [rows_of(one, heading(inner)) for inner, one in lists.items() if one]
-            if not value:
-                blocks.append(Paragraph([Ours("None.")]))
-        else:
-            blocks.append(rows_of(value, title))
+    none: list[str] = []
+    for key, told in _OWN.items():
+        rows = document.get(key)
+        if rows:
+            listed = (document.get("listed") or {}).get(key) or {}
+            blocks += [
+                Heading(Ours(told.title)),
+                table_of(_caption(listed, len(rows)), _objects(rows), told.columns),
+            ]
+        elif key in document:
+            none.append(told.title.lower())
+    if document.get("retention"):
+        blocks += [Heading(Ours("Retention")), *_retention(document["retention"])]
+    if none:
+        blocks.append(Paragraph([Ours(f"None of these: {', '.join(none)}.")], quiet=True))
     return Section("own", Ours("What was done with the log"), blocks) if blocks else None
+
+
+def _objects(rows: Any) -> list[Object]:
+    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+
+
+def _caption(listed: Object, shown: int) -> str:
+    total = int(listed.get("of") or shown)
+    return (
+        f"{shown:,} of {total:,}; all are records of the system's chain."
+        if total > shown
+        else f"{plural(total, 'record')}."
+    )
+
+
+def _retention(found: Object) -> list[Block]:
+    gone = found.get("payloads_gone_to_the_end_of")
+    lines: list[Block] = (
+        [Paragraph([Ours("Payloads are gone, on recorded orders, to the end of "), name(gone), Ours(".")])]
+        if gone
+        else [Paragraph([Ours("No payload has gone by age.")])]
+    )
+    orders = _objects(found.get("orders"))
+    if orders:
+        columns = (
+            _RECORDED
+            | {"by": "By", "reason": _wide("Reason"), "month": "Month", "payloads": "Payloads"}
+            | _RECORD
+        )
+        lines.append(table_of(f"{plural(len(orders), 'order')} in this period.", orders, columns))
+    return lines
 
 
 def attachments(document: Object) -> Section | None:

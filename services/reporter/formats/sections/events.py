@@ -34,6 +34,7 @@ from services.reporter.formats.words import (
 
 _WORDS = {"actor": "by ", "action": "did ", "resource": "on ", "origin": "from ", "outcome": "outcome "}
 _MOST_RULES = 4
+_MOST_READINGS = 2
 
 
 def listed(document: Object) -> tuple[list[Any], int, int]:
@@ -121,6 +122,16 @@ def _why(event: Object) -> Text:
         ]
     if len(rules) > _MOST_RULES:
         pieces.append(Ours(f" and {len(rules) - _MOST_RULES} more"))
+    for reading in (event.get("ai") or [])[:_MOST_READINGS]:
+        pieces += [
+            Ours(". AI, " if pieces else "AI, "),
+            name(reading.get("model"), 60),
+            Ours(": "),
+            name(reading.get("risk"), 20),
+        ]
+        told = reading.get("evidence") or reading.get("why")
+        pieces += [Ours(", since "), Prose(cut(str(told), 200))] if told else []
+        pieces += cites(reading)
     if event.get("risk_ai") and event.get("risk") != event.get("risk_floor"):
         pieces += [
             Ours(". " if pieces else ""),
@@ -139,9 +150,26 @@ def _review(event: Object) -> Text:
         reason: list[Piece] = (
             [Ours(": "), Prose(cut(str(review["reason"]), 200))] if review.get("reason") else []
         )
-        return [Mark("good", cut(str(review["status"]), 20)), *by, *reason]
+        return [Mark("good", cut(str(review["status"]), 20)), *by, *reason, *cites(review)]
     status = review if isinstance(review, str) else "open"
     return [Mark("warn" if status == "open" else "good", cut(status, 20))]
+
+
+def _statuses(rows: Any) -> list[tuple[str, Text]]:
+    """Events by what was said of them last."""
+    return [
+        (
+            Ours("Last said: "),
+            [
+                name(row.get("status"), 30),
+                Ours(", "),
+                plural(int(row.get("events") or 0), "event"),
+                *cites(row),
+            ],
+        )
+        for row in rows or []
+        if isinstance(row, Mapping) and row.get("status") != "none"
+    ]
 
 
 def reviews(document: Object) -> Section | None:
@@ -153,6 +181,7 @@ def reviews(document: Object) -> Section | None:
     rows: list[tuple[str, Text]] = [
         (Ours("Reviewed"), said(found.get("reviewed"))),
         (Ours("Open"), said(found.get("open"))),
+        *_statuses(found.get("by_status")),
         (
             Ours("Median time to review"),
             [number(found["median_hours"]), Ours(" h")]
@@ -163,7 +192,7 @@ def reviews(document: Object) -> Section | None:
     blocks: list[Block] = [Facts(rows)]
     if isinstance(carried, list) and carried:
         blocks.append(rows_of(carried, "Still open from earlier periods"))
-    elif carried:
+    elif isinstance(carried, int) and carried:
         blocks.append(Paragraph([plural(int(carried), "event"), Ours(" of earlier periods still open.")]))
     else:
         blocks.append(Paragraph([Ours("Nothing is still open from earlier periods.")]))

@@ -19,6 +19,7 @@ from services.reporter.formats.blocks import (
     Mark,
     Ours,
     Paragraph,
+    Prose,
     Section,
     Table,
     Text,
@@ -29,6 +30,7 @@ from services.reporter.formats.words import (
     heading,
     name,
     number,
+    period_title,
     plural,
     said,
     share,
@@ -127,26 +129,76 @@ def _key(table: str, key: Any) -> Text:
     return [name(key)]
 
 
+_NEW = {"new_actors": "New actors", "new_types": "New kinds of events", "new_sources": "New sources"}
+
+
 def changes(document: Object) -> Section | None:
-    """What was not there before, and what differs from the last period."""
+    """What was not there before, what fell silent, and what differs from the last period."""
     found = document.get("changes")
     if not found:
         return None
     blocks: list[Block] = []
-    for key, title in (
-        ("new_actors", "New actors"),
-        ("new_types", "New kinds of events"),
-        ("against_last_period", "Against the last period"),
-    ):
-        value = found.get(key)
-        blocks.append(Heading(Ours(title)))
-        rows = value.get("rows") if isinstance(value, Mapping) else value
-        blocks.append(rows_of(rows, title))
-        if isinstance(value, Mapping):
-            rest = {inner: one for inner, one in value.items() if inner != "rows"}
-            if rest:
-                blocks.append(Paragraph(said(rest), quiet=True))
+    for key, title in _NEW.items():
+        blocks += [Heading(Ours(title)), _new(found.get(key), title)]
+    blocks += [
+        Heading(Ours("Sources that fell silent")),
+        rows_of(found.get("silent_sources"), "Sources of the last period without an event in this one"),
+    ]
+    last = found.get("last_period") or {}
+    title = Ours(f"Against the last period{', ' + str(period_title(last)) if last.get('label') else ''}")
+    blocks += [Heading(title), _against(found.get("against_last_period"))]
     return Section("changes", Ours("Changes"), blocks)
+
+
+def _new(value: Any, title: str) -> Block:
+    rows = value.get("rows") if isinstance(value, Mapping) else value
+    total = int(value.get("of") or 0) if isinstance(value, Mapping) else len(rows or [])
+    if not isinstance(rows, list) or not rows:
+        return Paragraph([Ours(f"{total:,} not seen before." if total else "None.")])
+    if not all(isinstance(row, Mapping) and "key" in row for row in rows):
+        return rows_of(rows, title)
+    left = (
+        f"The {len(rows):,} most frequent of {total:,} not seen before."
+        if total > len(rows)
+        else "Not seen before."
+    )
+    columns = [
+        Column(Ours("Name"), "text", 2),
+        Column(Ours("Events"), "number"),
+        Column(Ours("High risk"), "number"),
+        Column(Ours("First record")),
+    ]
+    made: list[list[Text]] = [
+        [[name(row["key"])], [number(row.get("events"))], [number(row.get("high_risk"))], cites(row)]
+        for row in rows
+    ]
+    return Table([Ours(left)], columns, made)
+
+
+def _against(rows: Any) -> Block:
+    found = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+    if not found:
+        return Paragraph([Ours("Nothing to compare with.")])
+    columns = [
+        Column(Ours("Figure"), "text", 2.4),
+        Column(Ours("Before"), "number"),
+        Column(Ours("Now"), "number"),
+        Column(Ours("Change"), "number"),
+    ]
+    return Table(
+        [Ours("Figures of both periods, by the same rule and below the same cut.")],
+        columns,
+        [_compared(row) for row in found],
+    )
+
+
+def _compared(row: Object) -> list[Text]:
+    named: list[Any] = [Prose(str(row.get("figure", "")))]
+    if row.get("key"):
+        named += [Ours(": "), name(row["key"])]
+    percent = row.get("change_percent")
+    change = "" if percent is None else f"{percent:+,.1f} %"
+    return [named, [number(row.get("before"))], [number(row.get("now"))], [Ours(change or "\N{EN DASH}")]]
 
 
 def rows_of(rows: Any, caption: str) -> Block:
@@ -154,9 +206,18 @@ def rows_of(rows: Any, caption: str) -> Block:
     if isinstance(rows, Sequence) and not isinstance(rows, str) and rows:
         if all(isinstance(row, Mapping) for row in rows):
             keys = {key: heading(key) for row in rows for key in row if key != "hash"}
-            return table_of(f"{caption}.", rows, dict(list(keys.items())[:7]))
+            return table_of(f"{caption}.", rows, _ordered(keys))
         return Listing([said(row) for row in rows[:200]])
     return Paragraph([Ours("None.")] if not rows else said(rows))
+
+
+def _ordered(keys: dict[str, str]) -> dict[str, str | Column]:
+    """At most seven columns, the records last."""
+    last = {key: text for key, text in keys.items() if key == "cites"}
+    rest = {key: text for key, text in keys.items() if key not in ("cites", "record")}
+    if last:
+        return dict([*list(rest.items())[:6], ("cites", "Record")])
+    return dict(list(keys.items())[:7])
 
 
 def controls(document: Object) -> Section | None:
@@ -204,16 +265,22 @@ def rules_and_ai(document: Object) -> Section | None:
 
 
 def _account(account: Object) -> list[Block]:
-    plain: list[tuple[str, Text]] = [
-        (heading(key), said(value)) for key, value in account.items() if not isinstance(value, list | Mapping)
-    ]
+    plain = [(heading(key), _counted(value)) for key, value in account.items() if not isinstance(value, list)]
     blocks: list[Block] = [Facts(plain)] if plain else []
-    for key, value in account.items():
-        if isinstance(value, list):
-            blocks.append(rows_of(value, heading(key)))
-        elif isinstance(value, Mapping):
-            blocks.append(Facts([(cut(heading(inner), 60), said(one)) for inner, one in value.items()]))
-    return blocks
+    return [
+        *blocks,
+        *(
+            rows_of(value, str(heading(key)))
+            for key, value in account.items()
+            if isinstance(value, list) and value
+        ),
+    ]
+
+
+def _counted(value: Any) -> Text:
+    if isinstance(value, Mapping) and "events" in value:
+        return [plural(int(value["events"] or 0), "event"), *cites(value)]
+    return said(value)
 
 
 def irregular(document: Object) -> Section | None:
@@ -281,11 +348,13 @@ def _unreadable(rows: list[Any], total: int) -> Block:
 
 
 def _others(document: Object) -> Block:
-    found = document.get("other_records") or {}
-    items = found.items() if isinstance(found, Mapping) else []
-    if not items:
-        return Paragraph([Ours("None in this period.")])
-    return Facts([(Ours(str(what)), said(count)) for what, count in items])
+    found = document.get("other_records") or []
+    if isinstance(found, Mapping):
+        return Facts([(heading(what), said(count)) for what, count in found.items()])
+    rows: list[tuple[str, Text]] = [
+        (Ours(str(one.get("name", ""))), [number(one.get("records")), *cites(one)]) for one in found
+    ]
+    return Facts(rows) if rows else Paragraph([Ours("None in this period.")])
 
 
 def _gaps(gaps: list[Any]) -> Block:

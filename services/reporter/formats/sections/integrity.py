@@ -18,7 +18,7 @@ from services.reporter.formats.blocks import (
     Table,
     Text,
 )
-from services.reporter.formats.words import Object, number, plural, said, when
+from services.reporter.formats.words import Object, cites, number, plural, said, when
 
 _MOST = 100
 _STEPS = {
@@ -161,7 +161,11 @@ def completeness(document: Object) -> Section | None:
     if not account:
         return None
     steps: list[tuple[str, Text]] = [
-        (Ours(label), said(account[key])) for key, label in _STEPS.items() if key in account
+        (Ours(label), _step(account[key])) for key, label in _STEPS.items() if key in account
+    ]
+    steps += [
+        (Ours("of these"), [number(one.get("count")), Ours(" "), str(one.get("what", "")), *cites(one)])
+        for one in account.get("of_these") or []
     ]
     differences = account.get("differences") or []
     blocks: list[Block] = [Facts(steps)]
@@ -175,8 +179,19 @@ def completeness(document: Object) -> Section | None:
     return Section("completeness", Ours("Completeness"), blocks)
 
 
+def _step(value: Any) -> Text:
+    if isinstance(value, dict) and "numbers" in value:
+        numbered, there = int(value.get("numbers") or 0), int(value.get("recorded") or 0)
+        return [
+            Ours(
+                f"{numbered:,} numbers of {plural(int(value.get('sources') or 0), 'source')}, {there:,} of them recorded"
+            )
+        ]
+    return said(value)
+
+
 def _difference(one: Any) -> Text:
     if isinstance(one, dict):
         told = one.get("sentence") or one.get("text")
-        return said(one) if told is None else [Prose(str(told))]
+        return said(one) if told is None else [Prose(str(told)), *cites(one)]
     return [str(one)]

@@ -7,12 +7,13 @@ from pathlib import Path
 from schemas.tlog.cosignature import CosignatureVerifier
 from schemas.tlog.policy import Policy, parse_policy
 from services.common.errors import ConfigurationError
+from services.common.stamps import read_certificates
 from services.writer.sealer.outlet import Target
 from services.writer.sealer.targets.cosigned import Cosigned
 from services.writer.sealer.targets.courier import Courier, Desk
 from services.writer.sealer.targets.s3 import S3, s3_client
 from services.writer.sealer.targets.settings import TargetSettings
-from services.writer.sealer.targets.timestamp import Timestamp, read_certificates
+from services.writer.sealer.targets.timestamp import Timestamp
 from services.writer.sealer.targets.together import Together
 from services.writer.sealer.targets.witness import Witness
 

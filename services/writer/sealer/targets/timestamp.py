@@ -7,19 +7,20 @@ checked without us: `openssl ts -verify -data <size>.checkpoint -in <size>.tsr -
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from services.common.clock import Clock, system_clock
-from services.common.errors import ConfigurationError, TransientError
+from services.common.errors import TransientError
+from services.common.stamps import StampError, check_stamp, signing_certificate
 from services.writer.sealer.memory import write_durably
 from services.writer.sealer.targets.aside import aside
 from services.writer.sealer.targets.http import post
 
 FOLDER = "timestamp"
+LATEST = "latest"
+"""The size of the newest stamp, for whoever reads over HTTP and sees no list of files."""
 _MOST_OFF = timedelta(minutes=5)
 
 
@@ -66,6 +67,7 @@ class Timestamp:
         self._folder.mkdir(parents=True, exist_ok=True)
         write_durably(self._folder / f"{size}.checkpoint", note)
         write_durably(self._folder / f"{size}.tsr", answer.body)
+        write_durably(self._folder / LATEST, f"{size}\n".encode())
         return answer.body
 
     def _check(self, token: bytes, note: bytes, nonce: int | None) -> None:
@@ -83,58 +85,7 @@ def verify_stamp(
     token: bytes, note: bytes, certificates: list[x509.Certificate], nonce: int | None = None
 ) -> datetime:
     """The time that a stamp proves for a note. Raises TransientError: it was asked of a server and can be asked again."""
-    from rfc3161_client import (  # noqa: PLC0415 - an extra
-        VerificationError,
-        VerifierBuilder,
-        decode_timestamp_response,
-    )
-
-    roots, others = _sorted(certificates)
-    signing = signing_certificate(certificates)
-    verifier = VerifierBuilder(
-        roots=roots, intermediates=others, nonce=nonce, tsa_certificate=signing
-    ).build()
     try:
-        response = decode_timestamp_response(token)
-        verifier.verify_message(response, note)
-    except (VerificationError, ValueError) as error:
-        raise TransientError(
-            f"the time-stamp is not good: {error}; is TSA_CERTIFICATE the authority's?"
-        ) from error
-    return response.tst_info.gen_time
-
-
-def read_certificates(path: Path) -> list[x509.Certificate]:
-    """Raises ConfigurationError."""
-    if find_spec("rfc3161_client") is None:  # better missed at the start than at the first stamp
-        raise ConfigurationError("TSA_URL needs the extra `targets`: pip install 'piperoll[targets]'")
-    try:
-        certificates = x509.load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"TSA_CERTIFICATE {path} has no certificates in PEM form: {error}"
-        ) from error
-    if not _sorted(certificates)[0]:
-        raise ConfigurationError(
-            f"TSA_CERTIFICATE {path} has no root certificate (one that signed itself): put the authority's root there, and "
-            "those between it and the one that signs"
-        )
-    return certificates
-
-
-def signing_certificate(certificates: list[x509.Certificate]) -> x509.Certificate | None:
-    """The one that may stamp times, if it is among them."""
-    for item in certificates:
-        try:
-            usage = item.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        except x509.ExtensionNotFound:
-            continue
-        if ExtendedKeyUsageOID.TIME_STAMPING in usage and item.issuer != item.subject:
-            return item
-    return None
-
-
-def _sorted(certificates: list[x509.Certificate]) -> tuple[list[x509.Certificate], list[x509.Certificate]]:
-    """Roots, others."""
-    roots = [item for item in certificates if item.issuer == item.subject]
-    return roots, [item for item in certificates if item not in roots]
+        return check_stamp(token, note, certificates, nonce).at
+    except StampError as error:
+        raise TransientError(f"{error}; is TSA_CERTIFICATE the authority's?") from error

@@ -1,0 +1,104 @@
+"""What a recipient may see: below full detail no name, no address and no text of an event is in any format."""
+
+import io
+import json
+import zipfile
+
+import pytest
+
+from services.reporter.formats import FORMATS, Extras, render, with_detail
+from tests.report_document import document, event, sealed, table
+
+_, PROOFS, POLICY = sealed()
+WHO = {
+    "actor": "mara.lind@corp.example",
+    "resource": "customers-eu",
+    "origin": "203.0.113.77",
+    "outcome": "success",
+}
+SECRETS = ("mara.lind", "customers-eu", "203.0.113.77", "4,812 rows", "she-did-it")
+
+
+def month():
+    made = document("plain")
+    one = event(
+        "data_export", who=WHO, summary="mara.lind@corp.example exported 4,812 rows", event_id="she-did-it"
+    )
+    one["ai"] = [
+        {"model": "m", "risk": "high", "summary": "she-did-it", "evidence": "4,812 rows", "cites": []}
+    ]
+    made["high_risk"] = {"shown": 2, "of": 2, "events": [one, event("login", who=WHO | {"actor": "bo"})]}
+    made["tables"]["actor"] = table("mara.lind@corp.example", "bo")
+    made["summary"]["sentences"].append(
+        {"text": "Most often named: mara.lind@corp.example.", "cites": [], "facts": []}
+    )
+    made["alerts"][0]["text"] = "she-did-it: mara.lind@corp.example"
+    made["changes"]["new_actors"] = {
+        "shown": 1,
+        "of": 1,
+        "rows": [{"key": "mara.lind@corp.example", "events": 3}],
+    }
+    return made
+
+
+def read(name, data):
+    """All that a file says, packed parts unpacked."""
+    if name == "pack":
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return b"".join(archive.read(one) for one in archive.namelist() if not one.endswith(".pdf"))
+    return data
+
+
+@pytest.mark.parametrize("detail", ["pseudonymous", "figures"])
+@pytest.mark.parametrize("name", ["html", "md", "json", "pack"])
+def test_nothing_that_names_anybody_is_in_any_format(name, detail):
+    said = read(name, render(month(), name, Extras(PROOFS, {}, POLICY, detail=detail))).decode()
+    assert not [secret for secret in SECRETS if secret in said]
+    whole = read(name, render(month(), name, Extras(PROOFS, {}, POLICY))).decode()
+    assert all(secret in whole for secret in SECRETS[:3])
+
+
+def test_the_same_name_has_the_same_number_everywhere():
+    made = with_detail(month(), "pseudonymous")
+    first, second = made["high_risk"]["events"]
+    assert [first["who"]["actor"], second["who"]["actor"]] != [WHO["actor"], "bo"]
+    assert (
+        first["who"]["actor"]
+        == made["tables"]["actor"]["rows"][0]["key"]
+        == made["changes"]["new_actors"]["rows"][0]["key"]
+    )
+    assert second["who"]["actor"] == made["tables"]["actor"]["rows"][1]["key"] != first["who"]["actor"]
+    assert made["summary"]["sentences"][-1]["text"] == f"Most often named: {first['who']['actor']}."
+    assert first["who"]["outcome"] == "success"
+    assert first["event_type"] == "data_export"
+
+
+def test_figures_keep_counts_and_leave_events_out():
+    made = with_detail(month(), "figures")
+    assert made["high_risk"] == {"shown": 0, "of": 2, "events": []}
+    assert made["tables"]["actor"] == {"rows": [], "keys": 2}
+    assert made["totals"] == month()["totals"]
+    assert made["by_day"] == month()["by_day"]
+    assert "left out at this level of detail" in render(month(), "md", Extras(detail="figures")).decode()
+
+
+def test_proofs_below_full_detail_show_no_content():
+    pack = render(month(), "pack", Extras(PROOFS, {}, POLICY, detail="pseudonymous"))
+    with zipfile.ZipFile(io.BytesIO(pack)) as archive:
+        proofs = [json.loads(archive.read(name)) for name in archive.namelist() if name.startswith("proofs/")]
+    assert len(proofs) == len(PROOFS)
+    assert all(one["payload"] is None and one["enrichment"] is None for one in proofs)
+
+
+@pytest.mark.parametrize("detail", ["pseudonymous", "figures"])
+def test_a_document_says_at_which_detail_it_is_and_full_is_the_document_itself(detail):
+    assert with_detail(month(), detail)["detail"] == detail
+    assert with_detail(month(), "full") == month()
+    with pytest.raises(ValueError, match="detail is one of"):
+        with_detail(month(), "all")
+
+
+def test_every_format_takes_every_detail():
+    for name in FORMATS:
+        for detail in ("figures", "pseudonymous"):
+            assert render(month(), name, Extras(PROOFS, {}, POLICY, detail=detail))
