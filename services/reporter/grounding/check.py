@@ -48,32 +48,37 @@ def check(sentences: Sequence[Any], facts: Mapping[str, Fact]) -> list[Accepted 
 
 
 def _check_one(sentence: Any, facts: Mapping[str, Fact], told: set[str]) -> Accepted | Refused:
-    if not isinstance(sentence, Mapping) or not isinstance(sentence.get("text"), str):
+    text = sentence.get("text") if isinstance(sentence, Mapping) else None
+    cites = sentence.get("cites") if isinstance(sentence, Mapping) else None
+    if (
+        not isinstance(text, str)
+        or not isinstance(cites, list)
+        or not all(type(cite) is str for cite in cites)
+    ):
         return Refused("shape")
-    cites = sentence.get("cites")
-    if not isinstance(cites, list) or not all(isinstance(cite, str) for cite in cites):
-        return Refused("shape")
-    between, slots = _apart(sentence["text"])
-    if not slots:
-        return Refused("no-fact")
-    if len(slots) > MOST_IN_ONE:
-        return Refused("too-much")
-    if any(slot not in facts for slot in (*slots, *cites)):
-        return Refused("unknown-fact")
-    if sorted(cites) != sorted(slots):
-        return Refused("cites")
-    if len(set(slots)) < len(slots) or told.intersection(slots):
-        return Refused("repeated")
-    cited = [facts[slot] for slot in slots]
-    if not _claims_nothing(between, cited):
-        return Refused("words")
-    return Accepted(_filled(between, cited), tuple(slots))
-
-
-def _apart(text: str) -> tuple[list[str], list[str]]:
-    """What stands before, between and behind the slots, and the slots."""
     parts = _SLOT.split(text)
-    return parts[::2], parts[1::2]
+    between, slots = parts[::2], parts[1::2]
+    reason = _wrong(slots, cites, facts, told)
+    if reason is not None:
+        return Refused(reason)
+    cited = [facts[slot] for slot in slots]
+    return (
+        Accepted(_filled(between, cited), tuple(slots))
+        if _claims_nothing(between, cited)
+        else Refused("words")
+    )
+
+
+def _wrong(slots: list[str], cites: list[str], facts: Mapping[str, Fact], told: set[str]) -> str | None:
+    """What is wrong with the facts of a sentence, None where nothing is."""
+    wrong = {
+        "no-fact": not slots,
+        "too-much": len(slots) > MOST_IN_ONE,
+        "unknown-fact": any(name not in facts for name in (*slots, *cites)),
+        "cites": sorted(cites) != sorted(slots),
+        "repeated": len(set(slots)) < len(slots) or bool(told.intersection(slots)),
+    }
+    return next((reason for reason, is_so in wrong.items() if is_so), None)
 
 
 def _claims_nothing(between: Sequence[str], cited: Sequence[Fact]) -> bool:

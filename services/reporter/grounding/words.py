@@ -7,8 +7,33 @@ LANGUAGES = ("en",)
 """Languages of reports: facts are made in them, and only their words are let through."""
 
 LEADING = frozenset(
-    "about also and another as besides concerning for further here in addition note of on point regarding report the "
-    "these this to topic under with".split()
+    [
+        "about",
+        "also",
+        "and",
+        "another",
+        "as",
+        "besides",
+        "concerning",
+        "for",
+        "further",
+        "here",
+        "in",
+        "addition",
+        "note",
+        "of",
+        "on",
+        "point",
+        "regarding",
+        "report",
+        "the",
+        "these",
+        "this",
+        "to",
+        "topic",
+        "under",
+        "with",
+    ]
 )
 """Of a heading or an opening before the first fact."""
 
