@@ -1,9 +1,14 @@
 #!/usr/bin/env python3
-"""Checks the proof of one record, offline: python piperoll_verify.py PROOF --policy POLICY [--payload FILE] [--json]
+"""Checks the proof of one record, an evidence pack, or any file of an edition, offline:
+
+    python piperoll_verify.py PROOF --policy POLICY [--payload FILE] [--json]
+    python piperoll_verify.py evidence.zip --policy POLICY [--edition EDITION-PROOF] [--json]
+    python piperoll_verify.py report.html --policy POLICY --edition EDITION-PROOF [--json]
 
 One file, to be read before it is trusted; it needs Python 3.9 or newer and the package `cryptography`. The policy says whose
 signatures count (https://c2sp.org/tlog-policy); get it from elsewhere than the proof. With --payload, also checks that the
-record holds exactly the bytes of FILE as the value of the message. Exit status: 0 proved, 1 refused, 2 could not be checked.
+record holds exactly the bytes of FILE as the value of the message. With --edition, checks every byte of the file against the
+hash that the record of its edition holds. Exit status: 0 proved, 1 refused, 2 could not be checked.
 """
 
 from __future__ import annotations
@@ -15,9 +20,10 @@ import json
 import re
 import struct
 import sys
+import zipfile
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Collection, NamedTuple
+from typing import IO, Any, Collection, NamedTuple
 
 try:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -442,6 +448,129 @@ def sentences(found: dict[str, Any]) -> tuple[list[str], list[str]]:
     return proved, [*unproved, "All times are what the log, the writer or the sender said.", LIMITS]
 
 
+# Evidence packs and files of an edition.
+PACK_FORMAT, TRAILER, DIGITS = "piperoll-pack/v1", b"piperoll-pack/v1 sha256:", 64
+EDITION = "piperoll.report.edition"
+
+
+def hashed(file: IO[bytes], size: int = -1) -> str:
+    """SHA-256 of the next `size` bytes of a file, of all of them without a size."""
+    digest = hashlib.sha256()
+    while size:
+        piece = file.read(2**20 if size < 0 else min(size, 2**20))
+        if not piece:
+            break
+        digest.update(piece)
+        size -= len(piece) if size > 0 else 0
+    return digest.hexdigest()
+
+
+def check_edition(path: str, proof: bytes, policy: bytes) -> dict[str, Any]:
+    """That the record of an edition holds the hash of this file."""
+    record = check(proof, policy)
+    require(
+        re.search(r"audit\.system/[0-9]+/[0-9a-f]{16}$", record["chain"]),
+        "the record is not one of audit.system",
+    )
+    payload = json.loads(proof)["payload"]
+    if payload is None:
+        raise Unchecked("the proof of the edition holds no payload: ask for one with it")
+    try:
+        event = json.loads(value_of(base64.b64decode(payload["body"])) or b"")
+        edition, known = event["data"]["edition"], {event["data"]["sha256"]: "the edition itself, as JSON"}
+        known.update({item["sha256"]: item["name"] for item in event["data"].get("files", [])})
+        require(event["type"] == EDITION, "the record is not that of an edition")
+    except (ValueError, TypeError, KeyError):
+        raise Refused("the record is not that of an edition") from None
+    with Path(path).open("rb") as file:
+        found = hashed(file)
+    require(found in known, f"the file is not as it was recorded: its SHA-256 is {found}")
+    told = {name: record[name] for name in ("chain", "seq", "sealed_at", "seal", "cosigned")}
+    return {"edition": edition, "file": known[found], "sha256": found, **told}
+
+
+def read_manifest(archive: zipfile.ZipFile) -> dict[str, dict[str, Any]]:
+    """The files that a pack says it has, by name; they are all that it has."""
+    names = archive.namelist()
+    require(
+        len(set(names)) == len(names) and "manifest.json" in names,
+        "the pack has no manifest, or a name twice",
+    )
+    manifest = json.loads(archive.read("manifest.json"))
+    require(manifest["format"] == PACK_FORMAT, f"not a pack of format {PACK_FORMAT}")
+    files = {item["name"]: item for item in manifest["files"]}
+    require(
+        len(files) == len(manifest["files"]) and {*files, "manifest.json"} == set(names),
+        "the manifest lists other files than the pack has",
+    )
+    require(
+        files["report/report.json"]["sha256"] == manifest["sha256"],
+        "the edition is another than the manifest says",
+    )
+    return files
+
+
+def check_pack(path: str, policy: bytes) -> dict[str, Any]:
+    """That every byte of a pack is as it was made, and that the records that its report names are under signed checkpoints."""
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as whole:
+        made = hashed(whole, max(size - DIGITS, 0))
+        require(whole.read() == made.encode(), "the pack was changed after it was made")
+    proved = 0
+    try:
+        with zipfile.ZipFile(path) as archive:
+            require(archive.comment == TRAILER + made.encode(), f"not a pack of format {PACK_FORMAT}")
+            files = read_manifest(archive)
+            for name, item in files.items():
+                with archive.open(name) as file:
+                    require(hashed(file) == item["sha256"], f"{name} is not the file that the manifest lists")
+            report = json.loads(archive.read("report/report.json"))
+            for one in report["cited"]:
+                proof = f"proofs/{one['record'].replace(':', '-')}.piperoll-proof"
+                if proof in files:
+                    found = check(archive.read(proof), policy)["record_hash"]
+                    require(found == one["hash"], f"record {one['record']} is not the one that was sealed")
+                    proved += 1
+            attached = {item["sha256"] for name, item in files.items() if name.startswith("events/")}
+            listed = {item["sha256"] for item in report.get("attachments", [])}
+            require(attached <= listed, "the pack holds events that the report does not list")
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, NotImplementedError):
+        raise Refused(f"not a pack of format {PACK_FORMAT}") from None
+    return {"files": len(files) + 1, "cited": len(report["cited"]), "proved": proved}
+
+
+def run_files(arguments: argparse.Namespace) -> dict[str, Any]:
+    """A pack, or a file with the proof of its edition."""
+    policy = read_file(arguments.policy)
+    found: dict[str, Any] = {"result": "proved"}
+    unproved = ["All times are what the log, the writer or the sender said.", LIMITS]
+    proved = []
+    if arguments.edition is not None:
+        edition = check_edition(arguments.proof, read_file(arguments.edition), policy)
+        found["edition"] = edition
+        proved.append(
+            f"The file is byte for byte {edition['file']} of edition {edition['edition']}, as recorded in record "
+            f"{edition['seq']} of {edition['chain']} and sealed at {edition['sealed_at']} (seal {edition['seal']}, the log's own clock)."
+        )
+    if is_pack(arguments.proof):
+        pack = check_pack(arguments.proof, policy)
+        found["pack"] = pack
+        proved.append(f"The pack's {pack['files']} files are as they were made.")
+        proved.append(
+            f"{pack['proved']:,} of the {pack['cited']:,} records that the report names are under signed checkpoints."
+        )
+        if pack["proved"] < pack["cited"]:
+            unproved.insert(
+                0,
+                f"{pack['cited'] - pack['proved']:,} records that the report names have no proof in the pack.",
+            )
+        if arguments.edition is None:
+            unproved.insert(
+                0, "Whether this is the pack that was recorded: give the proof of its edition with --edition."
+            )
+    return {**found, "proved": proved, "not_proved": unproved}
+
+
 def read_file(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
@@ -449,12 +578,20 @@ def read_file(path: str) -> bytes:
         raise Unchecked(f"{path}: {error.strerror}") from None
 
 
+def is_pack(path: str) -> bool:
+    return path.endswith(".zip") or zipfile.is_zipfile(path)
+
+
 def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
-    wanted = None if arguments.payload is None else read_file(arguments.payload)
     try:
-        found, status = check(read_file(arguments.proof), read_file(arguments.policy), wanted), 0
-        proved, unproved = sentences(found)
-        found.update(proved=proved, not_proved=unproved)
+        status = 0
+        if arguments.edition is not None or is_pack(arguments.proof):
+            found = run_files(arguments)
+        else:
+            wanted = None if arguments.payload is None else read_file(arguments.payload)
+            found = check(read_file(arguments.proof), read_file(arguments.policy), wanted)
+            found["proved"], found["not_proved"] = sentences(found)
+        proved, unproved = found["proved"], found["not_proved"]
         lines = [
             "PROVED",
             *(f"  {line}" for line in proved),
@@ -470,14 +607,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("proof", metavar="PROOF")
+    parser.add_argument("proof", metavar="PROOF", help="a proof, an evidence pack, or a file of an edition")
     parser.add_argument("--policy", required=True)
     parser.add_argument("--payload", metavar="FILE")
+    parser.add_argument("--edition", metavar="EDITION-PROOF")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     try:
         found, lines, status = run(arguments)
-    except Unchecked as error:
+    except (Unchecked, OSError) as error:
         found, lines, status = {"result": "unchecked", "why": str(error)}, [f"COULD NOT CHECK: {error}"], 2
     text = json.dumps(found, indent=1) if arguments.json else "\n".join(lines)
     sys.stdout.write(text.encode("ascii", "backslashreplace").decode() + "\n")

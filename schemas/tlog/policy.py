@@ -58,6 +58,17 @@ class Policy:
             )
         return names
 
+    def encode(self) -> bytes:
+        """The policy's file."""
+        lines = [f"log {log.vkey()}" for log in self.logs]
+        for name, key in self.witnesses.items():
+            url = f" {self.urls[name]}" if name in self.urls else ""
+            lines.append(f"witness {name} {key.vkey()}{url}")
+        lines += [
+            f"group {name} {one.threshold} {' '.join(one.members)}" for name, one in self.groups.items()
+        ]
+        return "\n".join([*lines, f"quorum {self.quorum}", ""]).encode()
+
     def _witnessed(self, name: str, witnesses: AbstractSet[str]) -> bool:
         group = self.groups.get(name)
         if group is None:

@@ -11,12 +11,14 @@ from schemas.tlog.merkle import Frontier, leaf_hash
 
 
 class Anchor(NamedTuple):
-    """A checkpoint of the seal log that its key signed. `place` says where it was got; `by` names who else signed it."""
+    """A checkpoint of the seal log that its key signed. `place` says where it was got; `by` names who else signed it; `note`
+    is it as it came."""
 
     place: str
     size: int
     root: bytes
     by: tuple[str, ...] = ()
+    note: bytes = b""
 
 
 class Sealed(NamedTuple):

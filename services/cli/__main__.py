@@ -38,7 +38,8 @@ COMMANDS = {
     "prove": Command("prove", EVIDENCE, "Write the proof of one record, to be checked offline."),
     "seal": Command("seal", EVIDENCE, "What is sealed, with which key, and how that is changed."),
     "drill": Command("drill", EVIDENCE, "Attack a shadow copy, and see what the verifier finds."),
-    "report": Command("evidence", EVIDENCE, "Build reports."),
+    "report": Command("reports", EVIDENCE, "Reports and their editions: list, build, rebuild, sign, send."),
+    "review": Command("review", EVIDENCE, "Say what an event turned out to be, on record."),
     "export": Command("evidence", EVIDENCE, "Write events as JSON lines."),
     "erase": Command(
         "erase", EVIDENCE, "Take the content of events away for good, and leave a record of it."

@@ -1,4 +1,4 @@
-"""`piperoll verify`, `piperoll report` and `piperoll export`: what the records prove and say."""
+"""`piperoll verify` and `piperoll export`: what the records prove and say."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from schemas.events import parse_time
 from services.cli.checkpoints import gather
+from services.cli.reading import on_record
 from services.cli.target import errors_told, say, target_variables
-from services.common.clock import system_clock
 from services.common.errors import ConfigurationError
 from services.common.settings import PostgresSettings, read_settings
 from services.reporter import apart
@@ -26,13 +26,9 @@ from services.reporter import verify as verification_of
 from services.reporter.account import archive_as_json, archive_as_lines, as_json, as_lines
 from services.reporter.archive import verify_alone, verify_archive
 from services.reporter.attachments import replacing
-from services.reporter.build import FORMATS, build_report
 from services.reporter.export import export_records
-from services.reporter.period import last_days, month
 
 app = typer.Typer(no_args_is_help=True)
-report = typer.Typer(help="Build reports.", no_args_is_help=True)
-app.add_typer(report, name="report")
 
 
 @app.command()
@@ -108,42 +104,6 @@ def _verify_archive(path: Path, *, alone: bool, as_json_object: bool) -> int:
     return 0 if found.good else 1
 
 
-@report.command("build")
-def build(
-    period: Annotated[str | None, typer.Option(help="A month by event time, as 2026-10 (UTC).")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder; default: piperoll-report-<period>.")] = None,
-    formats: Annotated[
-        str, typer.Option("--format", help="Of html, md and json, with commas.")
-    ] = "html,md,json",
-) -> None:
-    """Verify, then write the report: without --period of the last 30 days by append time.
-
-    Exit status: 0 the report is written, 1 it is written and says that the chains do not verify, 2 it is not written.
-    """
-    with checked():
-        selected = last_days(system_clock()) if period is None else month(period)
-        folder = out or Path(f"piperoll-report-{selected.label.replace(' ', '-')}")
-        evidence, _ = gather()
-        with progress_bar("verifying") as progress:
-            built = asyncio.run(
-                build_report(
-                    reporter_dsn(), selected, folder, _formats(formats), evidence=evidence, progress=progress
-                )
-            )
-    say(built.report.verdict)
-    for path in built.paths:
-        print(path)
-    raise typer.Exit(0 if built.report.verification.good else 1)
-
-
-def _formats(text: str) -> list[str]:
-    wanted = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in FORMATS]
-    if unknown or not wanted:
-        raise ConfigurationError(f"--format takes {', '.join(FORMATS)}, not {text!r}")
-    return wanted
-
-
 @app.command()
 def export(
     since: Annotated[
@@ -153,16 +113,20 @@ def export(
     event_type: Annotated[str | None, typer.Option("--type", help="Only events of this type.")] = None,
     format_: Annotated[str, typer.Option("--format", help="jsonl")] = "jsonl",
     out: Annotated[Path | None, typer.Option(help="File; default: standard output.")] = None,
+    record: Annotated[bool, typer.Option(help="Put on record who exports what (audit.system).")] = True,
 ) -> None:
     """Write records as JSON lines, with all that is needed to verify them without the database."""
     with checked(), _counting("exporting") as progress:
         if format_ != "jsonl":
             raise ConfigurationError(f"--format takes jsonl, not {format_!r}")
         span = {"since_us": _time_us("--since", since), "until_us": _time_us("--until", until)}
-        with replacing(out) if out is not None else nullcontext(sys.stdout.buffer) as file:
-            count = asyncio.run(
-                export_records(reporter_dsn(), file, event_type=event_type, progress=progress, **span)
-            )
+        about = {"since": since, "until": until, "type": event_type}
+        with on_record("export", about, record=record) as found:
+            with replacing(out) if out is not None else nullcontext(sys.stdout.buffer) as file:
+                count = asyncio.run(
+                    export_records(reporter_dsn(), file, event_type=event_type, progress=progress, **span)
+                )
+            found["count"] = count
     say(f"{count:,} records exported")
 
 

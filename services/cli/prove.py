@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from services.cli.reading import on_record
 from services.cli.target import errors_told, say, target_variables
 from services.common.errors import ConfigurationError
 from services.common.proofs import Name, Proof, State, Wanted, read_wanted
@@ -37,6 +38,10 @@ def prove(
         bool, typer.Option(help="Put payload and enrichment into the proof, or only that the record exists.")
     ] = True,
     out: Annotated[Path | None, typer.Option(help="File; default: standard output.")] = None,
+    on_the_record: Annotated[
+        bool,
+        typer.Option("--record/--no-record", help="Put on record who was given the proof (audit.system)."),
+    ] = True,
     as_json: Annotated[
         bool, typer.Option("--json", help="Say on standard output, as one JSON object, what became of it.")
     ] = False,
@@ -48,13 +53,16 @@ def prove(
     Exit status: 0 written, 1 the record is not as it was sealed, 2 no such record, not sealed yet, or not possible now.
     """
     with errors_told():
-        wanted = _wanted(record, source, event_id)
+        wanted = wanted_record(record, source, event_id)
         if as_json and out is None:
             raise ConfigurationError("--json says what became of the proof: give the proof a file with --out")
         dsn = read_settings(PostgresSettings, target_variables("piperoll_reporter")).dsn
-        proof = asyncio.run(prove_one(dsn, wanted, content=content))
-        if proof.state is State.PROVED:
-            _write(proof, out)
+        about = {"record": record, "source": source, "event_id": event_id, "content": content}
+        with on_record("proof", about, record=on_the_record) as found:
+            proof = asyncio.run(prove_one(dsn, wanted, content=content))
+            found["outcome"] = str(proof.state)
+            if proof.state is State.PROVED:
+                _write(proof, out)
     if as_json:
         print(
             json.dumps({"state": proof.state, "text": proof.text, "file": str(out) if proof.file else None})
@@ -64,7 +72,7 @@ def prove(
     raise typer.Exit(_STATUS.get(proof.state, 2))
 
 
-def _wanted(record: str | None, source: str | None, event_id: str | None) -> Wanted:
+def wanted_record(record: str | None, source: str | None, event_id: str | None) -> Wanted:
     if record is None and source is not None and event_id is not None:
         return Name(source, event_id)
     if record is None or source is not None or event_id is not None:

@@ -1,5 +1,5 @@
-"""`python -m services.reporter`: verifies, builds one report, ends. (Schedules are still to come.)
-`python -m services.reporter serve`: sends alerts out, until SIGTERM or SIGINT.
+"""`python -m services.reporter`: verifies, makes one edition of the report of a period, ends.
+`python -m services.reporter serve`: alerts out, verifications and reports by schedule, until SIGTERM or SIGINT.
 
 Exit status: 0 written, or stopped; 1 written and the chains do not verify, or failed; 2 wrong settings.
 """
@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from services.common.clock import system_clock
 from services.common.errors import ConfigurationError, FatalError, TransientError
 from services.common.logging import configure_logging, get_logger
 from services.common.settings import KafkaSettings, LogSettings, PostgresSettings, read_settings
-from services.reporter.build import build_report
 from services.reporter.evidence import TOPIC, configured_evidence
-from services.reporter.period import last_days, month
+from services.reporter.formats import FORMATS
+from services.reporter.runs.by_hand import Wanted, build_by_hand
+from services.reporter.runs.configuration import Configuration
+from services.reporter.runs.own_events import SystemTopic, user
 from services.reporter.serve import serve
 from services.reporter.settings import ReporterSettings, VerifySettings
 
@@ -23,18 +24,36 @@ log = get_logger(__name__)
 
 
 def run(postgres: PostgresSettings, settings: ReporterSettings) -> int:
-    """Builds the report of the period that the settings name."""
-    period = last_days(system_clock()) if settings.period is None else month(settings.period)
-    folder = settings.folder / f"piperoll-report-{period.label.replace(' ', '-')}"
-    verifying = read_settings(VerifySettings)
-    kafka = read_settings(KafkaSettings) if TOPIC in verifying.places else None
-    evidence = configured_evidence(verifying, kafka)
-    built = asyncio.run(build_report(postgres.dsn, period, folder, evidence=evidence))
-    good = built.report.verification.good
+    """Makes an edition of the period that the settings name."""
+    verifying, kafka = read_settings(VerifySettings), read_settings(KafkaSettings)
+    evidence = configured_evidence(verifying, kafka if TOPIC in verifying.places else None)
+    name = settings.period or "last-30-days"
+    topic = SystemTopic(kafka)
+    try:
+        built = asyncio.run(
+            build_by_hand(
+                postgres.dsn,
+                Wanted(settings.period, f"{user()} (python -m services.reporter)"),
+                settings.folder / f"piperoll-report-{name}",
+                tuple(FORMATS),
+                configuration=Configuration(schedules=[]),
+                evidence=evidence,
+                topic=topic,
+            )
+        )
+    finally:
+        topic.close()
+    edition = built.edition
     log.info(
-        "report_built", verdict=built.report.verdict, good=good, files=[str(path) for path in built.paths]
+        "report_built",
+        edition=edition.id,
+        verdict=edition.verdict,
+        good=edition.good,
+        sha256=edition.sha256,
+        unrecorded=built.unrecorded,
+        files=[str(path) for path in built.paths],
     )
-    return 0 if good else 1
+    return 0 if edition.good else 1
 
 
 def main() -> None:

@@ -1,81 +1,112 @@
-"""Bar charts as inline SVG. Only numbers and dates go in; colours come from the page's style sheet."""
+"""Bar charts as SVG: for pages, where a style sheet colours them, and for print, where they hold their colours.
+
+Only numbers and our own labels go in. Every chart is followed by a table of its numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date, timedelta
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from markupsafe import Markup
 
-_WIDTH, _HEIGHT = 760, 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 8, 10, 22
-_MOST_LABELS = 8
+_WIDTH, _HEIGHT = 760, 170
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 6, 12, 24
+_MOST_LABELS = 10
+_LEAST = 1.5
+PRINTED = {
+    "bar": "fill='#4a6f96'",
+    "grave": "fill='#8a1f1f'",
+    "grid": "stroke='#c9c6bd' stroke-width='0.8'",
+    "tick": "fill='#3f4650' font-size='12' font-family='Libertinus Serif'",
+}
+"""Attributes for each class of the style sheet."""
 
 
-class Day(NamedTuple):
-    """One bar."""
+class Drawn(Protocol):
+    """A bar: `grave` of its `events` are drawn over it, in another tone."""
 
-    date: date
-    events: int
-
-
-def fill_days(counts: dict[date, int], first: date, last: date) -> list[Day]:
-    """A bar for every day from `first` to `last`, and for days outside that have counts."""
-    days = {first + timedelta(days=at): 0 for at in range((last - first).days + 1)}
-    return [Day(day, count) for day, count in sorted((days | counts).items())]
+    @property
+    def label(self) -> str: ...
+    @property
+    def events(self) -> int: ...
+    @property
+    def grave(self) -> int: ...
 
 
-def day_chart(days: Sequence[Day], title: str, *, identifier: str) -> Markup:
-    """Bars by day with an axis; `title` is also what a screen reader says, with the range of values."""
-    top = nice_ceiling(max((day.events for day in days), default=0))
-    inner = _WIDTH - _LEFT - _RIGHT
-    step = inner / max(len(days), 1)
-    height = _HEIGHT - _TOP - _BOTTOM
-    pieces = [_axis(top, height)]
-    every = max(1, -(-len(days) // _MOST_LABELS))
-    for at, day in enumerate(days):
+class _Axis(NamedTuple):
+    """`top` is the value at its end."""
+
+    top: int
+
+    def height(self, value: int) -> float:
+        """Something is never drawn as nothing."""
+        return max((_HEIGHT - _TOP - _BOTTOM) * value / self.top, _LEAST) if value else 0.0
+
+    def y(self, value: int) -> float:
+        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / self.top
+
+
+def day_chart(bars: Sequence[Drawn], description: str, paint: Mapping[str, str] | None = None) -> Markup:
+    """Bars by day with an axis. `description` is what a screen reader says. `paint`: attributes for each class, for
+    where no style sheet is."""
+    axis = _Axis(nice_ceiling(max((bar.events for bar in bars), default=0)))
+    step = (_WIDTH - _LEFT - _RIGHT) / max(len(bars), 1)
+    every = max(1, -(-len(bars) // _MOST_LABELS))
+    pieces = [_grid(axis, paint)]
+    for at, bar in enumerate(bars):
         left = _LEFT + at * step
-        tall = height * day.events / top
-        if day.events:
-            tall = max(tall, 1.5)
-            pieces.append(
-                Markup(
-                    '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}: {:,}</title></rect>'
-                ).format(left + step * 0.12, _TOP + height - tall, step * 0.76, tall, day.date, day.events)
-            )
+        pieces += [
+            _bar(left, step, axis, kind, value, paint)
+            for kind, value in (("bar", bar.events), ("grave", bar.grave))
+            if value
+        ]
         if at % every == 0:
-            pieces.append(
-                Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
-                    left + step / 2, _HEIGHT - 6, f"{day.date.day} {day.date:%b}"
-                )
-            )
-    most = max((day.events for day in days), default=0)
+            pieces.append(_tick(left + step / 2, _HEIGHT - 7, "middle", bar.label, paint))
+    box = f"0 0 {_WIDTH} {_HEIGHT}"
     return Markup(
-        '<svg class="chart" role="img" viewBox="0 0 {} {}" aria-labelledby="{}-t {}-d"><title id="{}-t">{}</title>'
-        '<desc id="{}-d">{} days, from 0 to {:,} a day. The table below has the numbers.</desc>{}</svg>'
-    ).format(_WIDTH, _HEIGHT, *[identifier] * 3, title, identifier, len(days), most, Markup("").join(pieces))
+        '<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="{}" aria-label="{}">{}</svg>'
+    ).format(box, description, Markup("").join(pieces))
 
 
-def _axis(top: int, height: int) -> Markup:
-    lines = []
-    for value in (0, top // 2, top) if top > 1 else (0, top):
-        y = _TOP + height - height * value / top
-        lines.append(
-            Markup(
-                '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/><text class="tick" x="{}" y="{:.1f}" text-anchor="end">{:,}</text>'
-            ).format(_LEFT, _WIDTH - _RIGHT, y, y, _LEFT - 6, y + 4, value)
-        )
-    return Markup("").join(lines)
+def _grid(axis: _Axis, paint: Mapping[str, str] | None) -> Markup:
+    pieces = []
+    for value in (0, axis.top // 2, axis.top) if axis.top > 1 else (0, axis.top):
+        y = axis.y(value)
+        line = Markup('<line {} x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"></line>')
+        pieces += [
+            line.format(_look("grid", paint), _LEFT, _WIDTH - _RIGHT, y, y),
+            _tick(_LEFT - 8, y + 4, "end", f"{value:,}", paint),
+        ]
+    return Markup("").join(pieces)
 
 
-def share_bar(count: int, most: int) -> Markup:
+def _bar(
+    left: float, step: float, axis: _Axis, kind: str, value: int, paint: Mapping[str, str] | None
+) -> Markup:
+    tall = axis.height(value)
+    return Markup('<rect {} x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"></rect>').format(
+        _look(kind, paint), left + step * 0.14, _HEIGHT - _BOTTOM - tall, step * 0.72, tall
+    )
+
+
+def _tick(x: float, y: float, anchor: str, label: str, paint: Mapping[str, str] | None) -> Markup:
+    return Markup('<text {} x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
+        _look("tick", paint), x, y, anchor, label
+    )
+
+
+def _look(kind: str, paint: Mapping[str, str] | None) -> Markup:
+    return Markup('class="{}"').format(kind) if paint is None else Markup(paint[kind])  # noqa: S704 - ours
+
+
+def share_bar(share: float) -> Markup:
     """A small bar for a table's row; the number stands beside it, so it is hidden from screen readers."""
-    width = 100 * count / most if most else 0
+    width = max(100 * share, 0.8) if share else 0.0
     return Markup(
         '<svg class="share" aria-hidden="true" focusable="false" viewBox="0 0 100 8" preserveAspectRatio="none">'
-        '<rect class="bar" width="{:.1f}" height="8"/></svg>'
-    ).format(max(width, 0.8) if count else 0)
+        '<rect class="bar" width="{:.1f}" height="8"></rect></svg>'
+    ).format(width)
 
 
 def nice_ceiling(number: int) -> int:

@@ -52,6 +52,25 @@ def markdown(text: str) -> str:
     return f"{fence}{padding}{shown}{padding}{fence}"
 
 
+_QUOTES = "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}\"'"
+_WORD = rf"[^\W_]+(?:[{_QUOTES}-][^\W_]+)?|[0-9][0-9,.]*[0-9]|%"
+_PROSE = re.compile(rf"[({_QUOTES}]?(?:{_WORD})[.,;:!?){_QUOTES}]{{0,3}}")
+"""Words and numbers that are neither markup nor part of an address."""
+
+
+def markdown_prose(text: str) -> str:
+    """A sentence: words and numbers as they are; each word that is anything else (a name, an address, a tag) in a code span
+    of its own, so that nothing is markup or a link."""
+    words = [word for word in visible(text).split(" ") if word]
+    if not words:
+        return "\N{EN DASH}"
+    first = words[0]
+    shown = [word if _PROSE.fullmatch(word) else markdown(word) for word in words]
+    if first[0].isdigit() and first[-1] in ".)":  # "1." would begin a list
+        shown[0] = shown[0][:-1] + "\\" + shown[0][-1]
+    return " ".join(shown)
+
+
 def csv_cell(text: str) -> str:
     """A cell that no spreadsheet takes for a formula: those get an apostrophe in front."""
     shown = visible(text)

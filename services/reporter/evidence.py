@@ -32,6 +32,11 @@ class Evidence:
     own_key: bool = False
 
     @property
+    def notes(self) -> dict[str, bytes]:
+        """The checkpoints as they came, by names of our own."""
+        return {f"seal-{at}": anchor.note for at, anchor in enumerate(self.anchors, 1) if anchor.note}
+
+    @property
     def witnessed(self) -> Anchor | None:
         """The newest checkpoint that has the cosignatures that the policy asks for, None where it asks for none."""
         if self.policy.quorum == "none":
@@ -149,5 +154,5 @@ def _anchor(place: str, note: bytes, policy: TrustedKeys) -> Anchor:
             why = f"the key is not good for size {opened.checkpoint.size} of the seal log"
             continue
         names = tuple(sorted(policy.witnessed_by(opened.note)))
-        return Anchor(place, opened.checkpoint.size, opened.checkpoint.root, names)
+        return Anchor(place, opened.checkpoint.size, opened.checkpoint.root, names, note)
     raise ConfigurationError(f"the checkpoint of {place} is not signed by a trusted key: {why}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -11,8 +10,7 @@ from typing import Any, NamedTuple
 
 from schemas.enrichment import RISKS
 from schemas.record import Kind
-from services.reporter.period import Period
-from services.reporter.store import Snapshot
+from services.reporter.contents.selection import Selection
 
 MOST_KEYS = 20
 """Rows of a table by type, source, actor, …: the most frequent."""
@@ -106,19 +104,32 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Sequences:
+    """Sources that number their events: how many, and the numbers from the lowest to the highest of each in the period; those
+    that are in no record, and the sources concerned; the worst of these."""
+
+    sources: int = 0
+    numbers: int = 0
+    missing: int = 0
+    missing_sources: int = 0
+    gaps: list[SequenceGaps] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Figures:
-    """Everything that a report counts or lists."""
+    """Everything that a report counts."""
 
     single: dict[str, Figure]
-    """`all`, `readable`, `poison`, `pending`, `ai`; `unchecked`, which are no events but repeats of erased ones."""
+    """`all`, `readable`, `poison`, `pending`, `ai`, `erased`; `unchecked`, which are no events but repeats of erased ones."""
     tables: dict[str, Table]
-    """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`."""
+    """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`, `late`."""
     own: dict[int, Figure]
     """Records that are no events, by kind."""
     high_risk: list[Event]
     unreadable: list[dict[str, Any]]
     citations: dict[int, Citation] = field(default_factory=dict)
     gaps: list[SequenceGaps] = field(default_factory=list)
+    sequences: Sequences = Sequences()
 
     def one(self, name: str) -> Figure:
         return self.single.get(name, Figure("", 0))
@@ -130,46 +141,59 @@ class Figures:
         return self.own.get(kind, Figure(kind.name, 0))
 
 
-GRAVE = "grave"
-SINGLE = ("all", "readable", "poison", "pending", "ai")
+SINGLE = ("all", "readable", "poison", "pending", "ai", "erased")
 
 
-async def read_figures(snapshot: Snapshot, period: Period) -> Figures:
-    """Asks for all figures of a period."""
-    selection = (period.rule, period.start, period.end)
-    rows = await snapshot.fetch("figures", *selection, MOST_KEYS, MOST_HIGH_RISK)
-    grave = [row["first_id"] for row in rows if row["figure"] == GRAVE]
+async def read_figures(selection: Selection) -> Figures:
+    """Counts the events of a selection; lists of events are not among it."""
+    rows = await selection.fetch("counts", selection.period.day_starts_us, MOST_KEYS)
     single = {row["figure"]: _figure(row) for row in rows if row["figure"] in SINGLE}
-    single["unchecked"] = await _unchecked(snapshot, selection)
     tables: dict[str, Table] = {}
     for row in rows:
-        if row["figure"] not in (*SINGLE, GRAVE):
+        if row["figure"] not in SINGLE:
             table = tables.setdefault(row["figure"], Table([], row["keys"]))
             table.figures.append(_figure(row))
     if "day" in tables:
-        tables["day"].figures.sort()
+        tables["day"] = _by_day(selection, tables["day"])
     if "risk" in tables:
         tables["risk"].figures.sort(key=lambda figure: (*RISKS, figure.key).index(figure.key), reverse=True)
-    own = {
-        row["kind"]: Figure("", row["records"], 0, None, row["first_id"])
-        for row in await snapshot.fetch("own_kinds", *selection)
-    }
-    high_risk = [_event(row) for row in await snapshot.fetch("events", grave)]
-    unreadable = [dict(row) for row in await snapshot.fetch("unreadable", *selection, MOST_UNREADABLE)]
-    gaps = [_gaps(row) for row in await snapshot.fetch("sequence_gaps", *selection, MOST_KEYS, MOST_GAPS)]
-    figures = Figures(single, tables, own, high_risk, unreadable, gaps=gaps)
-    figures.citations.update(await _citations(snapshot, _cited(figures)))
-    return figures
+    others = await selection.fetch("other_kinds")
+    own = {row["kind"]: Figure("", row["records"], 0, None, row["first_id"]) for row in others}
+    single["unchecked"] = _unchecked(others)
+    sequences = await _sequences(selection)
+    return Figures(single, tables, own, [], [], gaps=sequences.gaps, sequences=sequences)
 
 
-async def _unchecked(snapshot: Snapshot, selection: tuple[Any, ...]) -> Figure:
+def _unchecked(rows: list[Any]) -> Figure:
     """Each of them may be another event than the one it repeats: so all count as high (design 2.8)."""
-    (row,) = await snapshot.fetch("unchecked", *selection)
-    return Figure("", row["events"], row["events"], None, row["first_id"])
+    count = sum(row["unchecked"] for row in rows)
+    first = min((row["first_unchecked"] for row in rows if row["unchecked"]), default=None)
+    return Figure("", count, count, None, first)
+
+
+def _by_day(selection: Selection, table: Table) -> Table:
+    """The days by their date instead of their place in the period, in order."""
+    dates = selection.period.dates
+    figures = [figure._replace(key=dates[int(figure.key) - 1].isoformat()) for figure in table.figures]
+    return Table(sorted(figures), table.keys)
 
 
 def _figure(row: Any) -> Figure:
     return Figure(row["key"] or "", row["events"], row["high"], row["share"], row["first_id"])
+
+
+async def _sequences(selection: Selection) -> Sequences:
+    rows = await selection.fetch("gaps", MOST_KEYS, MOST_GAPS)
+    if not rows:
+        return Sequences()
+    first = rows[0]
+    return Sequences(
+        first["all_sources"],
+        int(first["all_numbers"]),
+        int(first["all_missing"]),
+        first["all_missing_sources"],
+        [_gaps(row) for row in rows if row["missing"]],
+    )
 
 
 def _gaps(row: Any) -> SequenceGaps:
@@ -180,23 +204,6 @@ def _gaps(row: Any) -> SequenceGaps:
     left = row["gaps"] - len(named)
     words = ", ".join(named) + (f" and {left:,} gaps more" if left else "")
     return SequenceGaps(row["source"] or row["producer"], int(row["missing"]), row["gaps"], words, row["id"])
-
-
-def _event(row: Any) -> Event:
-    return Event(
-        row["id"],
-        row["event_time"],
-        row["event_type"],
-        row["source"] or "",
-        row["ai_summary"] or "",
-        row["summary_by"] or "rules",
-        row["risk"],
-        row["risk_ai"],
-        row["risk_floor"],
-        list(row["ai_tags"]),
-        {name: row[name] for name in ("actor", "action", "resource", "origin", "outcome") if row[name]},
-        read_hits(row["rules"]),
-    )
 
 
 def read_hits(raw: str | None) -> list[Hit]:
@@ -211,23 +218,3 @@ def read_hits(raw: str | None) -> list[Hit]:
         for hit in hits
         if isinstance(hit, dict)
     ]
-
-
-def _cited(figures: Figures) -> Iterable[int]:
-    counted: list[Figure] = [*figures.single.values(), *figures.own.values()]
-    for table in figures.tables.values():
-        counted += table.figures
-    yield from (figure.first_id for figure in counted if figure.first_id is not None)
-    yield from (event.id for event in figures.high_risk)
-    yield from (row["id"] for row in figures.unreadable)
-    yield from (gap.first_id for gap in figures.gaps)
-
-
-async def _citations(snapshot: Snapshot, ids: Iterable[int]) -> dict[int, Citation]:
-    rows: Sequence[Any] = await snapshot.fetch("citations", sorted(set(ids)))
-    return {
-        row["id"]: Citation(
-            row["chain_no"], row["seq"], row["record_hash"].hex(), row["appended_at"], row["kind"]
-        )
-        for row in rows
-    }

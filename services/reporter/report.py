@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import date
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from schemas.record import Kind
 from schemas.verification.findings import utc
-from services.reporter.account import as_json
-from services.reporter.charts import Day, fill_days
+from services.reporter.contents.tables import KINDS, kind_name
 from services.reporter.drill.last import NONE_ON_RECORD, LastDrill
-from services.reporter.figures import Citation, Event, Figure, Figures, Table
+from services.reporter.figures import Citation, Event, Figure, Figures, Hit
 from services.reporter.integrity import assurance, tail, verdict
 from services.reporter.period import Period
-from services.reporter.summary import Sentence, executive_summary, parts_of
+from services.reporter.summary import executive_summary, parts_of
 from services.reporter.verify import Verification
-
-KINDS = {
-    Kind.DUPLICATE: "Repeats of an event already recorded",
-    Kind.SKIP: "Records of source offsets that hold no event",
-    Kind.ANNOTATION: "Later readings by AI",
-    Kind.OWN_EVENT: "Events of Piperoll itself",
-    Kind.GENESIS: "Chains opened",
-    Kind.CLOSE: "Chains closed",
-}
-"""What a report calls the records that are no events."""
 
 
 class Attachment(NamedTuple):
@@ -36,6 +26,13 @@ class Attachment(NamedTuple):
     rows: int
     size: int
     sha256: str
+
+
+class Told(NamedTuple):
+    """A sentence with the records that it rests on."""
+
+    pieces: list[str]
+    cites: list[Citation]
 
 
 @dataclass(frozen=True)
@@ -78,25 +75,16 @@ class Report:
         ]
 
     @property
-    def summary(self) -> list[Sentence]:
+    def summary(self) -> list[Told]:
         unreadable = sum(result.kinds[Kind.POISON] for result in self.verification.chains)
-        return executive_summary(self.period, self.figures, unreadable)
-
-    def days(self, *, high: bool) -> list[Day]:
-        """Events by day, or those of high risk."""
-        counts = {
-            date.fromisoformat(figure.key): figure.high if high else figure.events
-            for figure in self.figures.table("day").figures
-            if len(figure.key) == 10
-        }
-        first = self.period.start.date()
-        last = date.fromordinal(first.toordinal() + self.period.days - 1)
-        return fill_days(counts, first, last)
+        grave = [event.id for event in self.figures.high_risk]
+        said = executive_summary(self.period, self.figures, grave, unreadable)
+        return [Told(one.pieces, self.cites(*one.cites)) for one in said]
 
     @property
     def other_records(self) -> list[tuple[str, Figure]]:
         """Records that are no events, in words."""
-        return [(_kind_name(kind), figure) for kind, figure in self.figures.own.items()]
+        return [(kind_name(kind), figure) for kind, figure in self.figures.own.items()]
 
     def cites(self, *ids: int | None) -> list[Citation]:
         return [self.figures.citations[at] for at in ids if at is not None and at in self.figures.citations]
@@ -106,75 +94,48 @@ class Report:
         """All records that the report names, in order."""
         return sorted(set(self.figures.citations.values()))
 
-    def as_json(self) -> dict[str, Any]:
-        """The report for programs. Texts are as they are in the events, not escaped for any page."""
-        figures = self.figures
-        return {
-            "format": "piperoll-report/v1",
-            "integrity": as_json(self.verification),
-            "drill": None if self.drill is None else self.drill.as_json(),
-            "period": {
-                "label": self.period.label,
-                "start": self.period.start.isoformat(),
-                "end": self.period.end.isoformat(),
-                "selected_by": f"{self.period.rule} time",
-                "time_zone": "UTC",
-            },
-            "made": self.made,
-            "software": self.software,
-            "summary": [
-                {"text": item.text, "cites": [_cite(one) for one in item.cites]} for item in self.summary
-            ],
-            "totals": {name: self._figure(figure) for name, figure in figures.single.items()},
-            "tables": {name: self._table(table) for name, table in figures.tables.items()},
-            "other_records": {name: item.events for name, item in self.other_records},
-            "high_risk_events": [self._event(event) for event in figures.high_risk],
-            "sequence_gaps": [
-                gap._asdict() | {"cites": [_cite(one) for one in self.cites(gap.first_id)]}
-                for gap in figures.gaps
-            ],
-            "attachments": [item._asdict() for item in self.attachments],
-        }
-
-    def _figure(self, figure: Figure) -> dict[str, Any]:
-        return {
-            "events": figure.events,
-            "high_risk": figure.high,
-            "share_percent": None if figure.share is None else float(figure.share),
-            "cites": [_cite(one) for one in self.cites(figure.first_id)],
-        }
-
-    def _table(self, table: Table) -> dict[str, Any]:
-        rows = [{"key": figure.key} | self._figure(figure) for figure in table.figures]
-        return {"rows": rows, "keys": table.keys}
-
-    def _event(self, event: Event) -> dict[str, Any]:
-        return {
-            "event_time": event.event_time.isoformat(),
-            "event_type": event.event_type,
-            "source": event.source,
-            "summary": event.summary,
-            "by": event.by,
-            "risk": event.risk,
-            "risk_floor": event.risk_floor,
-            "risk_ai": event.risk_ai,
-            "tags": event.tags,
-            "who": event.who,
-            "rules": [rule._asdict() for rule in event.rules],
-            "cites": [_cite(one) for one in self.cites(event.id)],
-        }
-
 
 def _second(microseconds: int) -> str:
     return utc(microseconds // 1_000_000 * 1_000_000).replace(".000000", "")
 
 
-def _kind_name(kind: int) -> str:
-    return {int(known): name for known, name in KINDS.items()}.get(kind, f"Records of kind {kind}")
+def with_lists(figures: Figures, document: Mapping[str, Any]) -> Figures:
+    """The figures with the lists and citations of their document, for these pages."""
+    cited = {_number(one["record"]): _citation(one) for one in document["cited"]}
+    return replace(
+        figures,
+        high_risk=[_event(one) for one in document["high_risk"]["events"]],
+        unreadable=[_unreadable(one) for one in document["unreadable"]],
+        citations=cited,
+    )
 
 
-def _cite(citation: Citation) -> dict[str, Any]:
-    return {"record": citation.label, "hash": citation.record_hash}
+def _number(record: str) -> int:
+    chain_no, seq = record.split(":")
+    return int(chain_no) << 48 | int(seq)
+
+
+def _citation(one: Mapping[str, Any]) -> Citation:
+    chain_no, seq = one["record"].split(":")
+    return Citation(
+        int(chain_no), int(seq), one["hash"], datetime.fromisoformat(one["recorded"]), one["kind"]
+    )
+
+
+def _event(one: Mapping[str, Any]) -> Event:
+    names = ("event_type", "source", "summary", "by", "risk", "risk_ai", "risk_floor", "tags", "who")
+    said = {name: one[name] for name in names}
+    hits = [Hit(**hit) for hit in one["rules"]]
+    return Event(_number(one["record"]), datetime.fromisoformat(one["event_time"]), rules=hits, **said)
+
+
+def _unreadable(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": _number(one["record"]),
+        "appended_at": datetime.fromisoformat(one["recorded"]),
+        "ai_summary": one["reason"],
+        **{f"kafka_{name}": one[name] for name in ("topic", "partition", "offset")},
+    }
 
 
 __all__ = ["KINDS", "Attachment", "Report", "parts_of"]

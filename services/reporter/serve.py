@@ -1,4 +1,5 @@
-"""`python -m services.reporter serve`: sends alerts out and verifies on schedule while it leads, until SIGTERM or SIGINT.
+"""`python -m services.reporter serve`: sends alerts out, verifies and reports on schedule while it leads, until SIGTERM or
+SIGINT. Over HTTP it serves health and metrics alone: no report, no search, no proof.
 
 Exit status: 0 stopped cleanly, 2 wrong settings.
 """
@@ -16,6 +17,8 @@ from services.reporter.deliver.courier import Courier
 from services.reporter.deliver.metrics import ReporterMetrics
 from services.reporter.deliver.settings import DeliverySettings
 from services.reporter.deliver.targets import new_targets
+from services.reporter.runs.loop import Runs, RunsMetrics
+from services.reporter.runs.settings import RunsSettings
 from services.reporter.settings import VerifySettings
 from services.reporter.watch import Watch, WatchMetrics
 
@@ -30,13 +33,17 @@ async def serve() -> int:
     log.info("alerts_go_to", targets=[target.name for target in targets] or ["this log"])
     dsn = read_settings(PostgresSettings).dsn
     courier = Courier(kafka, dsn, settings, targets, metrics, system_clock)
-    watch = Watch(kafka, dsn, read_settings(VerifySettings), WatchMetrics(metrics.registry))
+    verifying = read_settings(VerifySettings)
+    watch = Watch(kafka, dsn, verifying, WatchMetrics(metrics.registry))
+    runs = Runs(
+        kafka, dsn, read_settings(RunsSettings), verifying, RunsMetrics(metrics.registry), system_clock
+    )
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     health = read_settings(HealthSettings)
     with health_server(health, metrics.registry, alive=lambda: None, ready=courier.not_ready):
-        tasks = [asyncio.create_task(courier.run(stop)), asyncio.create_task(watch.run(stop))]
+        tasks = [asyncio.create_task(part.run(stop)) for part in (courier, watch, runs)]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         stop.set()  # one that ends, ends with wrong settings or with the service
         await asyncio.gather(*tasks)

@@ -6,13 +6,14 @@ A sentence is a list of pieces. Pieces of type `Trusted` are ours; any other tex
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from schemas.record import Kind
+from services.reporter.contents.citing import cites
 from services.reporter.escape import Trusted, cut, visible
-from services.reporter.figures import Citation, Figure, Figures
+from services.reporter.figures import Figure, Figures
 from services.reporter.period import Period
 
 MOST_CITED = 3
@@ -22,10 +23,10 @@ _SERIOUS = ("high", "critical")
 
 
 class Sentence(NamedTuple):
-    """One sentence and its records."""
+    """One sentence, and its records by number."""
 
     pieces: list[str]
-    cites: list[Citation]
+    cites: list[int]
 
     @property
     def text(self) -> str:
@@ -35,21 +36,35 @@ class Sentence(NamedTuple):
         )
 
 
-def executive_summary(period: Period, figures: Figures, unreadable_in_log: int) -> list[Sentence]:
+LABEL = "Put together by rules from the figures; no AI had a part in it."
+
+
+def summary_block(
+    period: Period, figures: Figures, grave: Sequence[int], unreadable_in_log: int
+) -> dict[str, Any]:
+    """The executive summary as the document has it. `grave`: the records of the gravest events."""
+    said = executive_summary(period, figures, grave, unreadable_in_log)
+    sentences = [{"text": one.text, "cites": one.cites, "facts": []} for one in said]
+    return {"by": "rules", "label": LABEL, "sentences": sentences, "survived_percent": None}
+
+
+def executive_summary(
+    period: Period, figures: Figures, grave: Sequence[int], unreadable_in_log: int
+) -> list[Sentence]:
     """What a reader must know, in the order of its weight. `unreadable_in_log` counts the whole log's: a message that
     cannot be read has no event time, so most reports by event time leave it out."""
     total = figures.one("all")
     if total.events == 0:
         return [
-            _sentence(figures, [], f"No events are recorded for {period.title}."),
+            _sentence([], f"No events are recorded for {period.title}."),
             *_unchecked(figures),
         ]
     return [
         _scope(period, figures, total),
-        _high_risk(figures, total),
+        _high_risk(figures, total, grave),
         *_rule(figures),
         *_most_frequent(figures),
-        *_busiest_day(figures),
+        *_busiest_day(period, figures),
         _unreadable(figures, unreadable_in_log),
         _repeats(figures),
         *_unchecked(figures),
@@ -83,14 +98,13 @@ def parts_of(figure: Figure) -> list[str]:
     return ["" if part is None else str(part) for part in json.loads(figure.key)]
 
 
-def _sentence(figures: Figures, ids: Iterable[int | None], *pieces: str) -> Sentence:
+def _sentence(ids: Iterable[int | None], *pieces: str) -> Sentence:
     """`pieces` alternate: ours, an event's, ours, …"""
     made = [
         Trusted(piece) if at % 2 == 0 else cut(piece, _NAME_LENGTH) or "(empty)"
         for at, piece in enumerate(pieces)
     ]
-    known = [figures.citations[at] for at in dict.fromkeys(ids) if at is not None and at in figures.citations]
-    return Sentence(made, known[:MOST_CITED])
+    return Sentence(made, cites(*ids)[:MOST_CITED])
 
 
 def _is_are(count: int) -> str:
@@ -103,15 +117,15 @@ def _scope(period: Period, figures: Figures, total: Figure) -> Sentence:
         f"For {period.title}, {plural(total.events, 'event')} {_is_are(total.events)} recorded, of {plural(types, 'type')} "
         f"from {plural(sources, 'source')}, naming {plural(actors, 'actor')}."
     )
-    return _sentence(figures, [total.first_id], text)
+    return _sentence([total.first_id], text)
 
 
-def _high_risk(figures: Figures, total: Figure) -> Sentence:
+def _high_risk(figures: Figures, total: Figure, grave: Sequence[int]) -> Sentence:
     if total.high == 0:
-        return _sentence(figures, [total.first_id], "No event of high or critical risk is among them.")
+        return _sentence([total.first_id], "No event of high or critical risk is among them.")
     critical = next((item.events for item in figures.table("risk").figures if item.key == "critical"), 0)
     text = f"{plural(total.high, 'event')} {_is_are(total.high)} of high or critical risk, {number(critical) if critical else 'none'} of them critical."
-    return _sentence(figures, [event.id for event in figures.high_risk], text)
+    return _sentence(grave, text)
 
 
 def _rule(figures: Figures) -> list[Sentence]:
@@ -119,9 +133,7 @@ def _rule(figures: Figures) -> list[Sentence]:
         _, title, level = parts_of(figure)
         if level in _SERIOUS:
             ours = "Of the rules for high and critical risk, the one that fired most often is "
-            return [
-                _sentence(figures, [figure.first_id], ours, title, f", on {plural(figure.events, 'event')}.")
-            ]
+            return [_sentence([figure.first_id], ours, title, f", on {plural(figure.events, 'event')}.")]
     return []
 
 
@@ -130,22 +142,20 @@ def _most_frequent(figures: Figures) -> list[Sentence]:
     made = []
     if types:
         rest = f", with {plural(types[0].events, 'event')} ({share(types[0])})."
-        made.append(_sentence(figures, [types[0].first_id], "The most frequent type is ", types[0].key, rest))
+        made.append(_sentence([types[0].first_id], "The most frequent type is ", types[0].key, rest))
     if actors:
         rest = f", in {plural(actors[0].events, 'event')} ({share(actors[0])})."
-        made.append(
-            _sentence(figures, [actors[0].first_id], "The actor named most often is ", actors[0].key, rest)
-        )
+        made.append(_sentence([actors[0].first_id], "The actor named most often is ", actors[0].key, rest))
     return made
 
 
-def _busiest_day(figures: Figures) -> list[Sentence]:
+def _busiest_day(period: Period, figures: Figures) -> list[Sentence]:
     days = figures.table("day").figures
     if len(days) < 2:
         return []
     most = max(days, key=lambda day: day.events)
-    text = f"Events fall on {plural(len(days), 'day')}; the most on {most.key} (UTC), with {plural(most.events, 'event')}."
-    return [_sentence(figures, [most.first_id], text)]
+    text = f"Events fall on {plural(len(days), 'day')}; the most on {most.key} ({period.zone}), with {plural(most.events, 'event')}."
+    return [_sentence([most.first_id], text)]
 
 
 def _unreadable(figures: Figures, in_log: int) -> Sentence:
@@ -157,12 +167,12 @@ def _unreadable(figures: Figures, in_log: int) -> Sentence:
                 f"; in the whole log {plural(in_log, 'message')} {_is_are(in_log)},"
                 " which count by their time in Kafka, outside the period"
             )
-        return _sentence(figures, [], f"{text}.")
+        return _sentence([], f"{text}.")
     text = (
         f"{plural(poison.events, 'message')} could not be read as events; "
         "each is kept as it came, as a dead letter and in its place among the records."
     )
-    return _sentence(figures, [poison.first_id], text)
+    return _sentence([poison.first_id], text)
 
 
 def _repeats(figures: Figures) -> Sentence:
@@ -172,7 +182,7 @@ def _repeats(figures: Figures) -> Sentence:
         text += (
             f"; {plural(skips.events, 'record')} {_is_are(skips.events)} of source offsets without an event"
         )
-    return _sentence(figures, [repeats.first_id, skips.first_id], text + ".")
+    return _sentence([repeats.first_id, skips.first_id], text + ".")
 
 
 def _unchecked(figures: Figures) -> list[Sentence]:
@@ -183,7 +193,7 @@ def _unchecked(figures: Figures) -> list[Sentence]:
         f"{plural(found.events, 'repeat')} of erased events could not be compared with what was erased and may be other "
         "events: of high risk (identity:unchecked)."
     )
-    return [_sentence(figures, [found.first_id], text)]
+    return [_sentence([found.first_id], text)]
 
 
 def _gaps(figures: Figures) -> list[Sentence]:
@@ -192,7 +202,7 @@ def _gaps(figures: Figures) -> list[Sentence]:
     missing, worst = sum(gap.missing for gap in figures.gaps), figures.gaps[0]
     text = f"{plural(missing, 'sequence number')} of {plural(len(figures.gaps), 'source')} {_is_are(missing)} missing, most of "
     rest = f" ({number(worst.missing)}): such events were numbered by their source and did not arrive."
-    return [_sentence(figures, [gap.first_id for gap in figures.gaps], text, worst.source, rest)]
+    return [_sentence([gap.first_id for gap in figures.gaps], text, worst.source, rest)]
 
 
 def _catalogue(figures: Figures) -> list[Sentence]:
@@ -204,7 +214,7 @@ def _catalogue(figures: Figures) -> list[Sentence]:
         f"{plural(incomplete.events, 'event')} lack{'s' if incomplete.events == 1 else ''} fields that the catalogue requires "
         f"of their type, and {plural(unknown.events, 'event')} {_is_are(unknown.events)} of a type that it does not know."
     )
-    return [_sentence(figures, [incomplete.first_id, unknown.first_id], text)]
+    return [_sentence([incomplete.first_id, unknown.first_id], text)]
 
 
 def _summaries(figures: Figures, total: Figure) -> Sentence:
@@ -212,9 +222,9 @@ def _summaries(figures: Figures, total: Figure) -> Sentence:
     rules = next((item for item in figures.table("by").figures if item.key == "rules"), _NONE)
     if not ai.events and not pending.events:
         text = "All summaries and risks were made by rules; no AI had a part in them."
-        return _sentence(figures, [total.first_id], text)
+        return _sentence([total.first_id], text)
     text = (
         f"{plural(rules.events, 'summary', 'summaries')} {'was' if rules.events == 1 else 'were'} made by rules and "
         f"{number(ai.events)} by AI; {plural(pending.events, 'reading')} by AI {_is_are(pending.events)} still to come."
     )
-    return _sentence(figures, [ai.first_id, pending.first_id], text)
+    return _sentence([ai.first_id, pending.first_id], text)

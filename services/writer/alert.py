@@ -104,13 +104,13 @@ def unreadable(topic: str, topic_id: bytes, partition: int, offset: int, fault: 
 
 
 def unusable_order(topic: str, topic_id: bytes, partition: int, offset: int, flaw: str) -> Alert:
-    """An own event whose type is an order's is not written as an order must be."""
+    """An own event whose type is an order's or a review's is not written as such a one must be."""
     return Alert(
         f"writer:unusable-order:{topic_id.hex()}:{partition}:{offset}",
         "critical",
         "order_unusable",
-        f"{topic} partition {partition}: offset {offset} is recorded and has no effect: {flaw}. Give the order again by "
-        "`piperoll erase`, `restore` or `retain`, and find out who sent this one.",
+        f"{topic} partition {partition}: offset {offset} is recorded and has no effect: {flaw}. Give it again by "
+        "`piperoll erase`, `restore`, `retain` or `review`, and find out who sent this one.",
         {"topic": topic, "topic_id": topic_id.hex(), "partition": partition, "offset": offset},
     )
 

@@ -19,7 +19,7 @@ from services.writer import alert
 from services.writer.alert import Alert
 from services.writer.chain import (
     OWN_FACTS,
-    AnnotationRow,
+    AboutRow,
     Chain,
     Facts,
     Order,
@@ -279,7 +279,8 @@ class Linker:
             header.payload_commitment,
         )
         if item.target is not None:
-            section.annotations.append(AnnotationRow(item.target, seq, self._now))
+            about = section.annotations if header.kind == Kind.ANNOTATION else section.reviews
+            about.append(AboutRow(item.target, seq, self._now))
         if item.order:
             section.orders.append(Order(item.order, seq))
         elif item.flaw:

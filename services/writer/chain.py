@@ -66,15 +66,15 @@ OWN_FACTS = Facts()
 
 
 class Target(NamedTuple):
-    """The event that an annotation is about."""
+    """The event that an annotation or a review is about."""
 
     topic_id: bytes
     partition: int
     offset: int
 
 
-class AnnotationRow(NamedTuple):
-    """A row of audit.annotation without its chain."""
+class AboutRow(NamedTuple):
+    """A row of audit.annotation or audit.review without its chain."""
 
     target: Target
     seq: int
@@ -96,7 +96,8 @@ class Section:
     opening: Opening | None = None
     records: list[bytes] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
-    annotations: list[AnnotationRow] = field(default_factory=list)
+    annotations: list[AboutRow] = field(default_factory=list)
+    reviews: list[AboutRow] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     kinds: dict[int, int] = field(default_factory=dict)
 

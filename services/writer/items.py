@@ -16,6 +16,7 @@ from schemas.enrichment import FLAG_RESET, Enrichment, Header, clean, decode_hea
 from schemas.events import is_reserved, parse_time
 from schemas.own_events import order_type, read_order
 from schemas.record import ABSENT, Kind
+from schemas.reviews import REVIEW, is_review, read_review
 from schemas.topics import PIPEROLL_HEADER
 from services.writer.chain import RandomBytes, Target
 from services.writer.found import Item, Message
@@ -115,7 +116,9 @@ class OwnReader:
         )
         item = Item(message, header, message.headers)
         order = order_type(message.value or b"")
-        return item if not order else _with_order(item, order)
+        if order:
+            return _with_order(item, order)
+        return _with_target(item) if is_review(message.value or b"") else item
 
     def _poison(self, message: Message, reason: str) -> Item:
         said = Enrichment(
@@ -162,6 +165,15 @@ def _with_order(item: Item, order: str) -> Item:
     except ValueError as error:
         return item._replace(flaw=f"{order}: {error}")
     return item._replace(order=order)
+
+
+def _with_target(item: Item) -> Item:
+    """A review counts only as it must be written; else it is recorded, has no effect, and an alert says so."""
+    try:
+        place = read_review(item.message.value or b"").event.place
+    except ValueError as error:
+        return item._replace(flaw=f"{REVIEW}: {error}")
+    return item._replace(target=Target(*place))
 
 
 def _name(said: _Annotation) -> list[Any]:

@@ -48,6 +48,10 @@ CROSS JOIN LATERAL (SELECT CASE get_byte(p.body, key.bytes) WHEN 0 THEN 1
 INSERT INTO audit.annotation (topic_id, partition, source_offset, chain_no, seq, appended_at)
 VALUES ($1, $2, $3, $4, $5, audit.moment($6));
 
+-- review: notes which event a review is about
+INSERT INTO audit.review (topic_id, partition, source_offset, chain_no, seq, appended_at)
+VALUES ($1, $2, $3, $4, $5, audit.moment($6));
+
 -- append_lock: taken before any other lock by what appends; shared
 SELECT pg_advisory_xact_lock_shared(audit.order_lock());
 

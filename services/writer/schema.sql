@@ -588,6 +588,7 @@ ALTER TABLE audit.tile ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE audit.seal ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE audit.checkpoint ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE audit.publication ENABLE ALWAYS TRIGGER refuse_change;
+RESET ROLE;
 
 -- Erasure: payloads go only in the transaction that records the own event which orders it.
 -- SQLSTATE PR003: called for a record that is no own event of this transaction.
@@ -1166,4 +1167,452 @@ BEGIN
     RETURN moved;
 END $$;
 REVOKE ALL ON FUNCTION audit.set_log_aside() FROM PUBLIC;
+RESET ROLE;
+
+-- Reports: runs of schedules, editions and what is to be delivered, in a schema of their own, the one in which the reporter
+-- writes; and reviews, which the view audit_events shows.
+CREATE SCHEMA report AUTHORIZATION piperoll_owner;
+SET LOCAL ROLE piperoll_owner;
+
+CREATE FUNCTION report.refuse_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION '% on %.% refused: earlier editions are never overwritten', tg_op, tg_table_schema, tg_table_name
+        USING ERRCODE = 'insufficient_privilege';
+END $$;
+
+-- One period of one schedule, for which a report is made: from `starts` to before `ends`. `calendar` is how the schedule
+-- cuts time, so that a changed one is noticed before a record falls into two periods, or into none. `due`: by when it must
+-- be delivered; null where nobody waits for it.
+CREATE TABLE report.run (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    schedule text NOT NULL CHECK (schedule ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
+    label text NOT NULL CHECK (label ~ '^[0-9A-Za-z][0-9A-Za-z._-]{0,99}$'),
+    starts timestamptz NOT NULL,
+    ends timestamptz NOT NULL CHECK (ends > starts),
+    time_zone text NOT NULL,
+    calendar jsonb NOT NULL,
+    due timestamptz,
+    noted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    tries integer NOT NULL DEFAULT 0,
+    last_error text,
+    late_at timestamptz,
+    UNIQUE (schedule, starts, ends),
+    UNIQUE (schedule, label)
+);
+
+-- An edition of a run's report: what it was made of (`inputs`, JSON as it was written), the hash and size of its canonical JSON, hashes of the
+-- JSON's parts, its counts (no names from events) and how they differ from those of the edition that it replaces.
+CREATE TABLE report.edition (
+    id text PRIMARY KEY,
+    run bigint NOT NULL REFERENCES report.run,
+    number integer NOT NULL CHECK (number > 0),
+    replaces text UNIQUE REFERENCES report.edition,
+    why text CHECK (why <> ''),
+    made_by text NOT NULL CHECK (made_by <> ''),
+    made_at timestamptz NOT NULL,
+    inputs text NOT NULL,
+    sha256 bytea NOT NULL CHECK (octet_length(sha256) = 32),
+    size bigint NOT NULL,
+    parts jsonb NOT NULL,
+    counts jsonb NOT NULL,
+    differs jsonb NOT NULL,
+    good boolean NOT NULL,
+    verdict text NOT NULL,
+    UNIQUE (run, number),
+    CHECK ((number = 1) = (replaces IS NULL) AND (number = 1 OR why IS NOT NULL))
+);
+
+-- The editions whose hash is on audit.system. None is delivered before.
+CREATE TABLE report.recorded (
+    edition text PRIMARY KEY REFERENCES report.edition,
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Who has signed an edition. An index only: the signature is the own event `event_id`.
+CREATE TABLE report.signature (
+    edition text NOT NULL REFERENCES report.edition,
+    signed_by text NOT NULL CHECK (signed_by <> ''),
+    role text NOT NULL CHECK (role <> ''),
+    event_id text NOT NULL,
+    signed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (edition, signed_by, role)
+);
+
+-- What is to be delivered to whom, written before anything is sent. `kind`: edition: the edition's files; alarm: that the
+-- run's report is not delivered in time; test: `piperoll report send --test`.
+CREATE TABLE report.intent (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run bigint NOT NULL REFERENCES report.run,
+    edition text REFERENCES report.edition,
+    kind text NOT NULL DEFAULT 'edition' CHECK (kind IN ('edition', 'alarm', 'test')),
+    recipient text NOT NULL CHECK (recipient <> ''),
+    role text NOT NULL DEFAULT '',
+    target text NOT NULL CHECK (target <> ''),
+    detail text NOT NULL CHECK (detail IN ('figures', 'pseudonymous', 'full')),
+    formats text[] NOT NULL,
+    message_id text NOT NULL UNIQUE,
+    state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'sending', 'sent', 'maybe-twice', 'given-up')),
+    attempts integer NOT NULL DEFAULT 0,
+    next_at timestamptz,
+    last_error text,
+    sent_at timestamptz,
+    receipt jsonb,
+    CHECK (kind <> 'edition' OR edition IS NOT NULL)
+);
+CREATE UNIQUE INDEX intent_once ON report.intent (run, kind, coalesce(edition, ''), recipient, target) WHERE kind <> 'test';
+CREATE INDEX intent_open ON report.intent (id) WHERE state IN ('waiting', 'sending');
+
+DO $$
+DECLARE
+    named text;
+BEGIN
+    FOREACH named IN ARRAY ARRAY['edition', 'recorded', 'signature'] LOOP
+        EXECUTE pg_catalog.format('CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON report.%I EXECUTE FUNCTION report.refuse_change()', named);
+        EXECUTE pg_catalog.format('ALTER TABLE report.%I ENABLE ALWAYS TRIGGER refuse_change', named);
+    END LOOP;
+    FOREACH named IN ARRAY ARRAY['run', 'intent'] LOOP
+        EXECUTE pg_catalog.format('CREATE TRIGGER refuse_change BEFORE DELETE OR TRUNCATE ON report.%I EXECUTE FUNCTION report.refuse_change()', named);
+        EXECUTE pg_catalog.format('ALTER TABLE report.%I ENABLE ALWAYS TRIGGER refuse_change', named);
+    END LOOP;
+END $$;
+
+REVOKE ALL ON SCHEMA report FROM PUBLIC;
+REVOKE ALL ON FUNCTION report.refuse_change() FROM PUBLIC;
+GRANT USAGE ON SCHEMA report TO piperoll_reporter;
+GRANT SELECT, INSERT ON report.run, report.edition, report.recorded, report.signature, report.intent TO piperoll_reporter;
+GRANT UPDATE (tries, last_error, late_at) ON report.run TO piperoll_reporter;
+GRANT UPDATE (state, attempts, next_at, last_error, sent_at, receipt) ON report.intent TO piperoll_reporter;
+
+-- Which event each review (own event chain_no, seq) is about. An index only: what it says stands in its payload.
+CREATE TABLE audit.review (
+    topic_id bytea NOT NULL CHECK (octet_length(topic_id) = 16),
+    partition integer NOT NULL,
+    source_offset bigint NOT NULL,
+    chain_no smallint NOT NULL,
+    seq bigint NOT NULL,
+    appended_at timestamptz NOT NULL,
+    PRIMARY KEY (topic_id, partition, source_offset, chain_no, seq)
+);
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.review EXECUTE FUNCTION audit.refuse_change();
+ALTER TABLE audit.review ENABLE ALWAYS TRIGGER refuse_change;
+GRANT SELECT ON audit.review TO piperoll_writer, piperoll_sealer, piperoll_reporter;
+GRANT INSERT ON audit.review TO piperoll_writer;
+
+-- As before, and the last review of each event. A review `false-positive` takes out of `risk` what AI alone had said until
+-- then, never the floor; risk_ai still shows what AI said. The status is read from the payload, which the chain commits to.
+CREATE OR REPLACE VIEW public.audit_events AS
+SELECT
+    (r.chain_no::bigint << 48) | r.seq AS id,
+    coalesce(x.e ->> 'type', '') AS event_type,
+    audit.event_data(p.body, x.e ->> 'form', x.e ->> 'content_type') AS event_data,
+    coalesce(nullif(a.readings #>> '{0,summary}', ''), CASE WHEN r.kind = 3 THEN x.e ->> 'reason' END, x.e ->> 'summary') AS ai_summary,
+    audit.tags_of(x.e, a.readings) AS ai_tags,
+    audit.moment(coalesce(r.event_time_us, audit.kafka_us(r.leaf), r.appended_us)) AS event_time,
+    x.e ->> 'source' AS source,
+    x.e ->> 'id' AS event_id,
+    x.e ->> 'subject' AS subject,
+    audit.risk_name(greatest(
+        audit.risk_floor(x.e),
+        CASE WHEN v.status = 'false-positive' THEN a.level_since ELSE audit.risk_ai(x.e, a.level) END
+    )) AS risk,
+    audit.risk_name(audit.risk_floor(x.e)) AS risk_floor,
+    audit.risk_name(audit.risk_ai(x.e, a.level)) AS risk_ai,
+    coalesce(a.readings #>> '{0,by}', a.readings #>> '{0,model}', x.e ->> 'by', CASE WHEN x.e IS NOT NULL THEN 'rules' END) AS summary_by,
+    coalesce(x.e -> 'pending' = 'true' AND a.readings IS NULL, false) AS ai_pending,
+    x.e #>> '{who,actor}' AS actor,
+    x.e #>> '{who,action}' AS action,
+    x.e #>> '{who,resource}' AS resource,
+    x.e #>> '{who,origin}' AS origin,
+    x.e #>> '{who,outcome}' AS outcome,
+    coalesce(x.e -> 'rules', '[]') AS rules,
+    x.e ->> 'log_source' AS log_source,
+    c.topic AS kafka_topic,
+    c.partition AS kafka_partition,
+    r.source_offset AS kafka_offset,
+    audit.moment(r.appended_us) AS appended_at,
+    CASE r.kind WHEN 3 THEN 'poison' ELSE 'event' END AS kind,
+    r.chain_no,
+    r.seq,
+    r.record_hash,
+    v.status AS review,
+    v.appended_at AS reviewed_at
+FROM audit.record r
+JOIN audit.chain c USING (chain_no)
+LEFT JOIN audit.payload p
+    ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+LEFT JOIN LATERAL (SELECT audit.json_of(p.enrich) AS e OFFSET 0) x ON true
+LEFT JOIN LATERAL (
+    SELECT said.j #>> '{data,status}' AS status, w.appended_at
+    FROM audit.review w
+    JOIN audit.payload t ON t.chain_no = w.chain_no AND t.seq = w.seq AND t.appended_at = w.appended_at
+    CROSS JOIN LATERAL (SELECT audit.json_of(audit.value_of(t.body)) AS j OFFSET 0) said
+    WHERE w.topic_id = c.topic_id AND w.partition = c.partition AND w.source_offset = r.source_offset
+        AND said.j ->> 'type' = 'piperoll.review'
+        AND said.j #>> '{data,event,topic_id}' = encode(c.topic_id, 'hex')
+        AND said.j #>> '{data,event,partition}' = c.partition::text
+        AND said.j #>> '{data,event,source_offset}' = r.source_offset::text
+    ORDER BY w.appended_at DESC, w.chain_no DESC, w.seq DESC
+    LIMIT 1
+) v ON true
+LEFT JOIN LATERAL (
+    SELECT
+        max(audit.risk_level(said.j ->> 'risk')) AS level,
+        max(audit.risk_level(said.j ->> 'risk')) FILTER (WHERE n.appended_at > v.appended_at) AS level_since,
+        jsonb_agg(said.j ORDER BY n.appended_at DESC, n.chain_no DESC, n.seq DESC) AS readings
+    FROM audit.annotation n
+    JOIN audit.payload t ON t.chain_no = n.chain_no AND t.seq = n.seq AND t.appended_at = n.appended_at
+    CROSS JOIN LATERAL (SELECT audit.json_of(audit.value_of(t.body)) AS j OFFSET 0) said
+    WHERE n.topic_id = c.topic_id AND n.partition = c.partition AND n.source_offset = r.source_offset
+        AND jsonb_typeof(said.j) = 'object'
+) a ON true
+WHERE r.kind IN (1, 3);
+RESET ROLE;
+
+-- What reports count by: one narrow row for each record, kept up as the log grows, so that a month of ten million events is
+-- counted without reading their JSON again. Derived from schema audit alone and made anew from it at any time; nothing that a
+-- verification believes. Names from events stand here too: an erasure takes them out in its own transaction.
+CREATE SCHEMA tally AUTHORIZATION piperoll_owner;
+SET LOCAL ROLE piperoll_owner;
+
+-- `time_us` is the time that the view audit_events shows; `stated`: 0 the event's own time with a zone, 1 none, 2 without a
+-- zone. `floor` and `ai` are levels as of audit.risk_level. `blank`: the payload is gone. `span`: offsets of a skip record.
+-- Of an annotation `ai`, `by` and `tags` are what it says; of an own event `type` and `source`; of a skip `type` is its reason.
+CREATE TABLE tally.fact (
+    seq bigint NOT NULL,
+    appended_us bigint NOT NULL,
+    time_us bigint NOT NULL,
+    source_offset bigint,
+    span bigint,
+    chain_no smallint NOT NULL,
+    kind smallint NOT NULL,
+    stated smallint NOT NULL,
+    floor smallint,
+    ai smallint,
+    pending boolean NOT NULL,
+    blank boolean NOT NULL,
+    type text COLLATE "C" NOT NULL,
+    source text COLLATE "C",
+    actor text COLLATE "C",
+    by text COLLATE "C",
+    tags text[] COLLATE "C" NOT NULL,
+    rules text[] COLLATE "C",
+    producer bytea,
+    number numeric(20),
+    PRIMARY KEY (chain_no, seq)
+) WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
+
+-- Up to which record of each chain there are facts.
+CREATE TABLE tally.folded (
+    chain_no smallint PRIMARY KEY,
+    next_seq bigint NOT NULL
+);
+
+CREATE INDEX fact_time ON tally.fact USING brin (appended_us, time_us) WITH (pages_per_range = 32);
+CREATE INDEX fact_own ON tally.fact (type, appended_us) WHERE kind = 8;
+CREATE INDEX fact_grave ON tally.fact (appended_us) WHERE floor >= 4 OR ai >= 4;
+CREATE INDEX fact_other ON tally.fact (kind, appended_us) WHERE kind NOT IN (1, 8);
+CREATE INDEX fact_numbered ON tally.fact (producer, number) WHERE number IS NOT NULL;
+-- Was a name there before? By hash, since names have no length limit that an index would take.
+CREATE INDEX fact_type ON tally.fact (hashtextextended(type, 0), least(time_us, appended_us)) WHERE kind = 1;
+CREATE INDEX fact_source ON tally.fact (hashtextextended(source, 0), least(time_us, appended_us)) WHERE kind = 1;
+CREATE INDEX fact_actor ON tally.fact (hashtextextended(actor, 0), least(time_us, appended_us)) WHERE actor IS NOT NULL;
+
+-- A bigint in a JSON object, null where there is none.
+CREATE FUNCTION tally.number_in(document jsonb, name text) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN document ->> name ~ '^[0-9]{1,18}$' THEN (document ->> name)::bigint END;
+
+-- The facts of records $2 to before $3 of a chain, from the records themselves.
+CREATE FUNCTION tally.derive(of_chain smallint, first bigint, before bigint) RETURNS SETOF tally.fact
+LANGUAGE sql STABLE AS $$
+    SELECT
+        r.seq,
+        r.appended_us,
+        coalesce(r.event_time_us, CASE WHEN r.kind IN (1, 3) THEN audit.kafka_us(r.leaf) END, r.appended_us),
+        r.source_offset,
+        CASE WHEN r.kind = 4 THEN tally.number_in(x.j, 'last') - tally.number_in(x.j, 'first') + 1 END,
+        r.chain_no,
+        r.kind,
+        (CASE WHEN r.event_time_us IS NULL THEN 1 WHEN r.kind = 1 AND x.j -> 'tags' ? 'time:no-zone' THEN 2 ELSE 0 END)::smallint,
+        (CASE WHEN r.kind IN (1, 3) THEN audit.risk_floor(x.j) END)::smallint,
+        (CASE WHEN r.kind IN (1, 3) THEN audit.risk_ai(x.j, NULL) WHEN r.kind = 7 THEN audit.risk_level(x.j ->> 'risk') END)::smallint,
+        r.kind IN (1, 3) AND coalesce(x.j -> 'pending' = 'true', false),
+        p.seq IS NULL OR (r.kind = 7 AND x.j IS NULL),
+        CASE
+            WHEN r.kind IN (1, 3) THEN coalesce(x.j ->> 'type', '')
+            WHEN r.kind = 8 THEN coalesce(left(x.j ->> 'type', 200), '')
+            WHEN r.kind = 4 THEN coalesce(x.j ->> 'reason', '')
+            ELSE ''
+        END,
+        CASE WHEN r.kind IN (1, 3, 8) THEN x.j ->> 'source' END,
+        CASE WHEN r.kind IN (1, 3) THEN x.j #>> '{who,actor}' END,
+        CASE
+            WHEN r.kind IN (1, 3) THEN coalesce(x.j ->> 'by', CASE WHEN x.j IS NOT NULL THEN 'rules' END)
+            WHEN r.kind = 7 THEN coalesce(x.j ->> 'by', x.j ->> 'model')
+        END,
+        CASE WHEN r.kind IN (1, 2, 3, 7) THEN audit.tags_of(x.j, NULL) ELSE '{}' END,
+        CASE WHEN r.kind IN (1, 3) AND x.j ? 'rules' THEN ARRAY(
+            SELECT jsonb_build_array(hit ->> 'id', hit ->> 'title', hit ->> 'level')::text
+            FROM jsonb_path_query(x.j, 'lax $.rules[*] ? (@.type() == "object")') WITH ORDINALITY AS found (hit, place) ORDER BY place
+        ) END,
+        CASE WHEN r.kind = 1 AND substr(r.leaf, 156, 8) <> '\x0000000000000000' THEN substr(r.leaf, 140, 16) END,
+        CASE WHEN r.kind = 1 AND substr(r.leaf, 156, 8) <> '\x0000000000000000' THEN
+            ('x' || encode(substr(r.leaf, 156, 4), 'hex'))::bit(32)::bigint::numeric * 4294967296
+            + ('x' || encode(substr(r.leaf, 160, 4), 'hex'))::bit(32)::bigint END
+    FROM audit.record r
+    LEFT JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN jsonb_typeof(said.j) = 'object' THEN said.j END AS j FROM (
+            SELECT CASE
+                WHEN r.kind IN (1, 3) THEN audit.json_of(p.enrich)
+                WHEN r.kind IN (2, 4, 7, 8) THEN audit.json_of(audit.value_of(p.body))
+            END AS j OFFSET 0
+        ) said OFFSET 0
+    ) x
+    WHERE r.chain_no = of_chain AND r.seq >= first AND r.seq < before
+    OFFSET 0 -- as it stands: a range of one chain, never all of them joined
+$$;
+
+-- The facts of records that are not folded yet, from the records themselves; and those of all records.
+CREATE VIEW tally.unfolded AS
+SELECT d.*
+FROM audit.chain_head h
+LEFT JOIN tally.folded u USING (chain_no)
+CROSS JOIN LATERAL tally.derive(h.chain_no, coalesce(u.next_seq, 0), h.next_seq) d;
+
+CREATE VIEW tally.facts AS
+SELECT f.* FROM tally.fact f UNION ALL SELECT u.* FROM tally.unfolded u;
+
+-- The facts of one record, kept or derived.
+CREATE FUNCTION tally.one(of_chain smallint, of_seq bigint) RETURNS SETOF tally.fact
+LANGUAGE sql STABLE AS $$
+    SELECT f.* FROM tally.fact f WHERE f.chain_no = of_chain AND f.seq = of_seq
+    UNION ALL
+    SELECT d.* FROM tally.derive(of_chain, of_seq, of_seq + 1) d
+    WHERE of_seq >= coalesce((SELECT u.next_seq FROM tally.folded u WHERE u.chain_no = of_chain), 0)
+$$;
+
+-- Folds the next records of a chain, `most` at once, and returns how many numbers it went on. It takes the lock that
+-- appending takes: no erasure comes between reading a payload and keeping its fact.
+CREATE FUNCTION tally.fold(of_chain smallint, most bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+    first bigint;
+    before bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(audit.order_lock());
+    INSERT INTO tally.folded (chain_no, next_seq) VALUES (of_chain, 0) ON CONFLICT DO NOTHING;
+    SELECT next_seq INTO first FROM tally.folded WHERE chain_no = of_chain FOR UPDATE;
+    SELECT least(next_seq, first + most) INTO before FROM audit.chain_head WHERE chain_no = of_chain;
+    IF before IS NULL OR before <= first THEN
+        RETURN 0;
+    END IF;
+    INSERT INTO tally.fact SELECT d.* FROM tally.derive(of_chain, first, before) d ORDER BY d.seq;
+    UPDATE tally.folded SET next_seq = before WHERE chain_no = of_chain;
+    RETURN before - first;
+END $$;
+
+-- Makes facts anew from their records, where they are those of records that an order has changed.
+CREATE FUNCTION tally.renew(of_chain smallint, of_seq bigint) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH known AS (DELETE FROM tally.fact WHERE chain_no = of_chain AND seq = of_seq RETURNING seq)
+    INSERT INTO tally.fact SELECT d.* FROM known CROSS JOIN LATERAL tally.derive(of_chain, known.seq, known.seq + 1) d
+$$;
+
+-- What is left of a fact when the payload is gone: what the record itself says.
+CREATE FUNCTION tally.blank_erased() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+    UPDATE tally.fact f
+    SET blank = true, type = '', source = NULL, actor = NULL, by = NULL, tags = '{}', rules = NULL, ai = NULL, pending = false,
+        floor = CASE WHEN f.kind IN (1, 3) THEN 1 END, stated = CASE f.stated WHEN 2 THEN 0 ELSE f.stated END
+    FROM (
+        SELECT r.chain_no, r.seq
+        FROM added e
+        JOIN audit.chain c ON c.topic_id = e.topic_id AND c.partition = e.partition
+        JOIN audit.record r ON r.chain_no = c.chain_no AND r.source_offset = e.source_offset
+        WHERE r.kind IN (1, 2, 3, 7)
+        UNION
+        SELECT n.chain_no, n.seq
+        FROM added e
+        JOIN audit.annotation n USING (topic_id, partition, source_offset)
+    ) gone
+    WHERE f.chain_no = gone.chain_no AND f.seq = gone.seq;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER blank_erased AFTER INSERT ON audit.erasure REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION tally.blank_erased();
+ALTER TABLE audit.erasure ENABLE ALWAYS TRIGGER blank_erased;
+
+-- The same for what was retained away, `most` facts at once; returns how many.
+CREATE FUNCTION tally.blank_retained(most bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    bound bigint := (SELECT (extract(epoch FROM max(until)) * 1000000)::bigint FROM audit.retention);
+    gone bigint;
+BEGIN
+    IF bound IS NULL THEN
+        RETURN 0;
+    END IF;
+    WITH overdue AS (
+        SELECT f.chain_no, f.seq FROM tally.fact f
+        WHERE f.appended_us < bound AND NOT f.blank AND f.kind IN (1, 2, 3, 7, 8)
+            AND NOT EXISTS (SELECT FROM audit.payload p WHERE p.chain_no = f.chain_no AND p.seq = f.seq)
+        LIMIT most
+    )
+    UPDATE tally.fact f
+    SET blank = true, type = '', source = NULL, actor = NULL, by = NULL, tags = '{}', rules = NULL, ai = NULL, pending = false,
+        floor = CASE WHEN f.kind IN (1, 3) THEN 1 END, stated = CASE f.stated WHEN 2 THEN 0 ELSE f.stated END
+    FROM overdue o WHERE f.chain_no = o.chain_no AND f.seq = o.seq;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone;
+END $$;
+
+-- The time by which a record counts in a period (from `starts` to before `ends`; `before`: the start of the period before;
+-- `grace`: how long after its end a period takes events that happened in it), null where it is in another one. Microseconds.
+-- By rule: `append` when it was recorded; `event` when it happened; `schedule` when it happened if it says so, was not more
+-- than five minutes ahead, and its period was still open when it was recorded; else when it was recorded. The periods of a
+-- schedule then have every record exactly once, as long as none is shorter than its grace.
+CREATE FUNCTION tally.counted_us(
+    rule text, starts bigint, ends bigint, before bigint, grace bigint, stated smallint, time_us bigint, appended_us bigint
+) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE rule
+    WHEN 'append' THEN CASE WHEN appended_us >= starts AND appended_us < ends THEN appended_us END
+    WHEN 'event' THEN CASE WHEN time_us >= starts AND time_us < ends THEN time_us END
+    ELSE CASE
+        WHEN stated = 0 AND time_us >= starts AND time_us < ends AND time_us <= appended_us + 300000000
+            AND appended_us < ends + grace THEN time_us
+        WHEN appended_us >= starts AND appended_us < ends AND NOT (
+            stated = 0 AND time_us <= appended_us + 300000000
+            AND (time_us >= ends OR (time_us >= before AND time_us < starts AND appended_us < starts + grace))
+        ) THEN appended_us
+    END
+END;
+
+-- Whether a record counts in a period before the one that starts at $2 and ends at $3; by rule as in tally.counted_us.
+CREATE FUNCTION tally.is_earlier(
+    rule text, starts bigint, ends bigint, before bigint, grace bigint, stated smallint, time_us bigint, appended_us bigint
+) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE rule
+    WHEN 'append' THEN appended_us < starts
+    WHEN 'event' THEN time_us < starts
+    ELSE appended_us < ends
+        AND NOT (stated = 0 AND time_us >= ends AND time_us <= appended_us + 300000000)
+        AND tally.counted_us(rule, starts, ends, before, grace, stated, time_us, appended_us) IS NULL
+END;
+
+GRANT USAGE ON SCHEMA tally TO piperoll_reporter;
+GRANT SELECT ON tally.fact, tally.folded, tally.unfolded, tally.facts TO piperoll_reporter;
+REVOKE ALL ON FUNCTION tally.number_in(jsonb, text), tally.derive(smallint, bigint, bigint), tally.one(smallint, bigint), tally.fold(smallint, bigint),
+    tally.renew(smallint, bigint), tally.blank_erased(), tally.blank_retained(bigint),
+    tally.counted_us(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint),
+    tally.is_earlier(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tally.number_in(jsonb, text), tally.derive(smallint, bigint, bigint), tally.one(smallint, bigint), tally.fold(smallint, bigint),
+    tally.renew(smallint, bigint), tally.blank_retained(bigint),
+    tally.counted_us(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint),
+    tally.is_earlier(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint) TO piperoll_reporter;
 RESET ROLE;

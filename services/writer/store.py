@@ -230,7 +230,7 @@ class Store:
                 await leave_out_erased(connection, placed)
                 await _copy_records(connection, sections)
                 await _copy_payloads(connection, sections)
-                await _copy_annotations(connection, sections)
+                await _note_events(connection, sections)
                 await carry_out(connection, sections)
 
 
@@ -284,14 +284,13 @@ async def _copy_payloads(connection: asyncpg.Connection, sections: Sequence[Sect
         )
 
 
-async def _copy_annotations(connection: asyncpg.Connection, sections: Sequence[Section]) -> None:
-    rows = [
-        (*row.target, section.chain.number, row.seq, row.appended_us)
-        for section in sections
-        for row in section.annotations
-    ]
-    if rows:
-        await connection.executemany(_QUERIES["annotation"], rows)
+async def _note_events(connection: asyncpg.Connection, sections: Sequence[Section]) -> None:
+    """Which events annotations and reviews are about."""
+    for section in sections:
+        for query, about in (("annotation", section.annotations), ("review", section.reviews)):
+            rows = [(*row.target, section.chain.number, row.seq, row.appended_us) for row in about]
+            if rows:
+                await connection.executemany(_QUERIES[query], rows)
 
 
 async def _stream(lists: Iterable[list[bytes]]) -> AsyncIterator[bytes]:

@@ -12,14 +12,21 @@ from tests.orders import erasure
 from tests.recording import TOPICS, Recorder
 
 MAY = {
-    "piperoll_writer": {("record", "INSERT"), ("payload", "INSERT"), ("annotation", "INSERT")},
+    "piperoll_writer": {
+        ("record", "INSERT"),
+        ("payload", "INSERT"),
+        ("annotation", "INSERT"),
+        ("review", "INSERT"),
+    },
     "piperoll_sealer": {
         ("tile", "INSERT"),
         ("seal", "INSERT"),
         ("checkpoint", "INSERT"),
         ("publication", "INSERT"),
     },
-    "piperoll_reporter": set(),
+    "piperoll_reporter": {
+        *((f"report.{table}", "INSERT") for table in ("run", "edition", "recorded", "signature", "intent")),
+    },
     "piperoll_operator": {("restoration", "INSERT"), ("restoration", "DELETE")},
     # roles as which nobody signs in: their functions act as them
     "piperoll_eraser": {
@@ -28,7 +35,15 @@ MAY = {
         ("erasure", "INSERT"),
     },
 }
-"""All rights in schema audit beyond reading."""
+"""All rights beyond reading: in schema audit, and where it is named in schema report."""
+COLUMNS = {
+    *(("report.run", column) for column in ("tries", "last_error", "late_at")),
+    *(
+        ("report.intent", column)
+        for column in ("state", "attempts", "next_at", "last_error", "sent_at", "receipt")
+    ),
+}
+"""The columns that are ever changed, all of them by piperoll_reporter."""
 CALLS = {
     "piperoll_writer": {
         *("claim", "advance", "open_chain", "open_months"),
@@ -70,6 +85,9 @@ ON_A_TABLE = {
 }
 EVERYWHERE = [
     "CREATE TABLE audit.mine (a int)",
+    "CREATE TABLE report.mine (a int)",
+    "DROP SCHEMA report CASCADE",
+    "ALTER FUNCTION report.refuse_change() RENAME TO refused",
     "CREATE FUNCTION audit.mine() RETURNS int LANGUAGE sql RETURN 1",
     "CREATE OR REPLACE FUNCTION audit.is_erased(of_chain smallint, of_seq bigint) RETURNS boolean LANGUAGE sql RETURN false",
     "ALTER FUNCTION audit.refuse_change() RENAME TO refused",
@@ -129,12 +147,16 @@ def dsn_of(database, role: str) -> str:
     return getattr(database, f"{role.removeprefix('piperoll_')}_dsn")
 
 
+def qualified(table: str) -> str:
+    return table if "." in table else f"audit.{table}"
+
+
 async def tables(connection) -> dict[str, str]:
     """Every table and partition of ours, with a column of it."""
     rows = await connection.fetch(
-        "SELECT c.relname, (SELECT attname FROM pg_attribute a WHERE a.attrelid = c.oid AND attnum > 0"
+        "SELECT CASE c.relnamespace WHEN 'audit'::regnamespace THEN c.relname ELSE 'report.' || c.relname END AS relname, (SELECT attname FROM pg_attribute a WHERE a.attrelid = c.oid AND attnum > 0"
         " AND attidentity = '' ORDER BY attnum LIMIT 1) AS first"
-        " FROM pg_class c WHERE c.relnamespace = 'audit'::regnamespace AND c.relkind IN ('r', 'p')"
+        " FROM pg_class c WHERE c.relnamespace IN ('audit'::regnamespace, 'report'::regnamespace) AND c.relkind IN ('r', 'p')"
     )
     return {row["relname"]: row["first"] for row in rows}
 
@@ -146,16 +168,19 @@ async def test_no_role_gets_any_statement_through_that_it_is_not_meant_to(filled
     assert {"record", "record_1", "payload", "payload_default", "erasure", "tile", "restoration"} <= set(
         every
     )
+    assert {"review", "report.run", "report.edition", "report.intent"} <= set(every)
     connection = await asyncpg.connect(dsn_of(filled, role))
     through = []
     for table, column in every.items():
         for name, sql in ON_A_TABLE.items():
-            if await _goes_through(connection, sql.format(f"audit.{table}", column=column)):
+            if await _goes_through(connection, sql.format(qualified(table), column=column)):
                 through.append((table, name))
     await connection.close()
     await admin.close()
     assert {(table, name) for table, name in through if name not in ("merge", "lock")} == MAY[role]
-    assert {table for table, name in through if name in ("merge", "lock")} <= {"restoration"}
+    # who may change a row of some columns may lock the table too
+    changed = {table for table, _ in COLUMNS} if role == "piperoll_reporter" else set()
+    assert {table for table, name in through if name in ("merge", "lock")} <= {"restoration"} | changed
 
 
 async def _goes_through(connection, sql: str) -> bool:
@@ -195,7 +220,8 @@ async def test_copy_goes_only_where_insert_does(filled, role):
     through = set()
     for table in await tables(admin):
         try:
-            await connection.copy_to_table(table, schema_name="audit", source=io.BytesIO(), format="text")
+            schema, _, name = qualified(table).partition(".")
+            await connection.copy_to_table(name, schema_name=schema, source=io.BytesIO(), format="text")
         except asyncpg.InsufficientPrivilegeError:
             continue
         through.add((table, "INSERT"))
@@ -208,13 +234,18 @@ async def test_rights_are_exactly_these(filled):
     """From the catalogue: tables, columns, sequences, functions, schemas and memberships of every role."""
     admin = await asyncpg.connect(filled.admin_dsn)
     rows = await admin.fetch(
-        "SELECT c.relname, a.privilege_type, a.grantee::regrole::text AS role FROM pg_class c, aclexplode(c.relacl) a"
-        " WHERE c.relnamespace = 'audit'::regnamespace AND a.privilege_type <> 'SELECT' AND a.grantee <> c.relowner"
+        "SELECT CASE c.relnamespace WHEN 'audit'::regnamespace THEN c.relname ELSE 'report.' || c.relname END AS relname,"
+        " a.privilege_type, a.grantee::regrole::text AS role FROM pg_class c, aclexplode(c.relacl) a"
+        " WHERE c.relnamespace IN ('audit'::regnamespace, 'report'::regnamespace) AND a.privilege_type <> 'SELECT' AND a.grantee <> c.relowner"
     )
     rights = {(row["role"], row["relname"], row["privilege_type"]) for row in rows}
     assert rights == {(role, *right) for role, some in MAY.items() for right in some}
-    columns = "SELECT count(*) FROM pg_attribute WHERE attacl IS NOT NULL AND attrelid::regclass::text LIKE 'audit.%'"
-    assert await admin.fetchval(columns) == 0
+    columns = await admin.fetch(
+        "SELECT attrelid::regclass::text AS of_table, attname, a.privilege_type, a.grantee::regrole::text AS role"
+        " FROM pg_attribute, aclexplode(attacl) a WHERE attrelid::regclass::text ~ '^(audit|report)[.]'"
+    )
+    assert {(row["of_table"], row["attname"]) for row in columns} == COLUMNS
+    assert {(row["role"], row["privilege_type"]) for row in columns} == {("piperoll_reporter", "UPDATE")}
     for role in LOGIN_ROLES:
         named = await admin.fetch(
             "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'audit'::regnamespace"
@@ -244,7 +275,8 @@ async def test_every_definer_function_fixes_its_search_path_and_every_guard_is_a
     )
     assert off == []
     bare = await admin.fetch(
-        "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'audit'::regnamespace AND c.relkind IN ('r', 'p')"
+        "SELECT c.relname FROM pg_class c"
+        " WHERE c.relnamespace IN ('audit'::regnamespace, 'report'::regnamespace) AND c.relkind IN ('r', 'p')"
         " AND c.relname <> 'restoration' AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid"
         " AND t.tgtype & 32 = 32 AND t.tgenabled = 'A')"
     )

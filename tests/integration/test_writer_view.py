@@ -11,6 +11,7 @@ import pytest
 from schemas.enrichment import Enrichment, RuleHit, Who
 from schemas.record import ABSENT, Kind
 from tests.builders import TIME_MS, Log, annotation, structured
+from tests.orders import order
 from tests.recording import TOPICS, Recorder
 
 
@@ -81,6 +82,8 @@ async def test_an_event_has_every_column(database, reporter):
         "kind": "event",
         "chain_no": 1,
         "seq": 1,
+        "review": None,
+        "reviewed_at": None,
     }
 
 
@@ -370,3 +373,69 @@ async def test_a_plain_query_reads_no_event_data(database, reporter):
     assert "event_data" not in text
     assert "annotation" not in text
     assert Kind.EVENT == 1
+
+
+def review(log, offset, status, *, partition=0, **changes):
+    """A review as `piperoll review` puts it on audit.system."""
+    event = {"topic_id": log.topic_id.hex(), "partition": partition, "source_offset": offset}
+    data = {"by": "Ada", "event": event, "status": status, "reason": "looked at it"}
+    return order("piperoll.review", data | changes)
+
+
+async def test_only_a_review_withdraws_what_ai_alone_has_raised_and_never_the_floor(database, reporter):
+    log = Log(partition=0)
+    floor = enrichment(rules=[RuleHit("r1", "Rule", "medium")], risk="medium")
+    said = {"summary": "raised", "risk": "critical"}
+    async with (
+        Recorder(database.writer_dsn) as writer,
+        Recorder(database.writer_dsn, TOPICS.annotations) as annotator,
+        Recorder(database.writer_dsn, TOPICS.system) as system,
+    ):
+        await writer.record(log.event(0, -1, enrichment=floor), log.event(1, enrichment=floor))
+
+        async def now():
+            rows = await reporter.fetch(
+                "SELECT risk, risk_floor, risk_ai, review FROM audit_events ORDER BY id"
+            )
+            assert tuple(rows[1]) == ("medium", "medium", None, None)  # the event beside it is left alone
+            return tuple(rows[0])
+
+        await annotator.record(
+            log.event(0)._replace(value=annotation(log.topic_id, 0, 0, **said), headers=[])
+        )
+        assert await now() == ("critical", "medium", "critical", None)
+        await system.record(review(log, 0, "explained"))
+        assert await now() == ("critical", "medium", "critical", "explained")
+        linked = await system.record(
+            review(log, 0, "never-mind"), review(log, 0, "false-positive", by=""), review(log, -1, "open")
+        )
+        assert {alert.name for alert in linked.alerts} == {"order_unusable"}
+        assert await now() == ("critical", "medium", "critical", "explained")
+        await system.record(review(log, 0, "false-positive"))
+        assert await now() == ("medium", "medium", "critical", "false-positive")
+        later = annotation(log.topic_id, 0, 0, **(said | {"risk": "high", "model": "another"}))
+        await annotator.record(log.event(0)._replace(value=later, headers=[]))
+        assert await now() == ("high", "medium", "critical", "false-positive")
+        await system.record(review(log, 0, "open"))
+        assert await now() == ("critical", "medium", "critical", "open")
+
+
+async def test_a_row_of_the_index_of_reviews_by_itself_changes_nothing(database, reporter):
+    """Only what an own event's payload says, to which the chain commits, is shown."""
+    log = Log(partition=0)
+    raised = enrichment(risk="high", by="gpt-x")
+    async with (
+        Recorder(database.writer_dsn) as writer,
+        Recorder(database.writer_dsn, TOPICS.system) as system,
+    ):
+        await writer.record(log.event(0, -1, enrichment=raised), log.event(1, enrichment=raised))
+        await system.record(review(log, 1, "false-positive"), order("piperoll.drill", {"status": "x"}))
+    admin = await asyncpg.connect(database.admin_dsn)
+    await admin.execute(
+        "INSERT INTO audit.review SELECT $1, 0, 0, r.chain_no, r.seq, audit.moment(r.appended_us)"
+        " FROM audit.record r WHERE r.kind = 8",
+        log.topic_id,
+    )
+    await admin.close()
+    rows = await reporter.fetch("SELECT risk, review FROM audit_events ORDER BY id")
+    assert [tuple(row) for row in rows] == [("high", None), ("informational", "false-positive")]

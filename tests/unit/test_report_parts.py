@@ -12,10 +12,16 @@ from services.reporter import charts, integrity, summary
 from services.reporter.account import as_json, as_lines
 from services.reporter.escape import Trusted
 from services.reporter.figures import Figure, Figures, Table, read_hits
+from services.reporter.formats import render
+from services.reporter.formats.blocks import Bar
 from services.reporter.period import last_days, month
-from services.reporter.render import render_html, render_markdown
-from services.reporter.report import Report
+from services.reporter.report import Report, fill_days
 from tests.report_parts import FINDING, filled, report, verification
+
+
+def page_of(made, name="html"):
+    return render(made.as_json(), name).decode()
+
 
 LOST = Finding(1, Change.EXPIRED, Part.RECORD, "lost", 3)
 WAITING = Finding(1, Change.NOT_ARRIVED, Part.CHAIN, "waits", source_offset=20)
@@ -97,8 +103,8 @@ def test_nothing_recorded_is_not_called_consistent():
 def test_no_report_claims_what_nobody_can_know(findings):
     made = report(findings=findings)
     pages = [
-        render_html(made),
-        render_markdown(made),
+        page_of(made),
+        page_of(made, "md"),
         json.dumps(made.as_json()),
         *as_lines(made.verification),
     ]
@@ -108,11 +114,11 @@ def test_no_report_claims_what_nobody_can_know(findings):
 
 def test_a_broken_chain_is_the_first_line_of_every_format():
     made = report(findings=(FINDING,))
-    page = render_html(made)
+    page = page_of(made)
     body = page[page.index("<body>") :]
     assert body.index("NOT OK: 1 finding in 1 chain") < body.index("<h1>")
     assert "<title>NOT VERIFIED" in page
-    assert render_markdown(made).startswith("**NOT OK: 1 finding in 1 chain")
+    assert page_of(made, "md").startswith("**NOT OK: 1 finding in 1 chain")
     assert [*made.as_json()][:2] == ["format", "integrity"]
     assert made.as_json()["integrity"]["good"] is False
     assert "record 17" in page
@@ -160,9 +166,9 @@ def test_a_period_without_events_is_reported_too():
     made = report()
     empty = Report(made.period, made.made_us, made.software, made.verification, Figures({}, {}, {}, [], []))
     assert [sentence.text for sentence in empty.summary] == ["No events are recorded for October 2026."]
-    assert "No events are recorded for October 2026." in render_html(empty)
-    assert "No events are recorded for October 2026." in render_markdown(empty)
-    assert empty.as_json()["high_risk_events"] == []
+    assert "No events are recorded for October 2026." in page_of(empty)
+    assert "No events are recorded for October 2026." in page_of(empty, "md")
+    assert empty.as_json()["high_risk"]["events"] == []
 
 
 def test_something_is_never_shown_as_zero_percent():
@@ -176,8 +182,8 @@ def test_a_table_that_is_cut_says_how_much_is_left_out():
     figures = filled("plain")
     figures.tables["type"] = Table(figures.tables["type"].figures, 4711)
     cut = Report(made.period, made.made_us, made.software, made.verification, figures)
-    assert "The 1 most frequent of 4,711; all are in the attachments." in render_html(cut)
-    assert "The 1 most frequent of 4,711; all are in the attachments." in render_markdown(cut)
+    assert "The 1 most frequent of 4,711; all are in the attachments." in page_of(cut)
+    assert "The 1 most frequent of 4,711; all are in the attachments." in page_of(cut, "md")
 
 
 @pytest.mark.parametrize(
@@ -188,9 +194,7 @@ def test_rules_of_an_odd_form_are_read_as_far_as_they_go(raw):
 
 
 def test_every_day_of_the_period_has_a_bar_and_days_outside_it_too():
-    days = charts.fill_days(
-        {date(2026, 9, 30): 1, date(2026, 10, 2): 5}, date(2026, 10, 1), date(2026, 10, 31)
-    )
+    days = fill_days({date(2026, 9, 30): 1, date(2026, 10, 2): 5}, date(2026, 10, 1), date(2026, 10, 31))
     assert len(days) == 32
     assert days[0] == (date(2026, 9, 30), 1)
     assert sum(day.events for day in days) == 6
@@ -205,7 +209,11 @@ def test_an_axis_ends_at_a_round_number(number, ceiling):
 
 @pytest.mark.parametrize("counts", [{}, {date(2026, 10, 1): 0}, {date(2026, 10, 1): 10**9}])
 def test_a_chart_of_nothing_or_of_much_is_a_chart(counts):
-    days = charts.fill_days(counts, date(2026, 10, 1), date(2026, 10, 3))
-    drawn = charts.day_chart(days, "Events", identifier="x")
+    days = fill_days(counts, date(2026, 10, 1), date(2026, 10, 3))
+    drawn = charts.day_chart(
+        [Bar(str(day.date), day.events, day.events // 2) for day in days], "Events by day"
+    )
     assert drawn.count("<svg") == 1
+    assert drawn.count('class="bar"') == sum(1 for day in days if day.events)
+    assert 'aria-label="Events by day"' in drawn
     assert "NaN" not in drawn

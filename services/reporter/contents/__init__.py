@@ -1,0 +1,100 @@
+"""What is in the edition document, a module for each part; all of it counted from the records below the cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.reporter.contents.ai import ai_account
+from services.reporter.contents.changes import changes
+from services.reporter.contents.citing import cite_records, cites
+from services.reporter.contents.completeness import completeness
+from services.reporter.contents.events import high_risk, late, unreadable
+from services.reporter.contents.happened import happened
+from services.reporter.contents.reviews import reviews
+from services.reporter.contents.selection import Selection
+from services.reporter.contents.tables import by_day, other_records, tables, totals
+from services.reporter.contents.times import iso
+from services.reporter.contents.words import GLOSSARY, METHOD
+from services.reporter.figures import Figures, read_figures
+from services.reporter.inputs import Inputs
+from services.reporter.store import Snapshot
+from services.reporter.summary import summary_block
+
+
+async def read_contents(snapshot: Snapshot, inputs: Inputs) -> tuple[dict[str, Any], Figures]:
+    """Every part of the document but its format; and the figures that it is made of."""
+    selection = Selection(snapshot, inputs.period, inputs.cut, inputs.filters)
+    figures = await read_figures(selection)
+    chains = await selection.fetch_below("chains")
+    grave, gravest = await high_risk(selection)
+    account = await completeness(selection, figures, chains)
+    made = {
+        **_frame(inputs, chains),
+        "completeness": account,
+        "totals": totals(figures),
+        "tables": tables(figures),
+        "by_day": by_day(inputs.period, figures),
+        "other_records": other_records(figures),
+        "high_risk": grave,
+        "reviews": await reviews(selection),
+        "changes": await changes(selection, figures),
+        "controls": [],
+        "ai": await ai_account(selection, figures),
+        **await happened(selection),
+        "late": await late(selection, {item.key: item for item in figures.table("late").figures}),
+        "unreadable": await unreadable(selection),
+        "sequence_gaps": [gap._asdict() | {"cites": cites(gap.first_id)} for gap in figures.gaps],
+        "duplicates": {"repeats": totals(figures)["duplicates"], "unchecked": totals(figures)["unchecked"]},
+        "facts": [],
+        "attachments": [],
+        "summary": inputs.summary
+        or summary_block(inputs.period, figures, gravest, account["unreadable_in_log"]),
+    }
+    return await cite_records(snapshot, made), figures
+
+
+def _frame(inputs: Inputs, chains: list[Any]) -> dict[str, Any]:
+    """What the edition is, of what, made when and by what: nothing of it is counted."""
+    period, cut = inputs.period, inputs.cut
+    return {
+        "edition": {
+            "id": inputs.edition,
+            "schedule": inputs.schedule,
+            "number": inputs.number,
+            "replaces": inputs.replaces,
+            "why": inputs.why,
+            "by": inputs.by,
+            "differs": inputs.differs,
+        },
+        "period": {
+            "label": period.label,
+            "title": period.title,
+            "start": period.start.isoformat(),
+            "end": period.end.isoformat(),
+            "time_zone": period.zone,
+            "rule": period.rule,
+            "selected_by": period.explanation,
+            "days": period.days,
+        },
+        "cut": {
+            "seal_no": cut.seal_no,
+            "root": cut.root,
+            "time": iso(cut.time_us),
+            "chains": [
+                {
+                    name: row[name]
+                    for name in ("chain_no", "chain_id", "topic", "partition", "size", "last_hash")
+                }
+                | {"last_recorded": iso(row["last_us"])}
+                for row in chains
+            ],
+        },
+        "made": iso(inputs.made_us),
+        "software": inputs.software,
+        "filters": inputs.filters.as_json(),
+        "language": inputs.language,
+        "template": inputs.template,
+        "integrity": inputs.integrity,
+        "glossary": [{"term": term, "meaning": meaning} for term, meaning in GLOSSARY],
+        "method": METHOD,
+    }

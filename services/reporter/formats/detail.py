@@ -1,0 +1,141 @@
+"""What a recipient may see of a document: `full`, `pseudonymous` or `figures`.
+
+Pseudonyms are numbers in the order in which names come up in the document, so nothing can be guessed from them, and the same
+name has the same number throughout an edition. What holds free text of an event or of a person goes altogether, since
+nobody can say which names stand in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Detail = Literal["figures", "pseudonymous", "full"]
+DETAILS: tuple[Detail, ...] = ("figures", "pseudonymous", "full")
+_PEOPLE = {
+    "actor": "actor",
+    "user": "actor",
+    "resource": "resource",
+    "subject": "resource",
+    "origin": "origin",
+}
+"""Fields that name somebody or something, and the word before their number."""
+_FREE = frozenset(("event_data", "payload", "event_id"))
+_REDACTED = frozenset(("summary", "ai_summary", "text"))
+"""Texts that may hold any name."""
+_PERSON_TABLES = {"actor": "actor", "resource": "resource", "origin": "origin", "subject": "resource"}
+_OURS = frozenset(
+    (
+        "format",
+        "edition",
+        "period",
+        "cut",
+        "made",
+        "software",
+        "integrity",
+        "drill",
+        "method",
+        "glossary",
+        "cited",
+        "detail",
+    )
+)
+"""Keys of a document in which no name of an event stands."""
+_SHORTEST = 3
+"""Names shorter than this are not looked for within texts."""
+
+
+def with_detail(document: Mapping[str, Any], detail: Detail) -> dict[str, Any]:
+    """The document as a recipient of this detail sees it; its hash is another than the edition's, which it then names."""
+    if detail == "full":
+        return dict(document)
+    if detail not in DETAILS:
+        raise ValueError(f"detail is one of {', '.join(DETAILS)}, not {detail!r}")
+    seen = _Names()
+    made = {key: value if key in _OURS else seen.taken(value, key) for key, value in document.items()}
+    if detail == "figures":
+        made = _figures_alone(made)
+    made["attachments"] = []
+    made["detail"] = detail
+    return {key: value if key in _OURS else seen.cleaned(value) for key, value in made.items()}
+
+
+def _figures_alone(document: dict[str, Any]) -> dict[str, Any]:
+    """Counts by type, source, risk and day stay; lists of events and of names go, with how many they were."""
+    shown = document.get("high_risk") or {}
+    document["high_risk"] = {"shown": 0, "of": shown.get("of", len(shown.get("events") or [])), "events": []}
+    tables = document.get("tables") or {}
+    document["tables"] = {
+        name: _counted(table) if name in _PERSON_TABLES else table for name, table in tables.items()
+    }
+    for name in ("reviews", "changes"):
+        block = document.get(name)
+        if isinstance(block, dict):
+            document[name] = {
+                key: len(value) if isinstance(value, list) else value for key, value in block.items()
+            }
+    for name in ("alerts", "erasures", "reads", "unreadable", "late", "backfills"):
+        if isinstance(document.get(name), list):
+            document[name] = [{"records": len(document[name])}] if document[name] else []
+    return document
+
+
+def _counted(table: Any) -> Any:
+    return {"rows": [], "keys": table.get("keys", 0)} if isinstance(table, dict) else table
+
+
+class _Names:
+    """The pseudonyms of one edition."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], str] = {}
+
+    def _named(self, word: str, text: str) -> str:
+        count = sum(1 for kind, _ in self._known if kind == word) + 1
+        return self._known.setdefault((word, text), f"{word} {count}")
+
+    def taken(self, value: Any, key: str = "", table: str | None = None) -> Any:
+        """`value` without names in the fields that hold them, and without free text."""
+        if isinstance(value, Mapping):
+            return self._object(value, key, table)
+        if isinstance(value, list):
+            word = _PERSON_TABLES.get(key.removeprefix("new_").removesuffix("s"))
+            return [self.taken(one, key, word if table is None else table) for one in value]
+        if isinstance(value, str) and value:
+            word = _PEOPLE.get(key) or (table if key == "key" else None)
+            return value if word is None else self._named(word, value)
+        return value
+
+    def _object(self, value: Mapping[str, Any], key: str, table: str | None) -> dict[str, Any]:
+        inner = _PERSON_TABLES.get(key, table)
+        is_event = "event_type" in value and "risk" in value
+        made = {}
+        for name, one in value.items():
+            if name in _FREE:
+                continue
+            if is_event and name in _REDACTED:
+                made[name] = ""
+            else:
+                made[name] = self.taken(one, name, inner)
+        return made
+
+    def cleaned(self, value: Any) -> Any:
+        """`value` with the names that are known by now replaced within texts too, the longest first."""
+        names = {text: alias for (_, text), alias in self._known.items() if len(text) >= _SHORTEST}
+        if not names:
+            return value
+        pattern = re.compile(
+            r"(?<![\w])(?:"
+            + "|".join(re.escape(text) for text in sorted(names, key=len, reverse=True))
+            + r")(?![\w])"
+        )
+        return _mapped(value, lambda text: pattern.sub(lambda found: names[found[0]], text))
+
+
+def _mapped(value: Any, change: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _mapped(one, change) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_mapped(one, change) for one in value]
+    return change(value) if isinstance(value, str) else value

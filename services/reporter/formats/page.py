@@ -1,0 +1,234 @@
+"""A document's page: what stands on the first page, and which sections follow. Pure; texts of events stay plain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from services.reporter.formats.blocks import (
+    Block,
+    Facts,
+    Heading,
+    Listing,
+    Ours,
+    Page,
+    Prose,
+    Section,
+    Signatures,
+    Text,
+    Tiles,
+    Verdict,
+)
+from services.reporter.formats.sections.account import attachments, cited, events_of_ours, method, software
+from services.reporter.formats.sections.events import high_risk, reviews
+from services.reporter.formats.sections.figures import changes, controls, figures, irregular, rules_and_ai
+from services.reporter.formats.sections.integrity import completeness, integrity
+from services.reporter.formats.sections.summary import summary
+from services.reporter.formats.words import Object, local, moment, number, period_title, plural, when
+
+_SECTIONS: list[Callable[[Object], Section | None]] = [
+    summary,
+    integrity,
+    completeness,
+    high_risk,
+    reviews,
+    figures,
+    changes,
+    controls,
+    rules_and_ai,
+    irregular,
+    events_of_ours,
+    attachments,
+    method,
+    software,
+    cited,
+]
+
+
+def page_of(document: Object, edition_hash: str) -> Page:
+    """What is shown of a document; `edition_hash` is the SHA-256 of its canonical bytes."""
+    good = bool(document.get("integrity", {}).get("good"))
+    made = [section for section in (build(document) for build in _SECTIONS) if section is not None]
+    return Page(
+        title=Ours(
+            ("" if good else "NOT VERIFIED: ")
+            + f"Audit report, {document['period'].get('title') or period_title(document['period'])}"
+        ),
+        kicker=Ours("Piperoll"),
+        language="en",
+        good=good,
+        foot=_foot(document),
+        cover=_cover(document, edition_hash),
+        sections=made,
+    )
+
+
+def _foot(document: Object) -> str:
+    period = document["period"]
+    zone = period.get("time_zone", "UTC")
+    edition = document.get("edition", {}).get("id", "")
+    return Ours(
+        f"{edition + ' · ' if edition else ''}{local(period['start'])} to before {local(period['end'])}, {zone}"
+    )
+
+
+def _cover(document: Object, edition_hash: str) -> list[Block]:
+    return [
+        _verdict(document),
+        Facts(_facts(document)),
+        Tiles(_tiles(document)),
+        Heading(Ours("What is open")),
+        Listing(open_points(document)),
+        Heading(Ours("Signatures")),
+        Signatures(edition_hash, [_signature(one) for one in document.get("signatures") or []]),
+    ]
+
+
+def _verdict(document: Object) -> Verdict:
+    integrity_ = document.get("integrity", {})
+    good = bool(integrity_.get("good"))
+    sentences = [Ours(sentence) for sentence in integrity_.get("assurance") or []]
+    return Verdict("good" if good else "bad", Ours(integrity_.get("verdict", "Not verified")), sentences)
+
+
+def _facts(document: Object) -> list[tuple[str, Text]]:
+    period, edition, cut = document["period"], document.get("edition") or {}, document.get("cut") or {}
+    zone = str(period.get("time_zone", "UTC"))
+    rows: list[tuple[str, Text]] = [
+        (
+            Ours("Period"),
+            [
+                Ours("from "),
+                local(period["start"]),
+                Ours(" to before "),
+                local(period["end"]),
+                Ours(", "),
+                zone,
+            ],
+        )
+    ]
+    if edition:
+        rows.append((Ours("Edition"), _edition(edition)))
+    if cut.get("seal_no") is not None:
+        rows.append(
+            (
+                Ours("Cut"),
+                [
+                    Ours("at seal "),
+                    number(cut["seal_no"]),
+                    Ours(" of "),
+                    when(cut.get("time") or moment(cut.get("time_us"))),
+                    Ours(" (UTC): every record below it"),
+                ],
+            )
+        )
+    if period.get("selected_by"):
+        rows.append((Ours("Selection"), [Prose(str(period["selected_by"]))]))
+    rows.append((Ours("Made"), [when(document.get("made")), Ours(" (UTC)"), *_by(document.get("software"))]))
+    if document.get("detail"):
+        rows.append((Ours("Detail"), [Ours(_DETAILS.get(str(document["detail"]), ""))]))
+    return rows
+
+
+def _by(software: Any) -> Text:
+    version = software.get("piperoll") if isinstance(software, dict) else software
+    return [Ours(" by Piperoll "), str(version)] if version else []
+
+
+_DETAILS = {
+    "figures": "figures alone; events and people are left out",
+    "pseudonymous": "people, resources and addresses stand under numbers of this edition; no payloads",
+    "full": "everything that the edition holds",
+}
+
+
+def _edition(edition: Object) -> Text:
+    pieces: list[Any] = [str(edition.get("id", ""))]
+    if edition.get("replaces"):
+        pieces += [
+            Ours(", replaces "),
+            str(edition["replaces"]),
+            Ours(" because: "),
+            Prose(str(edition.get("why") or "no reason given")),
+        ]
+        pieces += [Ours(" (by "), str(edition.get("by") or "nobody named"), Ours(")")]
+    return pieces
+
+
+def _tiles(document: Object) -> list[tuple[str, str]]:
+    totals, tables = document.get("totals") or {}, document.get("tables") or {}
+    total = totals.get("all") or {}
+
+    def keys(table: str) -> int:
+        return int((tables.get(table) or {}).get("keys") or 0)
+
+    events, high = int(total.get("events") or 0), int(total.get("high_risk") or 0)
+    unread = int((totals.get("poison") or {}).get("events") or 0)
+    counted = [
+        (events, "event", "events"),
+        (high, "of high or critical risk", "of high or critical risk"),
+        (keys("source"), "source", "sources"),
+        (keys("actor"), "actor named", "actors named"),
+        (unread, "message unreadable", "messages unreadable"),
+    ]
+    return [(number(count), Ours(one if count == 1 else many)) for count, one, many in counted]
+
+
+def open_points(document: Object) -> list[Text]:
+    """What somebody still has to look at, each in a line; one line says so where there is nothing."""
+    integrity_, reviews_ = document.get("integrity") or {}, document.get("reviews") or {}
+    counts = [
+        (
+            integrity_.get("found"),
+            "finding",
+            "of the verification: records are not as they were written, or are missing",
+        ),
+        (
+            len((document.get("completeness") or {}).get("differences") or []),
+            "difference",
+            "in the account of completeness",
+        ),
+        (_count(reviews_.get("open")), "event", "of high or critical risk without a review"),
+        (_count(reviews_.get("carried_over")), "event", "still open from earlier periods"),
+        (
+            sum(int(gap.get("missing") or 0) for gap in document.get("sequence_gaps") or []),
+            "number",
+            "missing in the sequences of sources",
+        ),
+        (
+            (document.get("totals") or {}).get("pending", {}).get("events"),
+            "event",
+            "waiting for a reading by AI",
+        ),
+        (
+            (integrity_.get("checkpoints") or {}).get("unsealed_records"),
+            "record",
+            "behind the last checkpoint that was compared",
+        ),
+    ]
+    lines: list[Text] = [
+        [plural(int(count), word), Ours(f" {rest}.")] for count, word, rest in counts if count
+    ]
+    if integrity_.get("checkpoints") is None:
+        lines.append([Ours("Nothing was compared with a signed checkpoint.")])
+    return lines or [[Ours("Nothing: no finding, no difference, no event of high risk without a review.")]]
+
+
+def _count(value: Any) -> int:
+    return len(value) if isinstance(value, list) else int(value or 0)
+
+
+def _signature(one: Object) -> list[Text]:
+    who: Text = [
+        str(one.get("by", "")),
+        Ours(", "),
+        str(one.get("role", "")),
+        Ours(", "),
+        when(one.get("time")),
+    ]
+    lines: list[Text] = [who, [Prose(str(one.get("statement") or ""))]]
+    if one.get("despite"):
+        lines.append(
+            [Ours("Signed although the verification is not good: "), Prose(str(one.get("reason") or ""))]
+        )
+    return lines

@@ -1,0 +1,156 @@
+"""What Piperoll itself did, what the report rests on, and the records that it cites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.reporter.formats.blocks import (
+    Block,
+    Code,
+    Column,
+    Facts,
+    Heading,
+    Ours,
+    Paragraph,
+    Prose,
+    Section,
+    Table,
+    Text,
+)
+from services.reporter.formats.sections.figures import rows_of
+from services.reporter.formats.words import Object, heading, number, plural, said, when
+
+_OWN = {
+    "alerts": "Alerts",
+    "outages": "Outages of logging",
+    "erasures": "Erasures",
+    "reads": "Who read what",
+    "backfills": "Back-fills",
+    "late": "Late, future or undated events",
+    "retention": "Retention",
+    "duplicates": "Repeats",
+}
+_METHOD = (
+    "Before anything was counted, every chain of records was recomputed: hashes, links, numbers, source offsets, times, and "
+    "the commitments to payloads and enrichments. Counting was done by SQL in the same snapshot of the database. Texts of events "
+    "are shown as they came, shortened; characters that cannot be seen or drawn are written as [U+…]."
+)
+_GLOSSARY = {
+    "Record": "227 bytes that stand for one event, repeat, unreadable message or other fact, and name the hash of the record before.",
+    "Chain": "The records of one partition of a Kafka topic, each linked to the one before. [3:17] is record 17 of chain 3.",
+    "Source offset": "The place of a message in its Kafka partition. Each belongs to exactly one record; a skip stands for those that hold no event.",
+    "Seal": "The sizes and roots of all chains at one time, in a log of its own, whose checkpoints are signed.",
+    "Edition": "A report cut at one seal. Its hash is the SHA-256 of its JSON, byte for byte.",
+    "Risk": "Informational, low, medium, high or critical: the highest that rules or AI gave.",
+    "Repeat": "A message with the source, id and bytes of one already recorded. It is noted and not counted as an event.",
+    "Dead letter": "A message that could not be read as an event, kept in Kafka as well as in its record.",
+}
+
+
+def events_of_ours(document: Object) -> Section | None:
+    """Alerts, outages, erasures, reads, back-fills, retention."""
+    blocks: list[Block] = []
+    for key, title in _OWN.items():
+        if key not in document:
+            continue
+        value = document[key]
+        blocks.append(Heading(Ours(title)))
+        if isinstance(value, Mapping):
+            plain = {inner: one for inner, one in value.items() if not isinstance(one, list)}
+            lists = {inner: one for inner, one in value.items() if isinstance(one, list)}
+            if plain:
+                blocks.append(Facts([(heading(inner), said(one)) for inner, one in plain.items()]))
+            blocks += [rows_of(one, heading(inner)) for inner, one in lists.items() if one]
+            if not value:
+                blocks.append(Paragraph([Ours("None.")]))
+        else:
+            blocks.append(rows_of(value, title))
+    return Section("own", Ours("What was done with the log"), blocks) if blocks else None
+
+
+def attachments(document: Object) -> Section | None:
+    """Files beside the report, with their hashes."""
+    files = document.get("attachments") or []
+    if not files:
+        return None
+    columns = [
+        Column(Ours("File"), "text", 1),
+        Column(Ours("What"), "text", 1.6),
+        Column(Ours("Events"), "number", 0.6),
+        Column(Ours("Bytes"), "number", 0.7),
+        Column(Ours("SHA-256"), "code", 2.4),
+    ]
+    rows: list[list[Text]] = [
+        [
+            [str(file.get("name", ""))],
+            [Prose(str(file.get("about", "")))],
+            [number(file.get("rows"))],
+            [number(file.get("size"))],
+            [Code(str(file.get("sha256", "")))],
+        ]
+        for file in files
+    ]
+    caption = Ours("Files beside this report. The hashes show whether they are the ones made with it.")
+    return Section("attachments", Ours("Attachments"), [Table([caption], columns, rows)])
+
+
+def method(document: Object) -> Section | None:
+    """How it was made, and what the words mean."""
+    said_here = document.get("method") or [_METHOD]
+    lines = [said_here] if isinstance(said_here, str) else said_here
+    blocks: list[Block] = [Paragraph([Prose(str(line))]) for line in lines]
+    blocks.append(Facts(_glossary(document.get("glossary") or _GLOSSARY)))
+    return Section("method", Ours("Method and glossary"), blocks)
+
+
+def _glossary(found: Any) -> list[tuple[str, Text]]:
+    if isinstance(found, Mapping):
+        return [(heading(word), [Prose(str(meaning))]) for word, meaning in found.items()]
+    return [
+        (
+            heading(one.get("term") or one.get("word") or ""),
+            [Prose(str(one.get("text") or one.get("meaning") or ""))],
+        )
+        for one in found
+    ]
+
+
+def software(document: Object) -> Section | None:
+    """The versions of all that had a part in it, and the edition's differences from the one it replaces."""
+    found = document.get("software")
+    edition = document.get("edition") or {}
+    blocks: list[Block] = []
+    if isinstance(found, Mapping):
+        blocks.append(Facts([(heading(what), [Code(str(version))]) for what, version in found.items()]))
+    elif found:
+        blocks.append(Paragraph([str(found)]))
+    if edition.get("differs"):
+        blocks += [
+            Heading(Ours("Figures that differ from the edition replaced")),
+            rows_of(edition["differs"], "Differences"),
+        ]
+    return Section("software", Ours("Software"), blocks) if blocks else None
+
+
+def cited(document: Object) -> Section | None:
+    """All records that the report names, with their hashes."""
+    found = document.get("cited") or []
+    if not found:
+        return None
+    columns = [
+        Column(Ours("Record"), "text", 0.6),
+        Column(Ours("Recorded (UTC)"), "time", 1),
+        Column(Ours("Record hash (SHA-256)"), "code", 3),
+    ]
+    rows: list[list[Text]] = [
+        [
+            [str(one.get("record", ""))],
+            [when(one.get("appended_at") or one.get("recorded"))],
+            [Code(str(one.get("hash", "")))],
+        ]
+        for one in found
+    ]
+    anchors = [f"r-{str(one.get('record', '')).replace(':', '-')}" for one in found]
+    caption = [plural(len(found), "record"), Ours(" that this report names.")]
+    return Section("records", Ours("Records cited"), [Table(caption, columns, rows, anchors=anchors)])

@@ -1,0 +1,315 @@
+"""What was counted: by day, type, risk, actor and source; what is new; controls; rules and AI; what is irregular."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from services.reporter.escape import cut
+from services.reporter.formats.blocks import (
+    Bar,
+    Block,
+    Chart,
+    Column,
+    Facts,
+    Heading,
+    Listing,
+    Mark,
+    Ours,
+    Paragraph,
+    Section,
+    Table,
+    Text,
+)
+from services.reporter.formats.words import (
+    Object,
+    cites,
+    heading,
+    name,
+    number,
+    plural,
+    said,
+    share,
+    table_of,
+    when,
+)
+
+_TABLES = {
+    "risk": ("By risk", "Risk", "Events by their highest risk, by rules and AI together."),
+    "type": ("By type", "Type", "Events by type."),
+    "actor": ("By actor", "Actor", "Events by the actor that they name."),
+    "source": ("By source", "Source", "Events by source."),
+}
+_PARTS = ("rule", "catalogue")
+"""Tables whose keys are lists in JSON."""
+
+
+def figures(document: Object) -> Section | None:
+    """A chart by day, and tables."""
+    blocks: list[Block] = [Heading(Ours("By day")), *_by_day(document)]
+    for key, (title, what, caption) in _TABLES.items():
+        blocks += [Heading(Ours(title)), counts(document, key, what, caption)]
+    return Section("figures", Ours("Figures"), blocks)
+
+
+def _by_day(document: Object) -> list[Block]:
+    bars = [_bar(day) for day in document.get("by_day") or []]
+    if not bars:
+        return [Paragraph([Ours("No day has events.")])]
+    most = max(bars, key=lambda bar: bar.events)
+    total, grave = sum(bar.events for bar in bars), sum(bar.grave for bar in bars)
+    told = Ours(
+        f"Bar chart of events by day: {len(bars)} days, {total:,} events, {grave:,} of them of high or critical risk; the most on "
+        f"{most.label}, {most.events:,}. The table that follows has the numbers."
+    )
+    rows: list[list[Text]] = [[[bar.label], [number(bar.events)], [number(bar.grave)]] for bar in bars]
+    columns = [
+        Column(Ours("Day")),
+        Column(Ours("Events"), "number"),
+        Column(Ours("High or critical risk"), "number"),
+    ]
+    title = Ours("Events by day; those of high or critical risk in the darker, lower part of a bar.")
+    return [
+        Chart(title, told, bars),
+        Table([Ours("The numbers of the chart by day.")], columns, rows, folded=True),
+    ]
+
+
+def _bar(day: Object) -> Bar:
+    label = str(day.get("day") or day.get("date") or day.get("key") or "")
+    try:
+        label = f"{date.fromisoformat(label):%Y-%m-%d}"
+    except ValueError:
+        label = ""
+    return Bar(Ours(label), int(day.get("events") or 0), int(day.get("high_risk") or 0))
+
+
+def counts(document: Object, key: str, what: str, caption: str) -> Block:
+    """A table of figures by key, the most frequent first."""
+    table = (document.get("tables") or {}).get(key) or {}
+    rows = table.get("rows") or []
+    if not rows:
+        return Paragraph([Ours(f"{what}: none.")], quiet=True)
+    keys = int(table.get("keys") or len(rows))
+    left = (
+        f" The {len(rows)} most frequent of {keys:,}; all are in the attachments." if keys > len(rows) else ""
+    )
+    most = max((int(row.get("events") or 0) for row in rows), default=0) or 1
+    columns = [
+        Column(Ours(what), "text", 2.2), Column(Ours("Events"), "number", 0.8), Column(Ours("Share"), "number", 0.8),
+        Column(Ours("High risk"), "number", 0.8), Column(Ours("First record"), "text", 0.9),
+    ]  # fmt: skip
+    made: list[list[Text]] = [
+        [
+            _key(key, row.get("key")),
+            [number(row.get("events"))],
+            [share(row.get("share_percent"))],
+            [number(row.get("high_risk"))],
+            cites(row),
+        ]
+        for row in rows
+    ]
+    shares = [int(row.get("events") or 0) / most for row in rows]
+    return Table([Ours(caption + left)], columns, made, shares=shares)
+
+
+def _key(table: str, key: Any) -> Text:
+    if table in _PARTS and isinstance(key, str):
+        try:
+            parts = json.loads(key)
+        except ValueError:
+            parts = None
+        if isinstance(parts, list) and parts:
+            pieces: list[Any] = [name(parts[-2] if len(parts) > 1 else parts[0])]
+            return [*pieces, Ours(": "), name(parts[-1], 60)] if len(parts) > 1 else pieces
+    return [name(key)]
+
+
+def changes(document: Object) -> Section | None:
+    """What was not there before, and what differs from the last period."""
+    found = document.get("changes")
+    if not found:
+        return None
+    blocks: list[Block] = []
+    for key, title in (
+        ("new_actors", "New actors"),
+        ("new_types", "New kinds of events"),
+        ("against_last_period", "Against the last period"),
+    ):
+        value = found.get(key)
+        blocks.append(Heading(Ours(title)))
+        rows = value.get("rows") if isinstance(value, Mapping) else value
+        blocks.append(rows_of(rows, title))
+        if isinstance(value, Mapping):
+            rest = {inner: one for inner, one in value.items() if inner != "rows"}
+            if rest:
+                blocks.append(Paragraph(said(rest), quiet=True))
+    return Section("changes", Ours("Changes"), blocks)
+
+
+def rows_of(rows: Any, caption: str) -> Block:
+    """A table of whatever objects there are, or a list of texts."""
+    if isinstance(rows, Sequence) and not isinstance(rows, str) and rows:
+        if all(isinstance(row, Mapping) for row in rows):
+            keys = {key: heading(key) for row in rows for key in row if key != "hash"}
+            return table_of(f"{caption}.", rows, dict(list(keys.items())[:7]))
+        return Listing([said(row) for row in rows[:200]])
+    return Paragraph([Ours("None.")] if not rows else said(rows))
+
+
+def controls(document: Object) -> Section | None:
+    """What the records show of controls, and what they do not: never that a rule is kept."""
+    lines = document.get("controls")
+    if not lines:
+        return None
+    remark = Ours(
+        "Each line says what the records show and what they do not. Whether a rule is met is for whoever audits to say."
+    )
+    return Section(
+        "controls",
+        Ours("Controls"),
+        [Paragraph([remark]), rows_of(lines, "Controls and the records that bear on them")],
+    )
+
+
+def rules_and_ai(document: Object) -> Section | None:
+    """Who judged what."""
+    pending = (document.get("totals") or {}).get("pending") or {}
+    waiting = int(pending.get("events") or 0)
+    blocks: list[Block] = [
+        Paragraph(
+            [
+                Ours(
+                    "Rules give each event its least risk. AI may raise it and add to it, never lower it. Each summary says who made it."
+                )
+            ]
+        ),
+        counts(
+            document, "by", "Made by", "Who made the latest summary of each event: rules, or the model named."
+        ),
+        counts(document, "rule", "Rule and level", "Rules that fired."),
+        Paragraph(
+            [
+                plural(waiting, "event"),
+                Ours(" still waiting for a reading by AI; what stands here of them is by rules."),
+            ]
+        ),
+    ]
+    account = document.get("ai")
+    if account:
+        blocks += [Heading(Ours("Account of AI")), *_account(account)]
+    return Section("ai", Ours("Rules and AI"), blocks)
+
+
+def _account(account: Object) -> list[Block]:
+    plain: list[tuple[str, Text]] = [
+        (heading(key), said(value)) for key, value in account.items() if not isinstance(value, list | Mapping)
+    ]
+    blocks: list[Block] = [Facts(plain)] if plain else []
+    for key, value in account.items():
+        if isinstance(value, list):
+            blocks.append(rows_of(value, heading(key)))
+        elif isinstance(value, Mapping):
+            blocks.append(Facts([(cut(heading(inner), 60), said(one)) for inner, one in value.items()]))
+    return blocks
+
+
+def irregular(document: Object) -> Section | None:
+    """What could not be read, what is missing, what came twice, what was odd."""
+    totals = document.get("totals") or {}
+    unread, unchecked = totals.get("poison") or {}, totals.get("unchecked") or {}
+    blocks: list[Block] = [Heading(Ours("Messages that could not be read"))]
+    shown = document.get("unreadable") or []
+    if shown:
+        blocks.append(_unreadable(shown, int(unread.get("events") or len(shown))))
+    else:
+        blocks.append(Paragraph([Ours("None.")]))
+    blocks += [Heading(Ours("Records that are no events")), _others(document)]
+    blocks += [
+        Heading(Ours("Repeats of erased events")),
+        Paragraph(
+            [
+                number(int(unchecked.get("events") or 0)),
+                Ours(" could not be compared with what was erased (identity:unchecked, high risk)."),
+                *cites(unchecked),
+            ]
+        ),
+        Heading(Ours("Numbers missing in the sequences of sources")),
+        _gaps(document.get("sequence_gaps") or []),
+        Heading(Ours("Noticed about events")),
+        counts(
+            document,
+            "noticed",
+            "Tag",
+            "Tags that say something was odd: with the catalogue, times, identities, sources or the form.",
+        ),
+        counts(document, "catalogue", "Type and problem", "Types that do not agree with the catalogue."),
+    ]
+    return Section("irregular", Ours("Irregularities"), blocks)
+
+
+def _unreadable(rows: list[Any], total: int) -> Block:
+    caption = [
+        plural(total, "message"),
+        Ours(", kept as they came: as a dead letter, and as a record in their place."),
+    ]
+    caption += [Ours(f" The first {len(rows)} are shown.")] if total > len(rows) else []
+    columns = [
+        Column(Ours("Recorded (UTC)"), "time"),
+        Column(Ours("Where it stood"), "text", 1.4),
+        Column(Ours("Why"), "text", 2),
+        Column(Ours("Record"), "text", 0.6),
+    ]
+    made: list[list[Text]] = [
+        [
+            [when(row.get("appended_at") or row.get("recorded"))],
+            [
+                name(row.get("kafka_topic") or row.get("topic")),
+                Ours(" / "),
+                number(row.get("kafka_partition", row.get("partition"))),
+                Ours(" / "),
+                number(row.get("kafka_offset", row.get("offset"))),
+            ],
+            [cut(str(row.get("ai_summary") or row.get("reason") or row.get("why") or ""), 200)],
+            cites(row),
+        ]
+        for row in rows
+    ]
+    return Table(caption, columns, made)
+
+
+def _others(document: Object) -> Block:
+    found = document.get("other_records") or {}
+    items = found.items() if isinstance(found, Mapping) else []
+    if not items:
+        return Paragraph([Ours("None in this period.")])
+    return Facts([(Ours(str(what)), said(count)) for what, count in items])
+
+
+def _gaps(gaps: list[Any]) -> Block:
+    if not gaps:
+        return Paragraph([Mark("good", Ours("None, among the sources that number their events."))])
+    caption = Ours(
+        "Events that their sources numbered (CloudEvents extension sequence) and that are in no record."
+    )
+    columns = [
+        Column(Ours("Source"), "text", 1.6),
+        Column(Ours("Missing"), "number", 0.7),
+        Column(Ours("Numbers"), "text", 1.6),
+        Column(Ours("Record before"), "text", 0.8),
+    ]
+    return Table(
+        [caption],
+        columns,
+        [
+            [
+                [name(gap.get("source"))],
+                [number(gap.get("missing"))],
+                [cut(str(gap.get("numbers", "")), 300)],
+                cites(gap),
+            ]
+            for gap in gaps
+        ],
+    )

@@ -1,0 +1,1 @@
+"""Reports by themselves: schedules, the periods that are due, editions, what is to be delivered."""

@@ -1,0 +1,50 @@
+"""Runs and their editions told, as lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_NONE = "no report was made yet"
+
+
+def as_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A few lines a run, the newest first."""
+    if not rows:
+        return [_NONE]
+    return [line for row in rows for line in _run_lines(row)]
+
+
+def schedule_lines(coming: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What comes next, a line a schedule."""
+    return [f"next: {one['schedule']} {one['period']}, made at {_time(one['made_at'])}" for one in coming]
+
+
+def _run_lines(row: Mapping[str, Any]) -> list[str]:
+    name = f"{row['schedule']}/{row['label']}"
+    mark = "BAD " if row["wrong"] else "ok  "
+    if row["edition"] is None:
+        why = f", tried {row['tries']} times: {row['last_error']}" if row["last_error"] else ""
+        return [f"{mark} {name}: not made yet, due {_time(row['due'])}{why}"]
+    recorded = "" if row["recorded_at"] else ", its hash not on record yet"
+    lines = [
+        f"{mark} {row['edition']}: made {_time(row['made_at'])} by {row['made_by']}, SHA-256 {row['sha256'][:16]}…{recorded}",
+        f"       {row['verdict']}",
+    ]
+    lines += [f"       {_delivery(one)}" for one in row["deliveries"]]
+    lines += [
+        f"       signed by {one['by']} ({one['role']}), {_time(one['at'])}" for one in row["signatures"]
+    ]
+    return lines
+
+
+def _delivery(one: Mapping[str, Any]) -> str:
+    state = f"{one['state']} {_time(one['sent_at'])}" if one["sent_at"] else one["state"]
+    error = f": {one['last_error']}" if one["last_error"] else ""
+    what = "" if one["kind"] == "edition" else f" ({one['kind']})"
+    return f"{one['recipient']}{what}, {one['role']}, {one['detail']}, {one['target']}: {state}{error}"
+
+
+def _time(text: str | None) -> str:
+    """`2026-10-01 06:00 UTC`."""
+    return "never" if text is None else f"{text[:16].replace('T', ' ')} UTC"

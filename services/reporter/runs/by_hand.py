@@ -1,0 +1,202 @@
+"""Editions that people ask for: of a period of their choice, or a new one of a schedule's report; and previews, which are none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from services.common.clock import Clock, system_clock
+from services.common.errors import ConfigurationError, FatalError, TransientError
+from services.reporter.account import as_json
+from services.reporter.apart import Progress
+from services.reporter.cutting import find_cut
+from services.reporter.document import BY_HAND, Inputs, make_document
+from services.reporter.evidence import Evidence
+from services.reporter.facts_kept import keep_facts
+from services.reporter.period import Period, between, last_days, moment, month, period_named
+from services.reporter.runs.calendar import Calendar, Span
+from services.reporter.runs.configuration import Configuration
+from services.reporter.runs.due import filters_of, intents_of, period_of
+from services.reporter.runs.editions import Asked, Ground, Made, make_edition
+from services.reporter.runs.ledger import Ledger, open_ledger
+from services.reporter.runs.making import Wish, software, write_files
+from services.reporter.runs.own_events import SystemTopic, edition_event
+from services.reporter.runs.rows import Edition, NewIntent, Run
+from services.reporter.store import open_snapshot
+from services.reporter.verify import verify_snapshot
+
+AGAIN = "built again by hand"
+
+
+class BuiltByHand(NamedTuple):
+    """An edition and its files; `unrecorded` says why its hash is not on audit.system yet, None where it is."""
+
+    edition: Edition
+    paths: list[Path]
+    unrecorded: str | None
+
+
+class Wanted(NamedTuple):
+    """What somebody asks for: `schedule` and its period, or without one a period of their own."""
+
+    period: str | None
+    by: str
+    why: str | None = None
+    schedule: str | None = None
+    zone: str = "UTC"
+
+
+def chosen_period(text: str | None, zone: str, now_us: int) -> Period:
+    """A period as people name it: a month, week or day by event time; without a name the last 30 days by append time.
+    Its label can stand in a file's name. Raises ConfigurationError."""
+    if text is None:
+        last = last_days(now_us)
+        label = f"{last.start:%Y-%m-%d}.{last.end:%Y-%m-%dT%H%M%S.%f}"
+        return between(last.start, last.end, zone, "append", label)
+    found = month(text) if zone == "UTC" and len(text) == len("2026-10") else period_named(text, zone)
+    return found if zone == "UTC" else replace(found, label=f"{found.label}.{zone.replace('/', '-')}")
+
+
+async def build_by_hand(
+    dsn: str,
+    wanted: Wanted,
+    out: Path,
+    formats: Collection[str],
+    *,
+    configuration: Configuration,
+    evidence: Evidence,
+    topic: SystemTopic,
+    clock: Clock = system_clock,
+    progress: Progress = lambda _done, _total: None,
+) -> BuiltByHand:
+    """The next edition of what is wanted, its files in `out`. Raises TransientError, ConfigurationError, or FatalError where
+    the folder cannot be written: then there is no edition."""
+    _writable(out)
+    async with open_ledger(dsn) as ledger, _ground(dsn, evidence, progress) as ground:
+        run, asked, intents = await _asked(ledger, wanted, configuration, clock)
+        made = await make_edition(ledger, ground, run, asked, intents, clock)
+        edition = made.edition
+        paths = await _write(ground, made, formats, out, evidence)
+        unrecorded = await _record(ledger, topic, edition, run, clock)
+    return BuiltByHand(edition, paths, unrecorded)
+
+
+async def preview(
+    dsn: str,
+    wanted: Wanted,
+    out: Path,
+    formats: Collection[str],
+    *,
+    configuration: Configuration,
+    evidence: Evidence,
+    clock: Clock = system_clock,
+    progress: Progress = lambda _done, _total: None,
+) -> list[Path]:
+    """The files that an edition made now would have. None is made: they say so."""
+    _writable(out)
+    async with open_ledger(dsn) as ledger, _ground(dsn, evidence, progress) as ground:
+        if wanted.schedule is None:
+            period = chosen_period(wanted.period, wanted.zone, clock())
+            asked = Asked(period, wanted.by)
+        else:
+            _, asked, _ = await _asked(ledger, wanted, configuration, clock)
+        inputs = Inputs(
+            schedule=wanted.schedule or BY_HAND,
+            period=asked.period,
+            cut=ground.cut,
+            number=0,
+            why="a preview: not an edition, its hash is on no record",
+            by=wanted.by,
+            made_us=clock(),
+            software=software(),
+            integrity=as_json(ground.verification),
+            filters=asked.filters,
+            language=asked.language,
+            template=asked.template,
+        )
+        document = await make_document(ground.snapshot, inputs)
+        return await write_files(ground.snapshot, document, Wish(formats), out, evidence)
+
+
+@asynccontextmanager
+async def _ground(dsn: str, evidence: Evidence, progress: Progress) -> AsyncIterator[Ground]:
+    await keep_facts(dsn)
+    async with open_snapshot(dsn) as snapshot:
+        verification = await verify_snapshot(dsn, snapshot, evidence=evidence, progress=progress)
+        yield Ground(snapshot, verification, await find_cut(snapshot))
+
+
+async def _asked(
+    ledger: Ledger, wanted: Wanted, configuration: Configuration, clock: Clock
+) -> tuple[Run, Asked, list[NewIntent]]:
+    if wanted.schedule is None:
+        return await _own(ledger, wanted, clock)
+    schedule = configuration.schedule(wanted.schedule)
+    if schedule is None:
+        there = ", ".join(one.name for one in configuration.schedules) or "none"
+        raise ConfigurationError(
+            f"there is no schedule {wanted.schedule!r} in REPORTS_FILE: there are {there}"
+        )
+    run = None if wanted.period is None else await ledger.run(schedule.name, wanted.period)
+    if run is None:
+        raise ConfigurationError(
+            f"schedule {schedule.name!r} has not reported on {wanted.period!r}: `piperoll report list --schedule "
+            f"{schedule.name}` shows its periods; without --schedule any period can be reported on"
+        )
+    asked = Asked(
+        period_of(schedule, run),
+        wanted.by,
+        wanted.why,
+        filters_of(schedule),
+        schedule.language,
+        None if schedule.template is None else str(schedule.template),
+    )
+    return run, asked, intents_of(schedule)
+
+
+async def _own(ledger: Ledger, wanted: Wanted, clock: Clock) -> tuple[Run, Asked, list[NewIntent]]:
+    period = chosen_period(wanted.period, wanted.zone, clock())
+    span = Span(period.label, moment(period.start_us), moment(period.end_us))
+    run = await ledger.add_run(BY_HAND, span, Calendar("fire", wanted.zone))
+    if run is None:
+        raise ConfigurationError(f"another period is called {period.label}: run it again")
+    return run, Asked(period, wanted.by, wanted.why or AGAIN), []
+
+
+async def _write(
+    ground: Ground, made: Made, formats: Collection[str], out: Path, evidence: Evidence
+) -> list[Path]:
+    document = made.document
+    if document is None:  # somebody else made this edition just now: ours would be another one
+        raise TransientError(f"{made.edition.id} was made by somebody else just now: run it again")
+    try:
+        return await write_files(ground.snapshot, document, Wish(formats), out, evidence)
+    except OSError as error:
+        raise FatalError(
+            f"edition {made.edition.id} is made, and its files cannot be written ({error}): `piperoll report rebuild "
+            f"{made.edition.id} --out FOLDER` writes them"
+        ) from error
+
+
+async def _record(ledger: Ledger, topic: SystemTopic, edition: Edition, run: Run, clock: Clock) -> str | None:
+    """A reporter that runs does it later where it fails here."""
+    try:
+        await asyncio.to_thread(topic.record, [edition_event(edition, run, clock())])
+    except (TransientError, ConfigurationError) as error:
+        return str(error)
+    await ledger.note_recorded(edition.id)
+    return None
+
+
+def _writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".piperoll"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise FatalError(f"the report cannot be written: {error}") from error

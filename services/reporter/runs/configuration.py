@@ -1,0 +1,253 @@
+"""`reports.yaml`: which reports are made by themselves, for whom. What is wrong in it is told with file, line and key.
+
+schedules:
+  - name: monthly
+    every: monthly              # monthly, weekly (from Monday), daily, or cron
+    time_zone: Europe/Berlin    # default: UTC
+    recipients:
+      - {name: compliance, role: compliance officer, target: "directory:compliance", detail: full}
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from cronsim import CronSim, CronSimError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from services.common.errors import ConfigurationError
+from services.reporter.document import BY_HAND
+from services.reporter.formats import FORMATS
+from services.reporter.runs.calendar import Calendar, Unit
+from services.reporter.runs.targets import check_target
+
+DEFAULT_FILE = Path(__file__).with_name("reports.yaml")
+"""The schedule that is there where REPORTS_FILE names none."""
+_DURATION = re.compile(r"^(\d{1,6})([smhd])$")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_UNITS: dict[str, Unit] = {"monthly": "month", "weekly": "week", "daily": "day"}
+_PERIODS: dict[str, Unit] = {"month": "month", "week": "week", "day": "day", "between": "fire"}
+
+
+def _duration(text: Any) -> Any:
+    if isinstance(text, timedelta):
+        return text
+    found = _DURATION.match(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError("a duration is a number and s, m, h or d, as in 90m or 2d")
+    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+
+
+def _format(name: str) -> str:
+    if name not in FORMATS:
+        raise ValueError(f"a format is one of {', '.join(FORMATS)}")
+    return name
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("no such time zone; name one as in Europe/Berlin, or UTC") from None
+    return name
+
+
+def _cron(text: str) -> str:
+    try:
+        if len(text.split()) != 5:
+            raise ValueError("a cron expression has five fields: minute hour day month weekday")
+        next(CronSim(text, datetime(2024, 1, 1)))  # noqa: DTZ001 - a time of the wall clock
+    except (CronSimError, StopIteration) as error:
+        raise ValueError(f"not a cron expression: {error or 'it never comes'}") from None
+    return text
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Words = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Target = Annotated[str, AfterValidator(check_target)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Filters(_Strict):
+    """Which events a report is about: those that match one of each list; an empty list leaves none out."""
+
+    source: list[Words] = []
+    type: list[Words] = []
+    tags: list[Words] = []
+
+
+class Recipient(_Strict):
+    """Who gets the report, where, and how much of it."""
+
+    name: Name
+    target: Target
+    role: Words = "reader"
+    detail: Literal["figures", "pseudonymous", "full"] = "pseudonymous"
+
+
+class Alarm(_Strict):
+    """Who is told where the report does not come in time: another one than those who wait for it."""
+
+    name: Name
+    target: Target
+
+
+class Schedule(_Strict):
+    """One schedule. `grace`: how long after the period's end its report is made, so that what was under way is recorded;
+    `due`: how long after it everybody must have it."""
+
+    name: Name
+    every: Literal["monthly", "weekly", "daily", "cron"]
+    recipients: list[Recipient] = Field(min_length=1, max_length=100)
+    cron: Annotated[str, AfterValidator(_cron)] | None = None
+    period: Literal["month", "week", "day", "between"] | None = None
+    time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    first: date | None = None
+    grace: Duration = timedelta(hours=1)
+    due: Duration = timedelta(days=1)
+    formats: list[Annotated[str, AfterValidator(_format)]] = Field(["html", "json"], min_length=1)
+    filters: Filters = Filters()
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] = "en"
+    template: Path | None = None
+    alarm: Alarm | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Schedule:
+        if self.name == BY_HAND:
+            raise ValueError(f"{BY_HAND} is the name of reports that people build: take another")
+        if (self.every == "cron") != (self.cron is not None):
+            raise ValueError("`cron` and `every: cron` belong together: give both or neither")
+        if self.period is not None and self.cron is None:
+            raise ValueError("`period` goes with `every: cron`: the others are their own period")
+        if self.due <= self.grace:
+            raise ValueError("`due` must come after `grace`, in which no report is made yet")
+        names = [recipient.name for recipient in self.recipients]
+        if len(set(names)) < len(names):
+            raise ValueError("two recipients have one name: receipts could not tell them apart")
+        if self.alarm is not None and self.alarm.target in {one.target for one in self.recipients}:
+            raise ValueError("`alarm` must reach somebody else: its target is that of a recipient")
+        return self
+
+    @property
+    def calendar(self) -> Calendar:
+        """How it cuts time."""
+        unit = _UNITS[self.every] if self.cron is None else _PERIODS[self.period or "between"]
+        return Calendar(unit, self.time_zone, self.cron)
+
+
+class Configuration(_Strict):
+    """All of the file."""
+
+    schedules: list[Schedule]
+
+    @model_validator(mode="after")
+    def _names(self) -> Configuration:
+        names = [schedule.name for schedule in self.schedules]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two schedules are called {twice[0]}: each needs a name of its own")
+        return self
+
+    def schedule(self, name: str) -> Schedule | None:
+        return next((schedule for schedule in self.schedules if schedule.name == name), None)
+
+
+def read_configuration(path: Path | None) -> Configuration:
+    """The schedules of a file; those that Piperoll brings where `path` is None. Raises ConfigurationError, a line for each
+    thing that is wrong."""
+    file = DEFAULT_FILE if path is None else path
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"REPORTS_FILE: {file}: {getattr(error, 'strerror', None) or error}"
+        ) from None
+    try:
+        data, lines = _parse(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{file}: no YAML: {error}") from None
+    try:
+        found = Configuration.model_validate(data)
+    except ValidationError as error:
+        told = [f"{file}, {_place(item['loc'], lines)}: {_what(item)}" for item in error.errors()]
+        raise ConfigurationError("\n".join(told)) from None
+    for number, schedule in enumerate(found.schedules):
+        if schedule.template is not None and not (file.parent / schedule.template).is_file():
+            place = _place(("schedules", number, "template"), lines)
+            raise ConfigurationError(f"{file}, {place}: no such file: {file.parent / schedule.template}")
+    return found
+
+
+Path_ = tuple[str | int, ...]
+
+
+def _parse(text: str) -> tuple[Any, dict[Path_, int]]:
+    """The document, and on which line each of its keys stands."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        lines: dict[Path_, int] = {}
+        if node is not None:
+            _note_lines(node, (), lines)
+        return {} if node is None else loader.construct_document(node), lines
+    finally:
+        loader.dispose()
+
+
+def _note_lines(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> None:
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            _note_lines(item, (*path, number), lines)
+    elif isinstance(node, yaml.MappingNode):
+        for key, item in node.value:
+            at = (*path, str(key.value))
+            if at in lines:
+                raise yaml.MarkedYAMLError("", None, f"the key {key.value!r} stands twice", key.start_mark)
+            lines[at] = key.start_mark.line + 1
+            _note_lines(item, at, lines)
+
+
+def _place(location: Path_, lines: dict[Path_, int]) -> str:
+    """`line 7, schedules[0].every`."""
+    known = location
+    while known and known not in lines:
+        known = known[:-1]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    return f"line {lines.get(known, 1)}{', ' if key else ''}{key}"
+
+
+def _what(item: Any) -> str:
+    """What is wrong, and what could stand there."""
+    if item["type"] == "extra_forbidden":
+        return "no such key; is it spelt as in the README?"
+    if item["type"] == "missing":
+        return "is missing: add it"
+    given = item.get("input")
+    shown = f" (there stands {str(given)[:80]!r})" if isinstance(given, str | int | float) else ""
+    return str(item["msg"]).removeprefix("Value error, ") + shown
+
+
+def first_moment(schedule: Schedule) -> datetime | None:
+    """Where the first period of a schedule that says so begins."""
+    if schedule.first is None:
+        return None
+    midnight = datetime(schedule.first.year, schedule.first.month, schedule.first.day)  # noqa: DTZ001
+    return schedule.calendar.instant(midnight).astimezone(UTC)

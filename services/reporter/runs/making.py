@@ -1,0 +1,113 @@
+"""An edition's numbers and hashes, and its files from its document: for one recipient, with as much as it may see."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Collection, Mapping
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from services.reporter.attachments import replacing
+from services.reporter.document import canonical, edition_hash
+from services.reporter.evidence import Evidence
+from services.reporter.formats import FORMATS, Detail, Extras, render, write_pack
+from services.reporter.proving import prove_cited
+from services.reporter.store import Snapshot
+
+MANIFEST = "edition.json"
+"""Names the edition, its hash and those of the files beside it."""
+_COUNTED = ("totals", "completeness", "reviews", "high_risk", "by_day", "ai", "late")
+"""The parts of a document whose numbers two editions are compared by: their names are ours, not from events."""
+_NAMED_BY = ("day", "reason", "status", "figure")
+_PROVED = {"html", "pdf", "pack"}
+
+
+class Wish(NamedTuple):
+    """What a recipient gets: formats, and how much of the events."""
+
+    formats: Collection[str]
+    detail: Detail = "full"
+
+
+def software() -> dict[str, str]:
+    """The versions of what makes a document."""
+    return {"piperoll": version("piperoll")}
+
+
+def parts_of(document: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 (hex) of each key's value, so that a rebuild can say which part differs."""
+    return {name: sha256(canonical({name: part})).hexdigest() for name, part in sorted(document.items())}
+
+
+def counts_of(document: Mapping[str, Any]) -> dict[str, int | float]:
+    """The document's numbers by name: `totals.all.events`, `by_day.2026-10-03.events`."""
+    counts: dict[str, int | float] = {}
+    for name in _COUNTED:
+        _count(name, document.get(name), counts)
+    return counts
+
+
+def _count(path: str, value: Any, counts: dict[str, int | float]) -> None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        counts[path] = value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            _count(f"{path}.{name}", item, counts)
+    elif isinstance(value, list):
+        for item in value:
+            key = _key(item)
+            if key is not None:
+                _count(f"{path}.{key}", item, counts)
+
+
+def _key(item: Any) -> str | None:
+    """What a row of a list is called; None for rows whose name may be from an event."""
+    if not isinstance(item, Mapping):
+        return None
+    return next((str(item[name]) for name in _NAMED_BY if isinstance(item.get(name), str)), None)
+
+
+def differences(before: Mapping[str, int | float], now: Mapping[str, int | float]) -> list[dict[str, Any]]:
+    """The figures that are others now, as both editions printed them: name, before and after; None where there was or is
+    none."""
+    return [
+        {"figure": name, "before": before.get(name), "after": now.get(name)}
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+
+
+async def write_files(
+    snapshot: Snapshot, document: Mapping[str, Any], wish: Wish, folder: Path, evidence: Evidence
+) -> list[Path]:
+    """Writes the edition's files and MANIFEST into a folder that is there; returns their paths, the pages first. Raises
+    OSError, TransientError."""
+    proofs = {}
+    if _PROVED & set(wish.formats):
+        cited = [str(item["record"]) for item in document["cited"]]
+        proofs = await prove_cited(snapshot, cited, content=wish.detail == "full")
+    policy = evidence.policy.encode() if evidence.policy.logs else b""
+    extras = Extras(proofs, evidence.notes, policy, (), wish.detail)
+    return await asyncio.to_thread(_write, document, wish, folder, extras)
+
+
+def _write(document: Mapping[str, Any], wish: Wish, folder: Path, extras: Extras) -> list[Path]:
+    names = [FORMATS[name].file for name in FORMATS if name in wish.formats]
+    for name in wish.formats:
+        with replacing(folder / FORMATS[name].file) as file:
+            if name == "pack":
+                write_pack(document, extras, file)
+            else:
+                file.write(render(document, name, extras))
+    told = {
+        "edition": document["edition"]["id"],
+        "sha256": edition_hash(document),
+        "detail": wish.detail,
+        "files": {name: sha256((folder / name).read_bytes()).hexdigest() for name in names},
+    }
+    with replacing(folder / MANIFEST) as file:
+        file.write(json.dumps(told, indent=1).encode() + b"\n")
+    return [folder / name for name in [*names, MANIFEST]]
