@@ -16,9 +16,10 @@ from services.reporter.contents.tables import by_day, other_records, tables, tot
 from services.reporter.contents.times import iso
 from services.reporter.contents.words import GLOSSARY, METHOD
 from services.reporter.figures import Figures, read_figures
+from services.reporter.grounding.bases import facts_of
+from services.reporter.grounding.summary import summary_of
 from services.reporter.inputs import Inputs
 from services.reporter.store import Snapshot
-from services.reporter.summary import summary_block
 
 
 async def read_contents(snapshot: Snapshot, inputs: Inputs) -> tuple[dict[str, Any], Figures]:
@@ -26,7 +27,7 @@ async def read_contents(snapshot: Snapshot, inputs: Inputs) -> tuple[dict[str, A
     selection = Selection(snapshot, inputs.period, inputs.cut, inputs.filters)
     figures = await read_figures(selection)
     chains = await selection.fetch_below("chains")
-    grave, gravest = await high_risk(selection)
+    grave, _ = await high_risk(selection)
     account = await completeness(selection, figures, chains)
     made = {
         **_frame(inputs, chains),
@@ -45,11 +46,11 @@ async def read_contents(snapshot: Snapshot, inputs: Inputs) -> tuple[dict[str, A
         "unreadable": await unreadable(selection),
         "sequence_gaps": [gap._asdict() | {"cites": cites(gap.first_id)} for gap in figures.gaps],
         "duplicates": {"repeats": totals(figures)["duplicates"], "unchecked": totals(figures)["unchecked"]},
-        "facts": [],
         "attachments": [],
-        "summary": inputs.summary
-        or summary_block(inputs.period, figures, gravest, account["unreadable_in_log"]),
     }
+    facts = await facts_of(selection, made)
+    made["facts"] = [fact.as_json() for fact in facts]
+    made["summary"] = summary_of(facts, inputs.summary)
     return await cite_records(snapshot, made), figures
 
 

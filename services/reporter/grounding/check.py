@@ -18,7 +18,7 @@ from services.reporter.grounding.words import JOINTS, LEADING, TOPICS
 MOST_SENTENCES = 12
 MOST_IN_ONE = 3
 _MOST_OPENING = 80
-_SLOT = re.compile(r"\{(F[1-9][0-9]{0,2})\}")
+_SLOT = re.compile(r"\{([a-z][a-z0-9.-]{0,60})\}")
 _OPENING = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)*[:,]")
 
 

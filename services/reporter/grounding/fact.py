@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from services.reporter.escape import Trusted, visible
 
@@ -12,22 +11,28 @@ MOST_FACTS = 200
 MOST_SAMPLES = 5
 
 
+class Basis(NamedTuple):
+    """The records that a fact was counted over: how many, the SHA-256 (hex) of their numbers (chain and seq in one bigint, as
+    audit_events.id), sorted, eight bytes big-endian each, and the first five."""
+
+    records: int
+    sha256: str
+    samples: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Fact:
     """`pieces` make the clause, without a full stop at its end; a piece of type `Trusted` is ours, any other came from
-    events. `topics`: what a heading over it may name, of `words.TOPICS`. `value` is the number in it, None where there is none;
-    `sql` the name of the query that counted it. `records` were counted, `records_hash` is the SHA-256 (hex) of their ids,
-    sorted, eight bytes big-endian each; `samples` are at most five of them, as CHAIN:SEQ. A summary that leaves out
-    what `must` be said gets it added by code."""
+    events. `id` is the same in every report. `topics`: what a heading over it may name, of `words.TOPICS`. `value` is the number
+    that it tells, None where there is none; `sql` the name of the query that counted it. A summary that leaves out what
+    `must` be said gets it added by code."""
 
     id: str
     pieces: tuple[str, ...]
     topics: frozenset[str]
     sql: str
+    basis: Basis
     value: int | None = None
-    records: int = 0
-    records_hash: str = ""
-    samples: tuple[str, ...] = ()
     must: bool = False
 
     @property
@@ -47,20 +52,15 @@ class Fact:
         return "".join(said)
 
     def as_json(self) -> dict[str, Any]:
-        """For the document."""
+        """For the document; `cites` are records by number."""
         return {
             "id": self.id,
             "sentence": f"{self.clause}.",
             "topics": sorted(self.topics),
             "value": self.value,
             "sql": self.sql,
-            "records": self.records,
-            "records_sha256": self.records_hash,
-            "samples": list(self.samples),
+            "records": self.basis.records,
+            "records_sha256": self.basis.sha256,
             "must": self.must,
+            "cites": list(self.basis.samples),
         }
-
-
-def numbered(facts: Sequence[Fact]) -> list[Fact]:
-    """The facts with ids F1, F2, … in their order, MOST_FACTS at most."""
-    return [replace(fact, id=f"F{at}") for at, fact in enumerate(facts[:MOST_FACTS], 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,54 +17,72 @@ PROMPT = "summary-1"
 LABEL = "written by AI, checked against facts"
 """Never "verified": a model chose which facts are told, and in which order."""
 BY_FACTS = "put together from facts by code; no AI had a part in it"
-_FEW = 8
+_FEW = 12
 """Facts that a summary without AI tells beside those that must be told."""
 Ask = Callable[[list[dict[str, str]], str, dict[str, Any]], Awaitable[Answer | Failure]]
 """Asks a model for JSON by a schema: messages, the schema's name, the schema."""
 
 
-def by_facts(facts: Sequence[Fact], why: str | None = None) -> dict[str, Any]:
-    """The block without AI: what must be told, then what stands first. `why`: what came of asking a model."""
-    told = [fact for fact in facts if fact.must]
-    told += [fact for fact in facts if not fact.must][: max(_FEW - len(told), 0)]
-    told.sort(key=facts.index)
-    block = {"by": "rules", "label": BY_FACTS, "sentences": [_by_code(fact) for fact in told]}
-    return block if why is None else block | {"ai": {"outcome": why}}
-
-
-async def by_model(facts: Sequence[Fact], ask: Ask) -> dict[str, Any]:
-    """The block by a model that `ask` reaches; by facts alone where it gives no answer or nothing of it may stand. Nothing
-    that came from an event is in what it is asked."""
+async def choose(facts: Sequence[Fact], ask: Ask) -> dict[str, Any]:
+    """What a model that `ask` reaches makes of the facts: which of them, in which order. Nothing that came from an event is in
+    what it is asked, nor in what is returned: `sentences` with fact ids in braces, those that may stand alone."""
     result = await ask(_messages(facts), "summary", _schema(facts))
     if isinstance(result, Failure):
-        return by_facts(facts, result.kind)
-    named = {fact.id: fact for fact in facts}
-    outcomes = check(_sentences(result.text), named)
-    accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
-    refused = [outcome.reason for outcome in outcomes if isinstance(outcome, Refused)]
-    account = {
+        return {"outcome": result.kind}
+    sentences = _sentences(result.text)
+    outcomes = check(sentences, {fact.id: fact for fact in facts})
+    refused = Counter(outcome.reason for outcome in outcomes if isinstance(outcome, Refused))
+    return {
         "outcome": "answered",
         "model": result.model,
         "prompt": PROMPT,
         "returned": len(outcomes),
-        "survived": len(accepted),
-        "refused": {reason: refused.count(reason) for reason in sorted(set(refused))},
+        "survived": len(outcomes) - refused.total(),
+        "refused": {reason: refused[reason] for reason in sorted(refused)},
+        "sentences": [
+            {"text": sentence["text"], "cites": list(outcome.facts)}
+            for sentence, outcome in zip(sentences, outcomes, strict=True)
+            if isinstance(outcome, Accepted)
+        ],
     }
-    if not accepted:
-        return by_facts(facts) | {"ai": account}
+
+
+def summary_of(facts: Sequence[Fact], chosen: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The block: the facts as `choose` has them, checked and filled anew, and what must be told and is not among them; without
+    a choice by code alone."""
+    named = {fact.id: fact for fact in facts}
+    outcomes = check(chosen.get("sentences", []) if chosen else [], named)
+    accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
+    account = {} if chosen is None else {"ai": {name: chosen[name] for name in chosen if name != "sentences"}}
+    if chosen is None or not accepted:
+        return _by_facts(facts) | account
     told = {fact for outcome in accepted for fact in outcome.facts}
     sentences = [_by_ai(outcome, named) for outcome in accepted]
     sentences += [_by_code(fact) for fact in facts if fact.must and fact.id not in told]
-    share = {"survived_percent": round(100 * len(accepted) / len(outcomes))}
-    return {"by": result.model, "label": LABEL, "sentences": sentences, "ai": account} | share
+    percent = round(100 * chosen["survived"] / chosen["returned"])
+    return {
+        "by": chosen["model"],
+        "label": LABEL,
+        "sentences": sentences,
+        "survived_percent": percent,
+    } | account
+
+
+def _by_facts(facts: Sequence[Fact]) -> dict[str, Any]:
+    """What must be told, then what stands first."""
+    told = [fact for fact in facts if fact.must]
+    told += [fact for fact in facts if not fact.must][: max(_FEW - len(told), 0)]
+    told.sort(key=facts.index)
+    sentences = [_by_code(fact) for fact in told]
+    return {"by": "rules", "label": BY_FACTS, "sentences": sentences, "survived_percent": None}
 
 
 def _by_code(fact: Fact) -> dict[str, Any]:
-    return {"text": f"{fact.clause}.", "facts": [fact.id], "cites": list(fact.samples), "by": "rules"}
+    return {"text": f"{fact.clause}.", "facts": [fact.id], "cites": list(fact.basis.samples), "by": "rules"}
 
 
 def _by_ai(outcome: Accepted, named: Mapping[str, Fact]) -> dict[str, Any]:
-    cites = [sample for fact in outcome.facts for sample in named[fact].samples]
+    cites = list(dict.fromkeys(one for fact in outcome.facts for one in named[fact].basis.samples))
     return {"text": outcome.text, "facts": list(outcome.facts), "cites": cites, "by": "ai"}
 
 
