@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import asyncpg
 
@@ -14,20 +14,26 @@ _EPOCH_US = 946_684_800_000_000
 
 async def fill(dsn: str, chains: Iterable[ChainRows]) -> None:
     """Inserts the chains; `dsn` is the superuser's."""
-    connection = await asyncpg.connect(dsn)
+    connection = await _connect(dsn)
     try:
-        await connection.set_type_codec(
-            "timestamptz",
-            schema="pg_catalog",
-            format="tuple",
-            encoder=lambda us: (us - _EPOCH_US,),
-            decoder=lambda said: said[0] + _EPOCH_US,
-        )
         for chain in chains:
             await _insert(connection, chain)
         await connection.execute("ANALYZE audit.record; ANALYZE audit.payload")
     finally:
         await connection.close()
+
+
+async def _connect(dsn: str) -> asyncpg.Connection:
+    """Times as microseconds since 1970 UTC."""
+    connection = await asyncpg.connect(dsn)
+    await connection.set_type_codec(
+        "timestamptz",
+        schema="pg_catalog",
+        format="tuple",
+        encoder=lambda us: (us - _EPOCH_US,),
+        decoder=lambda said: said[0] + _EPOCH_US,
+    )
+    return connection
 
 
 async def _insert(connection: asyncpg.Connection, chain: ChainRows) -> None:
@@ -40,18 +46,34 @@ async def _insert(connection: asyncpg.Connection, chain: ChainRows) -> None:
             bytes(16),
         )
         chain.chain_no = number
-        await connection.copy_records_to_table(
-            "record", schema_name="audit", records=[(number, *row) for row in chain.rows]
-        )
-        await connection.copy_records_to_table(
-            "payload",
-            schema_name="audit",
-            records=[(number, *item, chain.original_salts.get(item.seq)) for item in chain.contents],
-        )
-        await connection.executemany(
-            "INSERT INTO audit.annotation VALUES ($1, $2, $3, $4, $5, $6)",
-            [(*target, number, seq, at) for target, seq, at in chain.targets],
-        )
+        await _copy(connection, chain, 0)
+
+
+async def extend(dsn: str, chains: Iterable[ChainRows], sizes: Mapping[int, int]) -> None:
+    """Adds to chains that are there the rows which they have beyond `sizes` (by chain number)."""
+    connection = await _connect(dsn)
+    try:
+        for chain in chains:
+            async with connection.transaction():
+                await _copy(connection, chain, sizes[chain.chain_no])
+    finally:
+        await connection.close()
+
+
+async def _copy(connection: asyncpg.Connection, chain: ChainRows, first: int) -> None:
+    number = chain.chain_no
+    await connection.copy_records_to_table(
+        "record", schema_name="audit", records=[(number, *row) for row in chain.rows[first:]]
+    )
+    await connection.copy_records_to_table(
+        "payload",
+        schema_name="audit",
+        records=[(number, *item, chain.original_salts.get(item.seq)) for item in chain.contents[first:]],
+    )
+    await connection.executemany(
+        "INSERT INTO audit.annotation VALUES ($1, $2, $3, $4, $5, $6)",
+        [(*target, number, seq, at) for target, seq, at in chain.targets if seq >= first],
+    )
 
 
 async def tamper(dsn: str, statements: str) -> None:

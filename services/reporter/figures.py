@@ -14,8 +14,8 @@ from services.reporter.contents.selection import Selection
 
 MOST_KEYS = 20
 """Rows of a table by type, source, actor, …: the most frequent."""
-MOST_HIGH_RISK = 100
-MOST_UNREADABLE = 20
+MOST_NEW = 50
+"""New actors, types, sources that are named."""
 MOST_GAPS = 10
 """Gaps in one source's sequence that are named."""
 
@@ -122,7 +122,7 @@ class Figures:
     single: dict[str, Figure]
     """`all`, `readable`, `poison`, `pending`, `ai`, `erased`; `unchecked`, which are no events but repeats of erased ones."""
     tables: dict[str, Table]
-    """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`, `late`."""
+    """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`, `late`, `new-type`, `new-source`, `new-actor`."""
     own: dict[int, Figure]
     """Records that are no events, by kind."""
     high_risk: list[Event]
@@ -146,7 +146,7 @@ SINGLE = ("all", "readable", "poison", "pending", "ai", "erased")
 
 async def read_figures(selection: Selection) -> Figures:
     """Counts the events of a selection; lists of events are not among it."""
-    rows = await selection.fetch("counts", selection.period.day_starts_us, MOST_KEYS)
+    rows = await selection.fetch("counts", selection.period.day_starts_us, MOST_KEYS, MOST_NEW)
     single = {row["figure"]: _figure(row) for row in rows if row["figure"] in SINGLE}
     tables: dict[str, Table] = {}
     for row in rows:

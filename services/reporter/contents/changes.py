@@ -8,65 +8,62 @@ from typing import Any
 from services.reporter.contents.citing import cites
 from services.reporter.contents.selection import Selection
 from services.reporter.contents.times import iso, iso_of
-from services.reporter.figures import Figures
+from services.reporter.figures import Figures, Table
 
-MOST_NEW = 50
 MOST_SILENT = 20
+_MOST_SOURCES = 10_000
 _COMPARED = (
-    ("all", "events"),
-    ("high", "events of high or critical risk"),
-    ("critical", "events of critical risk"),
+    ("all", "events", "events"),
+    ("all", "high", "events of high or critical risk"),
+    ("all", "critical", "events of critical risk"),
+    ("poison", "events", "unreadable messages"),
+    ("types", "events", "types of events"),
+    ("sources", "events", "sources"),
+    ("actors", "events", "actors"),
 )
-_COUNTED = (
-    ("poison", "unreadable messages"),
-    ("types", "types of events"),
-    ("sources", "sources"),
-    ("actors", "actors"),
-)
+Numbers = dict[tuple[str, str, str], int]
+"""By figure, key and column of query `compared`."""
 
 
 async def changes(selection: Selection, figures: Figures) -> dict[str, Any]:
     """New actors, types and sources (in no record of an earlier period), sources that sent events in the period before and none
     in this one, and figures beside those of the period before. Both periods below the same cut."""
-    fresh = await selection.fetch("fresh", MOST_NEW)
     before = replace(selection, period=selection.period.previous())
     types, sources = ([item.key for item in figures.table(name).figures] for name in ("type", "source"))
-    compared = [await one.fetch("compared", types, sources) for one in (selection, before)]
+    old = _numbers(await before.fetch("compared", types, sources))
     return {
-        "new_actors": _new(fresh, "actor"),
-        "new_types": _new(fresh, "type"),
-        "new_sources": _new(fresh, "source"),
-        "silent_sources": await _silent(selection, before),
+        "new_actors": _new(figures.table("new-actor")),
+        "new_types": _new(figures.table("new-type")),
+        "new_sources": _new(figures.table("new-source")),
+        "silent_sources": await _silent(selection, before, figures),
         "last_period": {
             "label": before.period.label,
             "start": iso_of(before.period.start),
             "end": iso_of(before.period.end),
         },
-        "against_last_period": _against(*compared),
+        "against_last_period": _against(figures, old),
     }
 
 
-def _new(rows: list[Any], what: str) -> dict[str, Any]:
-    found = [row for row in rows if row["what"] == what]
+def _new(table: Table) -> dict[str, Any]:
     return {
-        "shown": len(found),
-        "of": found[0]["of"] if found else 0,
+        "shown": table.shown,
+        "of": table.keys,
         "rows": [
-            {
-                "key": row["name"],
-                "events": row["events"],
-                "high_risk": row["high"],
-                "cites": cites(row["first_id"]),
-            }
-            for row in found
+            {"key": item.key, "events": item.events, "high_risk": item.high, "cites": cites(item.first_id)}
+            for item in table.figures
         ],
     }
 
 
-async def _silent(selection: Selection, before: Selection) -> list[dict[str, Any]]:
+async def _silent(selection: Selection, before: Selection, figures: Figures) -> list[dict[str, Any]]:
     """Sources of the period before without an event in this one, the most frequent first."""
-    rows = await before.fetch("silent", 10_000)
-    there = {row["source"] for row in await selection.fetch("silent", 10_000)}
+    rows = await before.fetch("silent", _MOST_SOURCES)
+    known = figures.table("source")
+    if known.shown == known.keys:
+        there = {item.key for item in known.figures}
+    else:
+        there = {row["source"] for row in await selection.fetch("present", [row["source"] for row in rows])}
     gone = [row for row in rows if row["source"] not in there]
     return [
         {
@@ -79,25 +76,30 @@ async def _silent(selection: Selection, before: Selection) -> list[dict[str, Any
     ]
 
 
-def _against(now: list[Any], before: list[Any]) -> list[dict[str, Any]]:
-    new, old = _numbers(now), _numbers(before)
-    rows = [_row(words, "", new["all", "", name], old["all", "", name]) for name, words in _COMPARED]
-    rows += [_row(words, "", new[name, "", "all"], old[name, "", "all"]) for name, words in _COUNTED]
-    for figure in ("type", "source"):
-        keys = [row["key"] for row in now if row["figure"] == figure]
+def _against(figures: Figures, old: Numbers) -> list[dict[str, Any]]:
+    total = figures.one("all")
+    critical = next((item.events for item in figures.table("risk").figures if item.key == "critical"), 0)
+    now = {("all", "events"): total.events, ("all", "high"): total.high, ("all", "critical"): critical}
+    now |= {("poison", "events"): figures.one("poison").events}
+    now |= {(f"{name}s", "events"): figures.table(name).keys for name in ("type", "source", "actor")}
+    rows = [
+        _row(words, "", now[figure, column], old.get((figure, "", column), 0))
+        for figure, column, words in _COMPARED
+    ]
+    for name in ("type", "source"):
         rows += [
-            _row(f"events of this {figure}", key, new[figure, key, "all"], old.get((figure, key, "all"), 0))
-            for key in keys
+            _row(f"events of this {name}", item.key, item.events, old.get((name, item.key, "events"), 0))
+            for item in figures.table(name).figures
         ]
     return rows
 
 
-def _numbers(rows: list[Any]) -> dict[tuple[str, str, str], int]:
-    found = {}
-    for row in rows:
-        for name, column in (("all", "events"), ("high", "high"), ("critical", "critical")):
-            found[row["figure"], row["key"], name] = row[column] or 0
-    return found
+def _numbers(rows: list[Any]) -> Numbers:
+    return {
+        (row["figure"], row["key"], name): row[name]
+        for row in rows
+        for name in ("events", "high", "critical")
+    }
 
 
 def _row(figure: str, key: str, now: int, before: int) -> dict[str, Any]:

@@ -17,11 +17,11 @@ MOST_HIGH_RISK = 100
 MOST_UNREADABLE = 20
 MOST_LATE = 20
 _WHO = ("actor", "action", "resource", "origin", "outcome")
-_NOT_SENT = {
-    "late": "happened in a period that was closed when they were recorded",
-    "future": "are dated more than 5 minutes after they were recorded",
-    "missing": "name no time of their own",
-    "no-zone": "name a time without a time zone, read as UTC",
+_LATE = {
+    "late": "that happened in a period that was closed when recorded",
+    "future": "dated more than 5 minutes after being recorded",
+    "missing": "without a time of their own",
+    "no-zone": "with a time that names no time zone, read as UTC",
 }
 """Why events count when they were recorded; as `late` of the query."""
 
@@ -62,7 +62,7 @@ async def late(selection: Selection, counts: Mapping[str, Any]) -> list[dict[str
     return [
         {
             "reason": reason,
-            "sentence": f"{figure.events:,} event{'s' if figure.events != 1 else ''} {_NOT_SENT[reason]}: counted when recorded.",
+            "sentence": f"Events {_LATE[reason]}, counted by when they were recorded: {figure.events:,}.",
             "events": figure.events,
             "high_risk": figure.high,
             "cites": cites(figure.first_id),

@@ -40,7 +40,7 @@ WITH cut AS MATERIALIZED (
     FROM readings a FULL JOIN reviews v USING (chain_no, seq)
 ), everything AS NOT MATERIALIZED (
     SELECT f.chain_no, f.seq, f.kind, f.type, f.source, f.actor, f.blank, f.rules, f.stated, f.time_us, f.appended_us, f.floor, f.by, f.pending,
-        f.tags, f.ai, greatest(f.floor, f.ai) AS risk, NULL::text AS review, NULL::bigint AS reviewed_us,
+        f.tags, f.ai, f.shape, false AS is_touched, greatest(f.floor, f.ai) AS risk, NULL::text AS review, NULL::bigint AS reviewed_us,
         NULL::bigint AS review_id, NULL::bigint AS answered_us
     FROM tally.facts f
     WHERE NOT ((f.chain_no::bigint << 48) | f.seq IN (SELECT id FROM touched))
@@ -49,7 +49,7 @@ WITH cut AS MATERIALIZED (
     SELECT f.chain_no, f.seq, f.kind, f.type, f.source, f.actor, f.blank, f.rules, f.stated, f.time_us, f.appended_us, f.floor,
         coalesce(t.by, f.by), f.pending AND NOT t.is_read,
         CASE WHEN t.tags IS NULL THEN f.tags ELSE ARRAY(SELECT DISTINCT tag COLLATE "C" FROM unnest(f.tags || t.tags) AS tag ORDER BY 1) END,
-        greatest(f.ai, t.level),
+        greatest(f.ai, t.level), f.shape, true,
         greatest(f.floor, CASE WHEN t.status = 'false-positive' THEN t.level_since ELSE greatest(f.ai, t.level) END),
         t.status, t.reviewed_us, t.review_id, t.answered_us
     FROM touched t CROSS JOIN LATERAL tally.one(t.chain_no, t.seq) f
@@ -69,18 +69,24 @@ WITH cut AS MATERIALIZED (
 )
 
 -- counts: after `selected`: all counts by figure and key: events, those of high or critical risk, the share of all in percent, the first
--- record; $15 days begin at these times; at most $16 keys of a figure
+-- record; $15 days begin at these times; at most $16 keys of a figure. Figures new-type, new-source and new-actor: at most $17 names that
+-- no event of an earlier period has
 , shaped AS (
-    SELECT kind, type, source, actor, risk, by, pending, tags, rules, blank, late, id,
-        width_bucket(counted_us, $15::bigint[]) AS day
+    SELECT kind, type, source, risk, by, pending, tags, rules, blank, late, width_bucket(counted_us, $15::bigint[]) AS day, id, shape, is_touched
     FROM selected
-), grouped AS MATERIALIZED (
-    SELECT GROUPING(actor) = 0 AS of_actor, kind, type, source, actor, risk, by, pending, tags, rules, blank, late, day,
-        count(*) AS events, count(*) FILTER (WHERE risk >= 4) AS high, min(id) AS first_id
-    FROM shaped
-    GROUP BY GROUPING SETS ((kind, type, source, risk, by, pending, tags, rules, blank, late, day), (actor))
-), shapes AS (SELECT * FROM grouped WHERE NOT of_actor
-), counted AS (
+), plain AS MATERIALIZED (
+    SELECT late, day, count(*) AS events, min(id) AS first_id FROM shaped WHERE NOT is_touched GROUP BY shape, late, day
+), shapes AS MATERIALIZED (
+    SELECT f.kind, f.type, f.source, greatest(f.floor, f.ai) AS risk, f.by, f.pending, f.tags, f.rules, f.blank, p.late, p.day, p.events,
+        CASE WHEN greatest(f.floor, f.ai) >= 4 THEN p.events ELSE 0 END AS high, p.first_id
+    FROM plain p CROSS JOIN LATERAL tally.one((p.first_id >> 48)::smallint, p.first_id & 281474976710655) f
+    UNION ALL
+    SELECT kind, type, source, risk, by, pending, tags, rules, blank, late, day, 1, CASE WHEN risk >= 4 THEN 1 ELSE 0 END, id
+    FROM shaped WHERE is_touched
+), actors AS (
+    SELECT actor, count(*) AS events, count(*) FILTER (WHERE risk >= 4) AS high, min(id) AS first_id
+    FROM selected WHERE actor IS NOT NULL GROUP BY actor
+), counted AS MATERIALIZED (
     SELECT 'all' AS figure, '' COLLATE "C" AS key, sum(events) AS events, sum(high) AS high, min(first_id) AS first_id FROM shapes
     UNION ALL SELECT 'readable', '', sum(events), sum(high), min(first_id) FROM shapes WHERE kind = 1
     UNION ALL SELECT 'poison', '', sum(events), sum(high), min(first_id) FROM shapes WHERE kind = 3
@@ -90,7 +96,7 @@ WITH cut AS MATERIALIZED (
     UNION ALL SELECT 'day', lpad(day::text, 6, '0'), sum(events), sum(high), min(first_id) FROM shapes GROUP BY 2
     UNION ALL SELECT 'type', type, sum(events), sum(high), min(first_id) FROM shapes WHERE kind = 1 GROUP BY 2
     UNION ALL SELECT 'source', source, sum(events), sum(high), min(first_id) FROM shapes WHERE kind = 1 GROUP BY 2
-    UNION ALL SELECT 'actor', actor, sum(events), sum(high), min(first_id) FROM grouped WHERE of_actor AND actor IS NOT NULL GROUP BY 2
+    UNION ALL SELECT 'actor', actor, events, high, first_id FROM actors
     UNION ALL SELECT 'risk', audit.risk_name(risk), sum(events), sum(high), min(first_id) FROM shapes GROUP BY 2
     UNION ALL SELECT 'by', by, sum(events), sum(high), min(first_id) FROM shapes WHERE by IS NOT NULL GROUP BY 2
     UNION ALL SELECT 'late', late, sum(events), sum(high), min(first_id) FROM shapes WHERE late <> '' GROUP BY 2
@@ -100,15 +106,39 @@ WITH cut AS MATERIALIZED (
     UNION ALL SELECT 'rule', rule, sum(events), sum(high), min(first_id) FROM shapes, unnest(rules) AS rule GROUP BY 2
     UNION ALL SELECT 'catalogue', jsonb_build_array(type, tag)::text, sum(events), sum(high), min(first_id)
         FROM shapes, unnest(tags) AS tag WHERE tag LIKE 'catalog:%' GROUP BY 2
+), rest AS MATERIALIZED (
+    SELECT u.actor, u.type, u.source FROM tally.unfolded u
+    WHERE u.kind = 1 AND u.seq < ($7::bigint[])[u.chain_no] AND tally.is_earlier($1, $2, $3, $4, $5, u.stated, u.time_us, u.appended_us)
+), fresh AS (
+    SELECT 'new-actor' AS figure, n.key, n.events, n.high, n.first_id FROM counted n
+    WHERE n.figure = 'actor' AND NOT (n.key IN (SELECT actor FROM rest WHERE actor IS NOT NULL)) AND NOT EXISTS (
+        SELECT FROM tally.fact p
+        WHERE p.actor IS NOT NULL AND hashtextextended(p.actor, 0) = hashtextextended(n.key, 0) AND least(p.time_us, p.appended_us) < $2
+            AND p.actor = n.key AND p.kind = 1 AND p.seq < ($7::bigint[])[p.chain_no]
+            AND tally.is_earlier($1, $2, $3, $4, $5, p.stated, p.time_us, p.appended_us) OFFSET 0)
+    UNION ALL
+    SELECT 'new-type' AS figure, n.key, n.events, n.high, n.first_id FROM counted n
+    WHERE n.figure = 'type' AND NOT (n.key IN (SELECT type FROM rest)) AND NOT EXISTS (
+        SELECT FROM tally.fact p
+        WHERE p.kind = 1 AND hashtextextended(p.type, 0) = hashtextextended(n.key, 0) AND least(p.time_us, p.appended_us) < $2
+            AND p.type = n.key AND p.seq < ($7::bigint[])[p.chain_no]
+            AND tally.is_earlier($1, $2, $3, $4, $5, p.stated, p.time_us, p.appended_us) OFFSET 0)
+    UNION ALL
+    SELECT 'new-source' AS figure, n.key, n.events, n.high, n.first_id FROM counted n
+    WHERE n.figure = 'source' AND NOT (n.key IN (SELECT source FROM rest WHERE source IS NOT NULL)) AND NOT EXISTS (
+        SELECT FROM tally.fact p
+        WHERE p.kind = 1 AND hashtextextended(p.source, 0) = hashtextextended(n.key, 0) AND least(p.time_us, p.appended_us) < $2
+            AND p.source = n.key AND p.seq < ($7::bigint[])[p.chain_no]
+            AND tally.is_earlier($1, $2, $3, $4, $5, p.stated, p.time_us, p.appended_us) OFFSET 0)
 ), ranked AS (
     SELECT figure, key, events, high, first_id,
         round(100.0 * events / nullif((SELECT sum(events) FROM shapes), 0), 1) AS share,
         count(*) OVER (PARTITION BY figure) AS keys,
         row_number() OVER (PARTITION BY figure ORDER BY events DESC, key) AS rank
-    FROM counted
+    FROM (SELECT * FROM counted UNION ALL SELECT * FROM fresh) AS c
 )
 SELECT figure, key, coalesce(events, 0)::bigint AS events, coalesce(high, 0)::bigint AS high, share, keys, rank, first_id
-FROM ranked WHERE figure = 'day' OR rank <= $16::bigint ORDER BY figure, rank
+FROM ranked WHERE figure = 'day' OR rank <= CASE WHEN figure LIKE 'new-%' THEN $17::bigint ELSE $16::bigint END ORDER BY figure, rank
 
 -- grave: after `selected`: events that had high or critical risk at any time, also where a review has withdrawn it: the worst and earliest
 -- first, $15 at most; `of` are all whose risk is still high
@@ -144,64 +174,32 @@ SELECT id, late, time_us, appended_us FROM selected WHERE late <> '' ORDER BY id
 SELECT id FROM selected WHERE kind = 3 ORDER BY id LIMIT $15::bigint
 
 -- compared: after `selected`: counts of a period for comparison with another: all, and by the types $15 and sources $16
-, grouped AS MATERIALIZED (
-    SELECT GROUPING(type) = 0 AS of_type, GROUPING(source) = 0 AS of_source, GROUPING(actor) = 0 AS of_actor, kind, type, source, actor,
-        count(*) AS events, count(*) FILTER (WHERE risk >= 4) AS high, count(*) FILTER (WHERE risk = 5) AS critical
-    FROM selected
-    GROUP BY GROUPING SETS ((), (kind, type), (kind, source), (actor))
-)
-SELECT 'all' AS figure, '' COLLATE "C" AS key, sum(events)::bigint AS events, sum(high)::bigint AS high, sum(critical)::bigint AS critical
-FROM grouped WHERE NOT (of_type OR of_source OR of_actor)
-UNION ALL SELECT 'poison', '', coalesce(sum(events), 0)::bigint, 0, 0 FROM grouped WHERE of_type AND kind = 3
-UNION ALL SELECT 'types', '', count(*), 0, 0 FROM grouped WHERE of_type AND kind = 1
-UNION ALL SELECT 'sources', '', count(source), 0, 0 FROM grouped WHERE of_source AND kind = 1
-UNION ALL SELECT 'actors', '', count(actor), 0, 0 FROM grouped WHERE of_actor
-UNION ALL SELECT 'type', type, events, high, critical FROM grouped WHERE of_type AND kind = 1 AND type = ANY ($15::text[])
-UNION ALL SELECT 'source', source, events, high, critical FROM grouped WHERE of_source AND kind = 1 AND source = ANY ($16::text[])
+, plain AS MATERIALIZED (
+    SELECT count(*) AS events, min(id) AS first_id FROM selected WHERE NOT is_touched GROUP BY shape
+), grouped AS MATERIALIZED (
+    SELECT f.kind, f.type, f.source, p.events, CASE WHEN greatest(f.floor, f.ai) >= 4 THEN p.events ELSE 0 END AS high,
+        CASE WHEN greatest(f.floor, f.ai) = 5 THEN p.events ELSE 0 END AS critical
+    FROM plain p CROSS JOIN LATERAL tally.one((p.first_id >> 48)::smallint, p.first_id & 281474976710655) f
+    UNION ALL
+    SELECT kind, type, source, 1, CASE WHEN risk >= 4 THEN 1 ELSE 0 END, CASE WHEN risk = 5 THEN 1 ELSE 0 END FROM selected WHERE is_touched
+), named AS (SELECT * FROM grouped WHERE kind = 1)
+SELECT 'all' AS figure, '' COLLATE "C" AS key, coalesce(sum(events), 0)::bigint AS events, coalesce(sum(high), 0)::bigint AS high,
+    coalesce(sum(critical), 0)::bigint AS critical FROM grouped
+UNION ALL SELECT 'poison', '', coalesce(sum(events), 0)::bigint, 0, 0 FROM grouped WHERE kind = 3
+UNION ALL SELECT 'types', '', count(DISTINCT type), 0, 0 FROM named
+UNION ALL SELECT 'sources', '', count(DISTINCT source), 0, 0 FROM named
+UNION ALL SELECT 'actors', '', count(*), 0, 0 FROM (SELECT actor FROM selected WHERE actor IS NOT NULL GROUP BY actor) AS a
+UNION ALL SELECT 'type', type, sum(events)::bigint, sum(high)::bigint, sum(critical)::bigint FROM named WHERE type = ANY ($15::text[]) GROUP BY type
+UNION ALL SELECT 'source', source, sum(events)::bigint, sum(high)::bigint, sum(critical)::bigint
+    FROM named WHERE source = ANY ($16::text[]) GROUP BY source
 ORDER BY 1, 2
-
--- fresh: after `selected`: names of actors, types and sources in the period that no record of an earlier one has, the most frequent first,
--- $15 of each, `of` in all
-, named AS MATERIALIZED (
-    SELECT CASE WHEN GROUPING(actor) = 0 THEN 'actor' WHEN GROUPING(type) = 0 THEN 'type' ELSE 'source' END AS what,
-        coalesce(actor, type, source) AS name, count(*) AS events, count(*) FILTER (WHERE risk >= 4) AS high, min(id) AS first_id
-    FROM (SELECT CASE kind WHEN 1 THEN actor END AS actor, CASE kind WHEN 1 THEN type END AS type, CASE kind WHEN 1 THEN source END AS source,
-        risk, id FROM selected) AS s
-    GROUP BY GROUPING SETS ((actor), (type), (source))
-), rest AS MATERIALIZED (
-    SELECT u.actor, u.type, u.source FROM tally.unfolded u
-    WHERE u.kind = 1 AND u.seq < ($7::bigint[])[u.chain_no] AND tally.is_earlier($1, $2, $3, $4, $5, u.stated, u.time_us, u.appended_us)
-), found AS MATERIALIZED (
-    SELECT n.* FROM named n
-    WHERE n.what = 'actor' AND n.name IS NOT NULL AND NOT (n.name IN (SELECT actor FROM rest WHERE actor IS NOT NULL)) AND NOT EXISTS (
-        SELECT FROM tally.fact p
-        WHERE p.actor IS NOT NULL AND hashtextextended(p.actor, 0) = hashtextextended(n.name, 0) AND least(p.time_us, p.appended_us) < $2
-            AND p.actor = n.name AND p.kind = 1 AND p.seq < ($7::bigint[])[p.chain_no]
-            AND tally.is_earlier($1, $2, $3, $4, $5, p.stated, p.time_us, p.appended_us) OFFSET 0)
-    UNION ALL
-    SELECT n.* FROM named n
-    WHERE n.what = 'type' AND n.name IS NOT NULL AND NOT (n.name IN (SELECT type FROM rest)) AND NOT EXISTS (
-        SELECT FROM tally.fact p
-        WHERE p.kind = 1 AND hashtextextended(p.type, 0) = hashtextextended(n.name, 0) AND least(p.time_us, p.appended_us) < $2
-            AND p.type = n.name AND p.seq < ($7::bigint[])[p.chain_no]
-            AND tally.is_earlier($1, $2, $3, $4, $5, p.stated, p.time_us, p.appended_us) OFFSET 0)
-    UNION ALL
-    SELECT n.* FROM named n
-    WHERE n.what = 'source' AND n.name IS NOT NULL AND NOT (n.name IN (SELECT source FROM rest WHERE source IS NOT NULL)) AND NOT EXISTS (
-        SELECT FROM tally.fact p
-        WHERE p.kind = 1 AND hashtextextended(p.source, 0) = hashtextextended(n.name, 0) AND least(p.time_us, p.appended_us) < $2
-            AND p.source = n.name AND p.seq < ($7::bigint[])[p.chain_no]
-            AND tally.is_earlier($1, $2, $3, $4, $5, p.stated, p.time_us, p.appended_us) OFFSET 0)
-)
-SELECT * FROM (
-    SELECT what, name, events, high, first_id, count(*) OVER (PARTITION BY what) AS of,
-        row_number() OVER (PARTITION BY what ORDER BY events DESC, name) AS rank
-    FROM found
-) AS ranked WHERE rank <= $15::bigint ORDER BY what, rank
 
 -- silent: after `selected`, asked for the period before: its sources, the most frequent first, $15 at most
 SELECT source, count(*) AS events, max(time_us) AS last_us, max(id) AS last_id FROM selected WHERE kind = 1 AND source IS NOT NULL
 GROUP BY source ORDER BY events DESC, source LIMIT $15::bigint
+
+-- present: after `selected`: which of the sources $15 have an event
+SELECT source FROM selected WHERE kind = 1 AND source = ANY ($15::text[]) GROUP BY source
 
 -- other_kinds: after `selected`: records of the period that are no events, by kind, with the first of each, and the offsets that skip
 -- records stand for

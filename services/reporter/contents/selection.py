@@ -17,6 +17,7 @@ from services.reporter.store import Snapshot, translated
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 _FIRST, _LAST = -(2**63), 2**63 - 1
 _ANY_TIME = (_FIRST, _LAST, _FIRST, _LAST)
+_HASHED = frozenset(("counts", "compared"))
 SELECTED = "selected"
 
 
@@ -55,11 +56,13 @@ class Selection:
         """The rows of a query that begins with `selected`; `more` are $15 and on."""
         connection = self.snapshot.connection
         with translated():
-            # Groups are hashed: sorting millions of rows by lists of tags takes ten times as long, and a hash that outgrows
-            # its memory goes to disk as well. The planner thinks of as many groups as rows.
-            await connection.execute("SET LOCAL enable_sort = off")
+            # Groups are hashed: sorting millions of rows takes ten times as long, and a hash that outgrows its memory goes to
+            # disk as well. The planner thinks of as many groups as rows.
+            if query in _HASHED:
+                await connection.execute("SET LOCAL enable_sort = off")
             rows: list[asyncpg.Record] = await connection.fetch(statement(query), *self.arguments, *more)
-            await connection.execute("SET LOCAL enable_sort = on")
+            if query in _HASHED:
+                await connection.execute("SET LOCAL enable_sort = on")
             return rows
 
     async def aggregate(self, columns: Sequence[str], keys: Sequence[str]) -> asyncpg.Record:

@@ -1,0 +1,324 @@
+"""The edition document on a real database: what it counts, up to which record, and that it can be made again."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from datetime import UTC
+from itertools import islice
+
+import asyncpg
+import pytest
+
+from schemas.record import Kind
+from services.reporter.cutting import find_cut
+from services.reporter.document import (
+    Cut,
+    Filters,
+    Inputs,
+    canonical,
+    differences,
+    gone_since,
+    make_document,
+)
+from services.reporter.facts_kept import keep_facts
+from services.reporter.period import following, period_named
+from services.reporter.store import open_snapshot
+from tests.audit_tables import extend, fill
+from tests.chain_rows import START_US, ChainRows
+from tests.report_month import DAY_US, Month
+
+OCTOBER = period_named("2026-10", "Europe/Berlin", "schedule")
+
+
+async def document(database, period=OCTOBER, **more):
+    async with open_snapshot(database.reporter_dsn) as snapshot:
+        cut = more.pop("cut", None) or await find_cut(snapshot)
+        return await make_document(snapshot, Inputs("monthly", period, cut, made_us=1, **more))
+
+
+async def ask(database, sql, *arguments):
+    connection = await asyncpg.connect(database.admin_dsn)
+    try:
+        return await connection.fetch(sql, *arguments)
+    finally:
+        await connection.close()
+
+
+async def run(database, sql):
+    connection = await asyncpg.connect(database.admin_dsn)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
+
+
+async def test_every_number_is_that_of_plain_sql_whether_facts_are_kept_or_not(database):
+    """Against queries of the view, written apart; the view shows no review here, so the one withdrawn raise is told apart."""
+    await fill(database.admin_dsn, Month().chains)
+    rows = await ask(database, "SELECT * FROM audit_events")
+    by_rows = [dict(row) for row in rows]
+    told = await document(database, period_named("2026-10", "UTC", "append"))
+    assert await keep_facts(database.reporter_dsn) == sum(len(chain.rows) for chain in Month().chains)
+    kept = await document(database, period_named("2026-10", "UTC", "append"))
+    told["cut"]["time"] = kept["cut"]["time"]
+    assert canonical(told) == canonical(kept)
+    assert await keep_facts(database.reporter_dsn) == 0
+
+    def counted(name, key, wanted=lambda _row: True):
+        expected = Counter(row[key] for row in by_rows if wanted(row) and row[key] is not None)
+        found = {row["key"]: row["events"] for row in kept["tables"][name]["rows"]}
+        assert found == dict(expected.most_common(20)), name
+        assert kept["tables"][name]["keys"] == len(expected)
+
+    is_event = lambda row: row["kind"] == "event"  # noqa: E731 - short here
+    counted("type", "event_type", is_event)
+    counted("source", "source", is_event)
+    counted("actor", "actor")
+    counted("by", "summary_by")
+    tags = Counter(tag for row in by_rows for tag in row["ai_tags"])
+    assert {row["key"]: row["events"] for row in kept["tables"]["tag"]["rows"]} == tags
+    high = [row for row in by_rows if row["risk"] in ("high", "critical")]
+    assert kept["totals"]["all"]["events"] == len(by_rows) == sum(day["events"] for day in kept["by_day"])
+    assert kept["totals"]["all"]["high_risk"] == len(high) - 1  # withdrawn by a review
+    assert kept["high_risk"]["of"] == len(high) - 1
+    assert kept["totals"]["pending"]["events"] == sum(row["ai_pending"] for row in by_rows)
+    assert kept["totals"]["poison"]["events"] == sum(row["kind"] == "poison" for row in by_rows) == 1
+    days = Counter(row["appended_at"].astimezone(UTC).date().isoformat() for row in by_rows)
+    assert {day["day"]: day["events"] for day in kept["by_day"] if day["events"]} == days
+    kinds = dict(
+        await ask(database, "SELECT kind, count(*) FROM audit.record WHERE kind NOT IN (1, 3) GROUP BY kind")
+    )
+    assert {row["kind"]: row["records"] for row in kept["other_records"]} == kinds
+    hashes = {
+        f"{row['chain_no']}:{row['seq']}": row["record_hash"].hex()
+        for row in await ask(database, "SELECT chain_no, seq, record_hash FROM audit.record")
+    }
+    assert kept["cited"]
+    assert all(hashes[one["record"]] == one["hash"] for one in kept["cited"])
+
+
+async def test_the_contents_of_a_month_with_something_of_everything(database):
+    """Reviews, AI, alerts, outages, late events, sequences, the completeness account."""
+    await fill(database.admin_dsn, Month().chains)
+    told = await document(database)
+    assert told["completeness"]["balanced"]
+    numbers = told["completeness"]
+    assert (numbers["in_kafka"], numbers["enriched"], numbers["chained"], numbers["in_report"]) == (
+        392,
+        387,
+        387,
+        387,
+    )
+    assert numbers["emitted_by_sequence"] == {"sources": 1, "numbers": 300, "recorded": 298, "missing": 2}
+    assert [one["count"] for one in numbers["differences"]] == [2, 5]
+    assert {one["reason"]: one["events"] for one in told["late"]} == {"future": 1, "late": 1, "no-zone": 1}
+    reviews = told["reviews"]
+    assert (reviews["reviewable"], reviews["reviewed"], reviews["open"]) == (18, 2, 16)
+    assert {one["status"]: one["events"] for one in reviews["by_status"]} == {
+        "false-positive": 1,
+        "incident": 1,
+        "none": 15,
+        "open": 1,
+    }
+    incident = next(one for one in told["high_risk"]["events"] if one["record"] == "1:8")
+    assert incident["review"]["status"] == "incident"
+    assert incident["rules"][0]["level"] == "high"
+    raised = next(one for one in told["high_risk"]["events"] if one["record"] == "1:2")
+    assert (raised["risk"], raised["risk_floor"], raised["ai"][0]["evidence"]) == (
+        "critical",
+        "informational",
+        "three exports in a minute",
+    )
+    ai = told["ai"]
+    assert (ai["requests"], ai["tokens_in"], ai["failed"]) == (3, 300, 1)
+    assert ai["raised_to_high_by_ai_alone"]["events"] == 3
+    assert ai["withdrawn_by_review"]["events"] == 1
+    assert [one["severity"] for one in told["alerts"]] == ["critical", "high"]
+    assert [one["name"] for one in told["outages"]] == ["silent_source"]
+    assert told["erasures"][0]["events"] == 2
+    assert told["drill"]["passed"] is True
+    assert [told["listed"][name]["of"] for name in ("reads", "backfills", "signatures")] == [1, 1, 1]
+    assert told["changes"]["new_actors"]["of"] == 7
+    json.loads(canonical(told))  # hostile texts are but data
+
+
+async def test_a_log_that_has_grown_gives_the_same_bytes_and_an_erasure_is_named(database):
+    """The same cut before and after events, readings, reviews, alerts and erasures that came later, with facts kept or not."""
+    month = Month()
+    await fill(database.admin_dsn, month.chains)
+    sizes = {chain.chain_no: chain.count for chain in month.chains}
+    cut = Cut(None, None, START_US + 30 * DAY_US, dict(sizes))
+    first = await document(database, cut=cut)
+    month.first.event(time_us=START_US + DAY_US, risk="critical", source="app/new")
+    month.annotations.annotation(month.first.topic_id, 0, 50, risk="critical", summary="came later")
+    month.review(month.first, 7, "false-positive")
+    month.own("alert", "piperoll/alerter", name="silent_source", severity="high", text="later")
+    month.erase(300)
+    await extend(database.admin_dsn, month.chains, sizes)
+    assert canonical(await document(database, cut=cut)) == canonical(first)
+    await keep_facts(database.reporter_dsn)
+    assert canonical(await document(database, cut=cut)) == canonical(first)
+    now = await document(database)
+    told = {one["figure"]: (one["before"], one["after"]) for one in differences(first, now)}
+    assert told["totals.all.events"] == (385, 386)
+    assert told["listed.alerts.of"] == (2, 3)
+    inputs = Inputs("monthly", OCTOBER, cut)
+    assert Inputs.from_json(json.loads(json.dumps(inputs.as_json()))) == inputs
+    async with open_snapshot(database.reporter_dsn) as snapshot:
+        (named,) = await gone_since(snapshot, inputs)
+    assert (named["what"], named["by"], named["reason"], named["events"]) == (
+        "erasure",
+        "casey",
+        "Art. 17",
+        1,
+    )
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "not kept"])
+async def test_what_is_erased_is_gone_from_the_facts_too(database, kept):
+    """By the database's own erasure: neither type nor actor nor tags are left, and the record still counts."""
+    month = Month()
+    await fill(database.admin_dsn, month.chains)
+    if kept:
+        await keep_facts(database.reporter_dsn)
+    before = await document(database)
+    topic = month.first.topic_id.hex()
+    await run(
+        database, f"INSERT INTO audit.erasure VALUES ('\\x{topic}', 0, 7, 4, 1), ('\\x{topic}', 0, 0, 4, 1)"
+    )
+    gone = "DELETE FROM audit.payload WHERE (chain_no, seq) IN ((1, 1), (1, 8), (3, 1))"
+    await run(database, f"SET ROLE piperoll_eraser; {gone}")
+    after = await document(database)
+    assert after["totals"]["all"]["events"] == before["totals"]["all"]["events"]
+    assert after["totals"]["erased"]["events"] == 2
+    assert after["high_risk"]["of"] == before["high_risk"]["of"] - 1
+    if kept:
+        (row,) = await ask(database, "SELECT * FROM tally.fact WHERE chain_no = 1 AND seq = 8")
+        assert (row["blank"], row["type"], row["source"], row["actor"], row["tags"]) == (
+            True,
+            "",
+            None,
+            None,
+            [],
+        )
+        rows = await ask(
+            database,
+            "SELECT * FROM tally.fact EXCEPT SELECT d.* FROM audit.chain_head, tally.derive(chain_no, 0, next_seq) d",
+        )
+        assert not rows
+
+
+async def test_the_periods_of_a_schedule_have_every_record_once(database):
+    """Months and days in a zone with daylight saving: events before, after, at and around every bound, recorded early and late."""
+    chance = random.Random(7)
+    berlin = period_named("2026-10-23", "Europe/Berlin", "schedule")
+    days = [berlin, *islice(following(berlin), 7)]
+    bounds = [day.start_us for day in days] + [days[-1].end_us]
+    near = [
+        0,
+        1,
+        -1,
+        300_000_000,
+        300_000_001,
+        -300_000_000,
+        3_600_000_000,
+        3_599_999_999,
+        -40 * DAY_US,
+        40 * DAY_US,
+    ]
+    recorded = sorted(
+        chance.choice(bounds[1:-1]) + chance.choice([*near[:8], chance.randrange(-DAY_US, DAY_US)])
+        for _ in range(1500)
+    )
+    recorded = [us for us in recorded if bounds[0] <= us < bounds[-1] - 2 * 3_600_000_000]
+    said = []
+    for us in recorded:
+        stated = chance.choice([0, 0, 0, 1, 2])
+        said.append((stated, chance.choice([us, *bounds]) + chance.choice(near), us))
+    found: Counter = Counter()
+    for day in days:
+        rows = await ask(
+            database,
+            "SELECT n, tally.counted_us('schedule', $1, $2, $3, $4, s::smallint, t, a) AS at"
+            " FROM unnest($5::int[], $6::bigint[], $7::bigint[]) WITH ORDINALITY AS x (s, t, a, n)",
+            *(day.start_us, day.end_us, day.before_us, day.grace_us),
+            *map(list, zip(*said, strict=True)),
+        )
+        inside = {row["n"]: row["at"] for row in rows if row["at"] is not None}
+        assert all(day.start_us <= at < day.end_us for at in inside.values())
+        found.update(list(inside))
+    assert len(said) > 1000
+    assert [found[number] for number in range(1, len(said) + 1)] == [1] * len(said)
+
+
+async def test_all_records_are_in_the_periods_of_a_schedule(database):
+    """Events, repeats, skips, readings and own events of the month: the days, weeks and months around it sum up to them all."""
+    await fill(database.admin_dsn, Month().chains)
+    await keep_facts(database.reporter_dsn)
+    total = {
+        row["kind"]: row["count"]
+        for row in await ask(database, "SELECT kind, count(*) FROM audit.record GROUP BY kind")
+    }
+    first = period_named("2026-W40", "America/New_York", "schedule")
+    summed: Counter = Counter()
+    for week in [first, *islice(following(first), 5)]:
+        told = await document(database, week)
+        summed[Kind.EVENT] += told["totals"]["readable"]["events"]
+        summed[Kind.POISON] += told["totals"]["poison"]["events"]
+        summed.update({row["kind"]: row["records"] for row in told["other_records"]})
+    assert summed == total
+
+
+async def test_filters_leave_out_events_and_the_account_says_so(database):
+    await fill(database.admin_dsn, Month().chains)
+    told = await document(database, filters=Filters(sources=("app/billing",)))
+    assert told["totals"]["all"]["events"] == 80
+    assert [row["key"] for row in told["tables"]["source"]["rows"]] == ["app/billing"]
+    (left,) = [one for one in told["completeness"]["differences"] if "filters" in one["sentence"]]
+    assert left["count"] == 305
+    assert (await document(database, filters=Filters(tags=("catalog:unknown",))))["totals"]["all"][
+        "events"
+    ] == 10
+    assert (await document(database, filters=Filters(types=("no such type",))))["totals"]["all"][
+        "events"
+    ] == 0
+
+
+async def test_what_is_new_and_what_is_gone_against_the_period_before(database):
+    """An empty month says which sources are silent, and reports at all; a name is new once."""
+    chain = ChainRows(step_us=DAY_US)
+    for day in range(60):
+        new = day in (35, 36)
+        chain.event(source="app/new" if new else "app/old", type="odd" if new else "user_login")
+    await fill(database.admin_dsn, [chain])
+    await keep_facts(database.reporter_dsn)
+    november = (await document(database, period_named("2026-11", "UTC", "schedule")))["changes"]
+    assert [row["key"] for row in november["new_sources"]["rows"]] == ["app/new"]
+    assert [row["key"] for row in november["new_types"]["rows"]] == ["odd"]
+    assert november["new_actors"]["of"] == 0
+    compared = {
+        row["figure"]: (row["before"], row["now"])
+        for row in november["against_last_period"]
+        if not row["key"]
+    }
+    assert (compared["events"], compared["sources"]) == ((30, 30), (1, 2))
+    december = await document(database, period_named("2026-12", "UTC", "schedule"))
+    assert december["totals"]["all"]["events"] == 0
+    assert len(december["by_day"]) == 31
+    assert [one["key"] for one in december["changes"]["silent_sources"]] == ["app/old", "app/new"]
+    assert december["summary"]["sentences"][0]["text"] == "No events are recorded for December 2026."
+
+
+async def test_open_reviews_are_carried_over(database):
+    chain, system = ChainRows(step_us=DAY_US), ChainRows(topic="audit.system", step_us=DAY_US, seed=9)
+    for _ in range(4):
+        chain.event(risk="high")
+    month = Month.__new__(Month)
+    month.system = system
+    month.review(chain, 1, "explained")
+    await fill(database.admin_dsn, [chain, system])
+    told = (await document(database, period_named("2026-11", "UTC", "schedule")))["reviews"]
+    assert (told["reviewable"], told["carried_over_of"]) == (0, 3)
+    assert [one["record"] for one in told["carried_over"]] == ["1:1", "1:3", "1:4"]
