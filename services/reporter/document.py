@@ -14,6 +14,7 @@ from typing import Any
 
 from services.reporter.contents.gone import gone_since
 from services.reporter.contents.whole import read_contents
+from services.reporter.grounding.summary import Choosing
 from services.reporter.inputs import BY_HAND, Cut, Filters, Inputs
 from services.reporter.store import Snapshot
 
@@ -32,10 +33,13 @@ __all__ = [
 ]
 
 
-async def make_document(snapshot: Snapshot, inputs: Inputs) -> dict[str, Any]:
-    """The document of an edition, counted from the records below the cut. Raises TransientError where the database
-    does not answer, ConfigurationError where `piperoll migrate` was not run."""
-    contents, _ = await read_contents(snapshot, inputs)
+async def make_document(
+    snapshot: Snapshot, inputs: Inputs, choosing: Choosing | None = None
+) -> dict[str, Any]:
+    """The document of an edition, counted from the records below the cut. `choosing` asks a model, once, how the executive
+    summary is to be; it is told what it chose by `inputs.summary` ever after. Raises TransientError where the database does
+    not answer, ConfigurationError where `piperoll migrate` was not run."""
+    contents, _ = await read_contents(snapshot, inputs, choosing)
     return {"format": FORMAT} | contents
 
 

@@ -1289,6 +1289,15 @@ GRANT SELECT, INSERT ON report.run, report.edition, report.recorded, report.sign
 GRANT UPDATE (tries, last_error, late_at) ON report.run TO piperoll_reporter;
 GRANT UPDATE (state, attempts, next_at, last_error, sent_at, receipt) ON report.intent TO piperoll_reporter;
 
+-- Deliveries of reports that are on record.
+CREATE TABLE report.receipt (
+    intent bigint PRIMARY KEY REFERENCES report.intent,
+    recorded_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON report.receipt EXECUTE FUNCTION report.refuse_change();
+ALTER TABLE report.receipt ENABLE ALWAYS TRIGGER refuse_change;
+GRANT SELECT, INSERT ON report.receipt TO piperoll_reporter;
+
 -- Which event each review (own event chain_no, seq) is about. An index only: what it says stands in its payload.
 CREATE TABLE audit.review (
     topic_id bytea NOT NULL CHECK (octet_length(topic_id) = 16),

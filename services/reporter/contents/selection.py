@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,13 @@ class Selection:
             if query in _HASHED:
                 await connection.execute("SET LOCAL enable_sort = on")
             return rows
+
+    async def aggregate(self, columns: Sequence[str], keys: Sequence[str]) -> asyncpg.Record:
+        """One row of aggregates over the selected events; each column is SQL with its key, `keys` are $15 and on."""
+        asked = f"{QUERIES[SELECTED]}\nSELECT {', '.join(columns)} FROM selected"
+        with translated():
+            rows: list[asyncpg.Record] = await self.snapshot.connection.fetch(asked, *self.arguments, *keys)
+        return rows[0]
 
     async def stream(self, query: str, *more: Any, prefetch: int = 500) -> AsyncIterator[asyncpg.Record]:
         """The same one by one, `prefetch` of them in memory."""

@@ -17,17 +17,20 @@ from services.reporter.contents.tables import by_day, other_records, tables, tot
 from services.reporter.contents.times import iso
 from services.reporter.contents.words import GLOSSARY, METHOD
 from services.reporter.figures import Figures, read_figures
+from services.reporter.grounding.bases import facts_of
+from services.reporter.grounding.summary import Choosing, summary_of
 from services.reporter.inputs import Inputs
 from services.reporter.store import Snapshot
-from services.reporter.summary import summary_block
 
 
-async def read_contents(snapshot: Snapshot, inputs: Inputs) -> tuple[dict[str, Any], Figures]:
-    """Every part of the document but its format; and the figures that it is made of."""
+async def read_contents(
+    snapshot: Snapshot, inputs: Inputs, choosing: Choosing | None = None
+) -> tuple[dict[str, Any], Figures]:
+    """Every part of the document but its format; and the figures that it is made of. `choosing`: instead of `inputs.summary`."""
     selection = Selection(snapshot, inputs.period, inputs.cut, inputs.filters)
     figures = await read_figures(selection)
     chains = await selection.fetch_below("chains")
-    grave, gravest = await high_risk(selection)
+    grave, _ = await high_risk(selection)
     account = await completeness(selection, figures, chains)
     made = {
         **_frame(inputs, chains),
@@ -54,12 +57,13 @@ async def read_contents(snapshot: Snapshot, inputs: Inputs) -> tuple[dict[str, A
             for gap in figures.gaps
         ],
         "duplicates": {"repeats": totals(figures)["duplicates"], "unchecked": totals(figures)["unchecked"]},
-        "facts": [],
         "attachments": [],
-        "summary": inputs.summary
-        or summary_block(inputs.period, figures, gravest, account["unreadable_in_log"]),
     }
     made |= control_lines(figures, made)
+    facts = await facts_of(selection, made)
+    made["facts"] = [fact.as_json() for fact in facts]
+    chosen = inputs.summary if choosing is None else await choosing(facts)
+    made["summary"] = summary_of(facts, chosen)
     return await cite_records(snapshot, made), figures
 
 

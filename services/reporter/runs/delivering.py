@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ from services.common.clock import Clock
 from services.common.errors import ConfigurationError, FatalError, TransientError
 from services.common.logging import get_logger
 from services.reporter.deliver.leader import Leadership
+from services.reporter.deliver.reports.letter import letter_of, notice
+from services.reporter.deliver.reports.outlets import outlet_for
+from services.reporter.deliver.reports.parcel import Letter, Parcel, UncertainError
 from services.reporter.evidence import Evidence
+from services.reporter.formats.detail import with_detail
 from services.reporter.period import moment
 from services.reporter.runs import directory
 from services.reporter.runs.editions import gone_line, rebuild
@@ -27,6 +32,8 @@ log = get_logger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
 _MOST_ATTEMPTS = 180
 """About a week of them."""
+UNCERTAIN = "perhaps delivered: "
+"""Before what went wrong, where the other side may have taken it all the same."""
 
 
 class NotTheSameError(FatalError):
@@ -57,28 +64,49 @@ class Deliverer:
             await ledger.begin(intent)
             try:
                 receipt = await self._deliver(ledger, intent)
+            except UncertainError as error:
+                await self._note_failure(ledger, intent, error, uncertain=True)
             except (TransientError, ConfigurationError, FatalError, OSError) as error:
                 await self._note_failure(ledger, intent, error)
             else:
-                await ledger.note_sent(intent, moment(self._clock()), receipt)
-                self._outcomes.labels("sent").inc()
-                log.info("report_delivered", edition=intent.edition, to=intent.recipient, kind=intent.kind)
+                state = "maybe-twice" if _may_be_second(intent) else "sent"
+                await ledger.note_sent(intent, moment(self._clock()), receipt, state)
+                self._outcomes.labels(state).inc()
+                log.info(
+                    "report_delivered",
+                    edition=intent.edition,
+                    to=intent.recipient,
+                    kind=intent.kind,
+                    state=state,
+                )
         self._documents.clear()
 
-    async def _note_failure(self, ledger: Ledger, intent: Intent, error: Exception) -> None:
+    async def _note_failure(
+        self, ledger: Ledger, intent: Intent, error: Exception, *, uncertain: bool = False
+    ) -> None:
         given_up = intent.attempts + 1 >= _MOST_ATTEMPTS or isinstance(error, NotTheSameError)
         again = moment(self._clock()) + backoff(intent.attempts, _FIRST_PAUSE, _LONGEST_PAUSE)
-        await ledger.note_unsent(intent, str(error) or repr(error), None if given_up else again)
+        said = f"{UNCERTAIN if uncertain or _may_be_second(intent) else ''}{error or repr(error)}"
+        await ledger.note_unsent(intent, said, None if given_up else again)
         self._outcomes.labels("given-up" if given_up else "failed").inc()
         log.error("report_not_delivered", edition=intent.edition, to=intent.recipient, error=str(error))
 
     async def _deliver(self, ledger: Ledger, intent: Intent) -> dict[str, Any]:
         if intent.kind == "alarm":
-            return await asyncio.to_thread(self._alarm, intent)
+            return await self._alarm(intent)
         if intent.kind == "test" or intent.edition is None:
-            return await asyncio.to_thread(self._test, intent)
+            return await self._test(intent)
         edition = await ledger.edition(intent.edition)
+        if not intent.target.startswith("directory:"):
+            return await self._send_out(edition, intent)
         draft = await asyncio.to_thread(directory.prepare, intent.target, self._root, edition.id)
+        await self._write(edition, intent, draft)
+        return await asyncio.to_thread(
+            directory.put, intent.target, self._root, draft, edition.id, edition.sha256
+        )
+
+    async def _write(self, edition: Edition, intent: Intent, folder: Path) -> dict[str, Any]:
+        """The edition's files for a recipient; returns its document."""
         async with open_snapshot(self._dsn) as snapshot:
             document = self._documents.get(edition.id)
             if document is None:
@@ -86,25 +114,58 @@ class Deliverer:
                 self._documents[edition.id] = document
             wish = Wish(intent.formats, intent.detail)
             evidence = await asyncio.to_thread(self._evidence)
-            await write_files(snapshot, edition.inputs, document, wish, draft, evidence)
-        return await asyncio.to_thread(
-            directory.put, intent.target, self._root, draft, edition.id, edition.sha256
-        )
+            await write_files(snapshot, edition.inputs, document, wish, folder, evidence)
+        return document
 
-    def _alarm(self, intent: Intent) -> dict[str, Any]:
+    async def _send_out(self, edition: Edition, intent: Intent) -> dict[str, Any]:
+        """By mail, to a webhook, into a bucket: under the same id each time."""
+        with tempfile.TemporaryDirectory(prefix="piperoll-report-") as name:
+            folder = Path(name)
+            document = await self._write(edition, intent, folder)
+            letter = letter_of(with_detail(document, intent.detail), edition.sha256)
+            files = await asyncio.to_thread(_files_in, folder)
+            return await self._post(intent, edition.id, letter, files)
+
+    async def _post(
+        self, intent: Intent, name: str, letter: Letter, files: Sequence[Path] = ()
+    ) -> dict[str, Any]:
+        scheme, _, address = intent.target.partition(":")
+        outlet = outlet_for(scheme, self._clock)
+        return await outlet.deliver(Parcel(intent.message_id, address, name, letter, files))
+
+    async def _tell(self, intent: Intent, file: str, subject: str, text: str) -> dict[str, Any]:
+        """A few words: as a file in a directory, else as a message."""
+        if intent.target.startswith("directory:"):
+            return await asyncio.to_thread(directory.put_note, intent.target, self._root, file, text)
+        return await self._post(intent, file.removesuffix(".txt"), notice(subject, text))
+
+    async def _alarm(self, intent: Intent) -> dict[str, Any]:
         text = (
             f"The report {intent.schedule}/{intent.label} was not delivered in time. `piperoll report list` shows to whom not, "
             "and why.\n"
         )
-        return directory.put_note(
-            intent.target, self._root, f"LATE-{intent.schedule}-{intent.label}.txt", text
-        )
+        name = f"{intent.schedule}/{intent.label}"
+        return await self._tell(intent, f"LATE-{name.replace('/', '-')}.txt", f"Report {name} is late", text)
 
-    def _test(self, intent: Intent) -> dict[str, Any]:
+    async def _test(self, intent: Intent) -> dict[str, Any]:
         text = (
             f"This is a test of Piperoll: reports of {intent.schedule} for {intent.recipient} arrive here.\n"
         )
-        return directory.put_note(intent.target, self._root, f"TEST-{intent.schedule}.txt", text)
+        return await self._tell(
+            intent, f"TEST-{intent.schedule}.txt", f"Test of the report {intent.schedule}", text
+        )
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def _may_be_second(intent: Intent) -> bool:
+    """Whether an earlier try may have reached the other side: it ended without an answer, or this process died in it. Into a
+    directory or a bucket the same bytes are put again."""
+    if intent.target.startswith(("directory:", "s3:")):
+        return False
+    return intent.state == "sending" or (intent.last_error or "").startswith(UNCERTAIN)
 
 
 async def _again(snapshot: Any, edition: Edition) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from services.reporter.cutting import find_cut
 from services.reporter.document import Cut, Filters, Inputs, canonical, gone_since
 from services.reporter.evidence import Evidence
 from services.reporter.facts_kept import check_facts, keep_facts
+from services.reporter.grounding.fact import Fact
+from services.reporter.grounding.summary import Ask, choose
 from services.reporter.integrity import verdict
 from services.reporter.period import Period, moment
 from services.reporter.runs.ledger import Ledger
@@ -59,6 +61,8 @@ class Ground:
     verification: Verification
     integrity: dict[str, Any]
     cut: Cut
+    ask: Ask | None = None
+    """Asks a model for the executive summary; None where facts are put together by code."""
 
 
 @asynccontextmanager
@@ -90,7 +94,15 @@ async def make_edition(
             f"{run.name} has an edition already ({before.id}): say why it is to be replaced, with --why"
         )
     inputs = _inputs(run, asked, ground, before, clock())
-    document = await make_whole(ground.snapshot, inputs)
+    chosen: dict[str, Any] | None = None
+
+    async def choosing(facts: Sequence[Fact]) -> dict[str, Any] | None:
+        nonlocal chosen
+        chosen = None if ground.ask is None else await choose(facts, ground.ask)
+        return chosen
+
+    document = await make_whole(ground.snapshot, inputs, choosing)
+    inputs = replace(inputs, summary=chosen)
     counts = counts_of(document)
     if before is not None:
         inputs = replace(inputs, differs=differences(before.counts, counts))

@@ -132,6 +132,13 @@ class Ledger:
         state = "given-up" if again_at is None else "waiting"
         await self._rows("failed", intent.id, state, again_at, error[:_MOST_ERROR])
 
+    async def unreceipted(self) -> list[Any]:
+        """Deliveries that are over and not on audit.system yet, as rows."""
+        return await self._rows("unreceipted")
+
+    async def note_receipted(self, intents: Sequence[int]) -> None:
+        await self._rows("receipted", list(intents))
+
     async def listing(self, most: int, schedule: str | None = None) -> list[dict[str, Any]]:
         """The newest runs with their newest edition, as objects for programs."""
         return [_listed(row) for row in await self._rows("runs", most, schedule)]

@@ -27,7 +27,7 @@ from services.reporter.runs.delivering import Deliverer
 from services.reporter.runs.due import filters_of, intents_of, note_due, period_of
 from services.reporter.runs.editions import Asked, Ground, make_edition, open_ground
 from services.reporter.runs.ledger import Ledger, backoff, open_ledger
-from services.reporter.runs.own_events import SystemTopic, edition_event
+from services.reporter.runs.own_events import SystemTopic, delivery_event, edition_event
 from services.reporter.runs.rows import NewIntent, Run
 from services.reporter.runs.settings import RunsSettings
 from services.reporter.settings import VerifySettings
@@ -119,6 +119,7 @@ class Runs:
             await self._make(ledger, schedules, leader)
             await self._record(ledger)
             await self._deliverer.deliver(ledger, leader)
+            await self._record_deliveries(ledger)
 
     @property
     def _now(self) -> datetime:
@@ -225,6 +226,14 @@ class Runs:
             if run is not None:
                 await asyncio.to_thread(self._topic.record, [edition_event(edition, run, self._clock())])
                 await ledger.note_recorded(edition.id)
+
+    async def _record_deliveries(self, ledger: Ledger) -> None:
+        """Receipts are records. Said twice after a crash in between, each is recorded once."""
+        rows = await ledger.unreceipted()
+        if rows:
+            events = [delivery_event(row, self._clock()) for row in rows]
+            await asyncio.to_thread(self._topic.record, events)
+            await ledger.note_receipted([row["id"] for row in rows])
 
     async def _say_late(self, ledger: Ledger, schedules: dict[str, Schedule]) -> None:
         now = self._now

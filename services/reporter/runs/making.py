@@ -16,6 +16,7 @@ from services.reporter.contents.selection import Selection
 from services.reporter.document import Inputs, canonical, edition_hash, make_document
 from services.reporter.evidence import Evidence
 from services.reporter.formats import FORMATS, Detail, Extras, render, write_pack
+from services.reporter.grounding.summary import Choosing
 from services.reporter.proving import prove_cited
 from services.reporter.store import Snapshot
 
@@ -82,10 +83,10 @@ def differences(before: Mapping[str, int | float], now: Mapping[str, int | float
     ]
 
 
-async def make_whole(snapshot: Snapshot, inputs: Inputs) -> dict[str, Any]:
+async def make_whole(snapshot: Snapshot, inputs: Inputs, choosing: Choosing | None = None) -> dict[str, Any]:
     """The document of an edition with the names, sizes and hashes of what is attached: all events below the cut. Raises
     TransientError, ConfigurationError, OSError."""
-    document = await make_document(snapshot, inputs)
+    document = await make_document(snapshot, inputs, choosing)
     with TemporaryDirectory(prefix="piperoll-report-") as folder:
         selection = Selection(snapshot, inputs.period, inputs.cut, inputs.filters)
         attached = await write_log(selection, Path(folder))

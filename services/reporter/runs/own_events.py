@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from getpass import getuser
@@ -16,10 +17,12 @@ from services.common.errors import TransientError
 from services.common.kafka_client import client_options
 from services.common.settings import KafkaSettings
 from services.reporter.runs.rows import Edition, Run
+from services.reporter.runs.targets import shown
 
 SOURCE = "piperoll/report"
 EDITION = "piperoll.report.edition"
 SIGNATURE = "piperoll.report.signature"
+DELIVERY = "piperoll.report.delivery"
 READ = "piperoll.read"
 _BOOTSTRAP_MS = 5000
 _TIMEOUT_S = 30
@@ -65,6 +68,35 @@ def edition_event(edition: Edition, run: Run, now_us: int) -> bytes:
         "verdict": edition.verdict,
     }
     return own_event(EDITION, f"report-edition:{edition.id}", data, now_us)
+
+
+def delivery_event(row: Mapping[str, Any], now_us: int) -> bytes:
+    """What became of a delivery: to whom, how, what the other side said. Its id follows from the Message-ID, and what became of it."""
+    data = {
+        name: row[name]
+        for name in (
+            "edition",
+            "kind",
+            "recipient",
+            "role",
+            "detail",
+            "formats",
+            "message_id",
+            "state",
+            "attempts",
+        )
+    }
+    data |= {
+        "schedule": row["schedule"],
+        "period": row["label"],
+        "target": shown(row["target"]),
+        "sent": None if row["sent_at"] is None else row["sent_at"].isoformat(),
+        "receipt": json.loads(row["receipt"] or "null"),
+        "error": row["last_error"],
+    }
+    return own_event(
+        DELIVERY, f"report-delivery:{row['message_id'].strip('<>')}:{row['state']}", data, now_us
+    )
 
 
 class SystemTopic:

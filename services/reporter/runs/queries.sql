@@ -78,6 +78,16 @@ UPDATE report.intent SET state = $2, sent_at = $3, receipt = $4, last_error = NU
 -- failed: that it was not, and when it is tried again
 UPDATE report.intent SET state = $2, next_at = $3, last_error = $4 WHERE id = $1;
 
+-- unreceipted: deliveries that are sent or given up and not on record yet, the oldest first
+SELECT i.id, i.edition, i.kind, i.recipient, i.role, i.target, i.detail, i.formats, i.message_id, i.state, i.attempts, i.last_error,
+    i.sent_at, i.receipt, r.schedule, r.label
+FROM report.intent i JOIN report.run r ON r.id = i.run
+WHERE i.state IN ('sent', 'maybe-twice', 'given-up') AND NOT EXISTS (SELECT FROM report.receipt k WHERE k.intent = i.id)
+ORDER BY i.id LIMIT 1000;
+
+-- receipted: that what became of these deliveries is on record
+INSERT INTO report.receipt (intent) SELECT unnest($1::bigint[]) ON CONFLICT DO NOTHING;
+
 -- runs: the newest $1 runs with their newest edition and what became of its deliveries
 SELECT r.id, r.schedule, r.label, r.starts, r.ends, r.time_zone, r.due, r.tries, r.last_error, r.late_at,
     e.id AS edition, e.number, e.made_at, e.made_by, e.sha256, e.good, e.verdict, k.recorded_at,

@@ -1,8 +1,45 @@
-"""Where reports go. `directory:PATH` (relative: below REPORT_DIR) is delivered to by runs/directory.py."""
+"""Where reports go: `directory:PATH` (relative: below REPORT_DIR), `mail:ADDRESS`, `webhook:URL`, `s3:BUCKET/PREFIX`."""
 
 from __future__ import annotations
 
-SCHEMES = ("directory",)
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from services.reporter.deliver.settings import is_loopback
+
+_ADDRESS = re.compile(r"[^\s<>,;\"'@]+@[^\s<>,;\"'@]+")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?")
+
+
+def _address(rest: str) -> str | None:
+    return (
+        None
+        if _ADDRESS.fullmatch(rest)
+        else "mail: is followed by a plain address, as in mail:name@example.org"
+    )
+
+
+def _url(rest: str) -> str | None:
+    parts = urlsplit(rest)
+    if parts.scheme == "https" and parts.hostname:
+        return None
+    if parts.scheme == "http" and parts.hostname and is_loopback(parts.hostname):
+        return None
+    return "webhook: is followed by an address that begins with https:// (http:// to this machine alone)"
+
+
+def _bucket(rest: str) -> str | None:
+    return None if _BUCKET.fullmatch(rest) else "s3: is followed by BUCKET or BUCKET/PREFIX"
+
+
+_CHECKS: dict[str, Callable[[str], str | None]] = {
+    "directory": lambda _rest: None,
+    "mail": _address,
+    "webhook": _url,
+    "s3": _bucket,
+}
+SCHEMES = tuple(_CHECKS)
 """What can be delivered to."""
 
 
@@ -13,4 +50,17 @@ def check_target(target: str) -> str:
         raise ValueError(f"a target is one of {', '.join(f'{name}:…' for name in SCHEMES)}")
     if not rest.isprintable() or len(target) > 500:
         raise ValueError("a target has no control characters and at most 500 characters")
+    wrong = _CHECKS[scheme](rest)
+    if wrong is not None:
+        raise ValueError(wrong)
     return target
+
+
+def shown(target: str) -> str:
+    """For logs, lists and records: a webhook's address without what may be a secret in it."""
+    scheme, _, rest = target.partition(":")
+    return (
+        f"webhook:{urlsplit(rest).scheme}://{urlsplit(rest).netloc.rpartition('@')[2]}/…"
+        if scheme == "webhook"
+        else target
+    )

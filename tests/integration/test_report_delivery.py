@@ -1,0 +1,191 @@
+"""Editions by mail, to a webhook and into a bucket: real servers, each delivery once or said to be perhaps twice, never none."""
+
+import base64
+import io
+import json
+import zipfile
+from hashlib import sha256
+
+import boto3
+import pytest
+
+from services.common.errors import TransientError
+from services.reporter.runs.ledger import Ledger
+from tests.audit_tables import fill
+from tests.certificates import Authority
+from tests.chain_rows import START_US, ChainRows
+from tests.report_runs import Reporting, schedules_file
+from tests.standins.receivers import Mailbox, Webhook
+from tests.standins.s3_server import S3Server
+from tests.writing import read_all
+
+HOUR_US = 3_600_000_000
+HOSTILE = "<script>alert(1)</script>\r\nBcc: all@example.org"
+
+
+@pytest.fixture
+def mailbox(tmp_path, monkeypatch):
+    authority = Authority("reports test")
+    pair = authority.sign("mail", addresses=("127.0.0.1",))
+    made = Mailbox(*pair.save(tmp_path, "mail"))
+    (tmp_path / "authority.pem").write_text(authority.certificate)
+    variables = {
+        "REPORT_SMTP_HOST": "127.0.0.1",
+        "REPORT_SMTP_PORT": str(made.port),
+        "REPORT_SMTP_CAFILE": str(tmp_path / "authority.pem"),
+        "REPORT_SMTP_USER": Mailbox.USER,
+        "REPORT_SMTP_PASSWORD": Mailbox.PASSWORD,
+        "REPORT_SMTP_FROM": "reports@example.org",
+        "REPORT_WEBHOOK_SECRET": "shared",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hook():
+    made = Webhook(500, 200)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def october(database):
+    chain = ChainRows(step_us=HOUR_US)
+    for at in range(40):
+        chain.event(
+            type=HOSTILE if at == 3 else "user_login",
+            time_us=START_US + at * HOUR_US,
+            risk="high" if at == 3 else "low",
+        )
+    await fill(database.admin_dsn, [chain])
+
+
+def reporter(kafka, database, tmp_path, *recipients):
+    told = ", ".join(
+        f'{{name: r{at}, target: "{target}", detail: {detail}}}'
+        for at, (target, detail) in enumerate(recipients)
+    )
+    file = schedules_file(
+        tmp_path,
+        f"name: monthly, every: monthly, first: 2026-10-01, formats: [html, pdf, json], recipients: [{told}]",
+    )
+    return Reporting(kafka, database.reporter_dsn, tmp_path, file)
+
+
+async def test_one_edition_goes_out_by_every_way_and_each_receipt_is_on_record(
+    kafka, database, october, tmp_path, monkeypatch, mailbox, hook
+):
+    with S3Server(tmp_path / "s3.log") as server:
+        for name, value in {
+            "ENDPOINT": server.url,
+            "ACCESS_KEY_ID": "test",
+            "SECRET_ACCESS_KEY": "secret",
+        }.items():
+            monkeypatch.setenv(f"REPORT_S3_{name}", value)
+        bucket = boto3.client(
+            "s3",
+            endpoint_url=server.url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="secret",
+        )
+        bucket.create_bucket(Bucket="reports")
+        one = reporter(
+            kafka,
+            database,
+            tmp_path,
+            ("mail:jo@example.org", "pseudonymous"),
+            (f"webhook:{hook.url}", "full"),
+            ("s3:reports/audit", "full"),
+        )
+        await one.turn("2026-11-01T02:00Z")
+        assert len(hook.requests) == 1  # refused
+        await one.turn("2026-11-01T02:10Z")
+        keys = [item["Key"] for item in bucket.list_objects_v2(Bucket="reports")["Contents"]]
+        document = bucket.get_object(Bucket="reports", Key="audit/monthly/2026-10/1/report.json")[
+            "Body"
+        ].read()
+    one.close()
+    assert sorted(key.rpartition("/")[2] for key in keys) == [
+        "edition.json",
+        "report.html",
+        "report.json",
+        "report.pdf",
+    ]
+
+    (message,) = mailbox.messages
+    assert mailbox.recipients == [["jo@example.org"]]
+    assert message["Subject"] == "Report monthly/2026-10/1: verified"
+    assert message["Bcc"] is None
+    assert message["Message-ID"].endswith("@reports.piperoll>")
+    text = message.get_body(("plain",)).get_content()
+    assert "40 events" in text
+    assert "1 of high or critical risk" in text
+    assert "Hash of this edition (SHA-256): " in text
+    page = message.get_body(("html",)).get_content()
+    assert "<script" not in page
+    attached = {part.get_filename(): part.get_content() for part in message.iter_attachments()}
+    assert attached["report.pdf"].startswith(b"%PDF")
+    with zipfile.ZipFile(io.BytesIO(attached["report.html.zip"])) as file:
+        assert file.namelist() == ["report.html"]
+    assert b"user-3" not in attached["report.json"]  # pseudonymous
+    assert b"user-3" in document
+
+    first, second = hook.requests
+    assert first[0]["Idempotency-Key"] == second[0]["Idempotency-Key"]
+    assert second[0]["Piperoll-Signature"].startswith("t=")
+    said = json.loads(second[1])
+    assert said["sha256"] == sha256(document).hexdigest()
+    files = {file["name"]: base64.b64decode(file["content_base64"]) for file in said["files"]}
+    assert files["report.json"] == document
+
+    events = [json.loads(value) for value in read_all(kafka, kafka.topics.system, 4)]
+    receipts = {
+        event["data"]["recipient"]: event["data"]
+        for event in events
+        if event["type"] == "piperoll.report.delivery"
+    }
+    assert {name: data["state"] for name, data in receipts.items()} == {
+        "r0": "sent",
+        "r1": "sent",
+        "r2": "sent",
+    }
+    assert receipts["r1"]["target"].endswith("/…")
+    assert "secret-in-url" not in json.dumps(receipts)
+
+
+async def test_a_crash_after_the_servers_yes_sends_again_under_the_same_name_and_says_so(
+    kafka, database, october, tmp_path, monkeypatch, mailbox
+):
+    one = reporter(kafka, database, tmp_path, ("mail:jo@example.org", "figures"))
+
+    async def crash(*_arguments):
+        raise TransientError("the database is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "note_sent", crash)
+        with pytest.raises(TransientError):
+            await one.turn("2026-11-01T02:00Z")
+    await one.turn("2026-11-01T02:10Z")
+    await one.turn("2026-11-01T02:20Z")
+    one.close()
+    first, second = mailbox.messages
+    assert first["Message-ID"] == second["Message-ID"]
+    events = [json.loads(value) for value in read_all(kafka, kafka.topics.system, 2)]
+    assert [event["data"]["state"] for event in events if event["type"] == "piperoll.report.delivery"] == [
+        "maybe-twice"
+    ]
+
+
+async def test_a_server_that_refuses_gets_it_later_once(kafka, database, october, tmp_path, mailbox):
+    mailbox.refuse = 1
+    one = reporter(kafka, database, tmp_path, ("mail:jo@example.org", "figures"))
+    await one.turn("2026-11-01T02:00Z")
+    assert mailbox.messages == []
+    await one.turn("2026-11-01T02:10Z")
+    await one.turn("2026-11-01T02:20Z")
+    one.close()
+    assert len(mailbox.messages) == 1
