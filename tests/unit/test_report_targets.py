@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from services.reporter.deliver.reports.letter import notice
-from services.reporter.deliver.reports.mail import MOST_BYTES, Mail
-from services.reporter.deliver.reports.parcel import Parcel
-from services.reporter.deliver.reports.settings import ReportDeliverySettings
+from services.reporter.deliver.editions.letter import notice
+from services.reporter.deliver.editions.mail import MOST_BYTES, Mail
+from services.reporter.deliver.editions.parcel import Parcel
+from services.reporter.deliver.editions.settings import ReportDeliverySettings
 
 from services.reporter.runs.targets import check_target, shown
 
