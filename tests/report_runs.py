@@ -51,7 +51,11 @@ class Reporting:
 
     def delivered(self) -> list[str]:
         """The editions that are in the folder."""
-        return sorted(str(path.parent.relative_to(self.folder)) for path in self.folder.rglob("edition.json"))
+        return sorted(
+            str(path.parent.relative_to(self.folder))
+            for path in self.folder.rglob("edition.json")
+            if ".new-" not in str(path)
+        )
 
     def close(self) -> None:
         self.runs._close()

@@ -1,0 +1,137 @@
+"""Reports by mail: the PDF and what else fits attached, the page zipped, as many mail filters take no HTML."""
+
+from __future__ import annotations
+
+import io
+import ssl
+import zipfile
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import aiosmtplib
+
+from schemas.text import neutral
+from services.common.clock import Clock
+from services.common.errors import ConfigurationError, TransientError
+from services.reporter.deliver.reports.parcel import Parcel, UncertainError
+from services.reporter.deliver.reports.settings import ReportDeliverySettings
+from services.reporter.deliver.settings import DeliverySettings
+from services.reporter.period import moment
+
+MOST_BYTES = 10 * 1024 * 1024
+"""Of all attachments together, before they are encoded; many servers take no more."""
+_TIMEOUT_S = 60.0
+_ORDER = (".pdf", ".html", ".md", ".json", ".zip")
+_TYPES = {
+    ".pdf": ("application", "pdf"),
+    ".md": ("text", "markdown"),
+    ".json": ("application", "json"),
+    ".zip": ("application", "zip"),
+}
+
+
+class Mail:
+    """One server (parcel.Outlet)."""
+
+    def __init__(self, settings: ReportDeliverySettings | DeliverySettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        try:
+            self._context = ssl.create_default_context(cafile=settings.smtp_cafile)
+        except OSError as error:
+            raise ConfigurationError(f"the mail server's CA file {settings.smtp_cafile}: {error}") from error
+
+    async def deliver(self, parcel: Parcel) -> dict[str, Any]:
+        """Raises UncertainError where the server's answer to the message did not come."""
+        message, attached, left_out = self.message(parcel)
+        server = self._server()
+        try:
+            await server.connect()
+            await self._sign_in(server)
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            server.close()
+            raise TransientError(f"the mail server does not let us send: {_said(error)}") from None
+        try:
+            _, answer = await server.send_message(message, recipients=[parcel.address])
+        except aiosmtplib.SMTPResponseException as error:
+            raise TransientError(f"the mail server did not take it: {_said(error)}") from None
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            raise TransientError(f"the mail server refuses {parcel.address}: {_said(error)}") from None
+        except (aiosmtplib.SMTPException, OSError) as error:
+            raise UncertainError(f"the mail server did not answer: {_said(error)}") from None
+        finally:
+            server.close()
+        return {"message_id": parcel.id, "answer": neutral(answer, 200), "attached": attached, "left_out": left_out}
+
+    def message(self, parcel: Parcel) -> tuple[EmailMessage, list[str], list[str]]:
+        """The message, the names of what is attached, and of what is too large for it."""
+        chosen, left_out = _choose(parcel.files)
+        letter = parcel.letter
+        text = letter.text
+        if left_out:
+            where = ", ".join(left_out)
+            text += (
+                f"\nToo large for mail (10 MB): {where}. Whoever runs Piperoll finds it with `piperoll report rebuild "
+                f"{parcel.name} --out FOLDER`.\n"
+            )
+        message = EmailMessage(policy=SMTP)
+        message["From"] = self._settings.sender or ""
+        message["To"] = parcel.address
+        message["Subject"] = neutral(letter.subject, 200)
+        message["Message-ID"] = parcel.id
+        message["Date"] = format_datetime(moment(self._clock()))
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
+        message.set_content(text)
+        if letter.html is not None:
+            message.add_alternative(letter.html, subtype="html")
+        for name, data in chosen:
+            kind, subtype = _TYPES[Path(name).suffix]
+            message.add_attachment(data, maintype=kind, subtype=subtype, filename=name)
+        return message, [name for name, _ in chosen], left_out
+
+    def _server(self) -> aiosmtplib.SMTP:
+        settings, encrypted = self._settings, self._settings.smtp_security
+        return aiosmtplib.SMTP(
+            hostname=settings.smtp_host,
+            port=settings.smtp_port,
+            use_tls=encrypted == "tls",
+            start_tls=encrypted == "starttls",
+            tls_context=None if encrypted == "none" else self._context,
+            timeout=_TIMEOUT_S,
+        )
+
+    async def _sign_in(self, server: aiosmtplib.SMTP) -> None:
+        password = self._settings.smtp_password
+        if self._settings.smtp_user is not None and password is not None:
+            await server.login(self._settings.smtp_user, password.get_secret_value())
+
+
+def _choose(files: Any) -> tuple[list[tuple[str, bytes]], list[str]]:
+    """What fits, the most wanted first; the page as a ZIP file."""
+    chosen: list[tuple[str, bytes]] = []
+    left_out: list[str] = []
+    room = MOST_BYTES
+    for path in sorted(files, key=lambda path: _ORDER.index(path.suffix) if path.suffix in _ORDER else 9):
+        name, data = path.name, path.read_bytes()
+        if path.suffix == ".html":
+            name, data = f"{name}.zip", _zipped(name, data)
+        if len(data) > room or Path(name).suffix not in _TYPES:
+            left_out.append(path.name)
+            continue
+        room -= len(data)
+        chosen.append((name, data))
+    return chosen, left_out
+
+
+def _zipped(name: str, data: bytes) -> bytes:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+    return whole.getvalue()
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {neutral(str(error), 200)}"

@@ -1,0 +1,68 @@
+"""Reports into a bucket: one object a file, under the edition's id. Put again, the same bytes stand there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from services.common.errors import ConfigurationError, TransientError
+from services.reporter.deliver.reports.parcel import Parcel
+from services.reporter.deliver.reports.settings import ReportDeliverySettings
+
+_TIMEOUT_S = 60.0
+
+
+class S3:
+    """`BUCKET/PREFIX` (parcel.Outlet)."""
+
+    def __init__(self, settings: ReportDeliverySettings) -> None:
+        self._client = _client(settings)
+
+    async def deliver(self, parcel: Parcel) -> dict[str, Any]:
+        """Raises TransientError: what was put stays, and is put again."""
+        return await asyncio.to_thread(self._put, parcel)
+
+    def _put(self, parcel: Parcel) -> dict[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra, only where it is used
+
+        bucket, _, prefix = parcel.address.partition("/")
+        folder = "/".join(part for part in (prefix.strip("/"), parcel.name) if part)
+        put = []
+        try:
+            for path in parcel.files:
+                key = f"{folder}/{path.name}"
+                with path.open("rb") as file:
+                    self._client.put_object(Bucket=bucket, Key=key, Body=file, ChecksumAlgorithm="SHA256")
+                put.append(key)
+            if not parcel.files:
+                key = f"{folder}.txt"
+                self._client.put_object(Bucket=bucket, Key=key, Body=parcel.letter.text.encode())
+                put.append(key)
+        except (BotoCoreError, ClientError) as error:
+            raise TransientError(f"bucket {bucket}: {error}; may we put objects there?") from error
+        return {"bucket": bucket, "keys": put}
+
+
+def _client(settings: ReportDeliverySettings) -> Any:
+    """boto3's client. Raises ConfigurationError."""
+    try:
+        import boto3  # noqa: PLC0415 - an extra
+        from botocore.config import Config  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "a report for s3:… needs the extra `targets`: pip install 'piperoll[targets]'"
+        ) from error
+    secret = settings.s3_secret_key
+    config = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 2})
+    try:
+        return boto3.session.Session().client(
+            "s3",
+            region_name=settings.s3_region or ("us-east-1" if settings.s3_endpoint else None),
+            endpoint_url=settings.s3_endpoint,
+            aws_access_key_id=settings.s3_access_key,
+            aws_secret_access_key=None if secret is None else secret.get_secret_value(),
+            config=config,
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigurationError(f"REPORT_S3_…: {error}") from error
