@@ -23,6 +23,7 @@ from services.enricher.enrich import Coordinates, Enriched, Enricher, EnrichSett
 from services.enricher.rules.explain import explain as explain_rule
 from services.enricher.rules.index import RuleSet, load_rules
 from services.enricher.rules.load import Rule
+from services.enricher.rules.windowed import Windowed
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 Folder = Annotated[Path | None, typer.Option("--rules", help="A folder of rules; default: RULES_DIR.")]
@@ -131,16 +132,19 @@ def _rows(found: RuleSet) -> list[dict[str, Any]]:
     report = found.report
     dormant = {rule.hit.id for rule in report.dormant}
     rows = [_row(found, rule, dormant=rule.hit.id in dormant) for rule in report.loaded]
-    for windowed in report.windowed:
-        reason = f"{windowed.kind} over {windowed.seconds} s looks at several events"
-        rows.append(
-            {"state": "needs a window", "level": windowed.level, "title": windowed.title, "id": windowed.id}
-            | {"sources": [], "reason": reason, "file": windowed.file, "line": windowed.line}
-        )
+    rows += [
+        _window_row("over a window", one, f"by the alerter: {one.asks}") for one in found.correlations.running
+    ]
+    rows += [_window_row("does not run", one.correlation, one.reason) for one in found.correlations.idle]
     return rows + [
         {"state": "refused", "level": None, "id": None, "sources": []} | _refused(one)
         for one in report.refused
     ]
+
+
+def _window_row(state: str, one: Windowed, reason: str) -> dict[str, Any]:
+    told = {"state": state, "level": one.level, "title": one.title, "id": one.id, "sources": []}
+    return told | {"reason": reason, "file": one.file, "line": one.line}
 
 
 def _row(found: RuleSet, rule: Rule, *, dormant: bool) -> dict[str, Any]:

@@ -42,7 +42,12 @@ def test_every_rule_is_listed_with_what_it_looks_at(folder):
     by_title = {(row["title"], row["state"]): row for row in rows}
     assert by_title["Gate opened", "used"]["sources"] == ["unknown"]
     assert by_title["Gate opened", "no events"]["reason"].endswith("service nowhere")
-    assert "600 s" in by_title["Many gates", "needs a window"]["reason"]
+    assert by_title["Many gates", "does not run"]["reason"] == "no loaded rule has the name or id gate"
+    (folder / "good.yml").write_text(RULE + "name: gate\n")
+    rows = json.loads(run("list", "--rules", folder, "--json"))
+    by_title = {row["title"]: row for row in rows}
+    assert by_title["Many gates"]["state"] == "over a window"
+    assert by_title["Many gates"]["reason"] == "by the alerter: 5 events within 600 s by by"
 
 
 def test_a_rule_that_cannot_be_used_is_told_with_file_line_and_status_1(folder):
