@@ -22,7 +22,7 @@ detection: {selection: {ce.type: model_inference}, condition: selection}
 level: informational
 ---
 title: Model asked much
-id: asked-much
+id: 5f113a8f-8b61-41ca-b90f-00000000000d
 level: medium
 correlation: {type: event_count, rules: [asked], group-by: [ce.source], timespan: 1d, condition: {gte: 70}}
 """

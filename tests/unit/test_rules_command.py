@@ -64,6 +64,20 @@ def test_files_of_events_are_counted_by_rule(folder):
     assert told["risks"] == {"high": 1, "informational": 1}
 
 
+def test_events_of_standard_input_are_counted_by_rule_and_towards_correlations(folder):
+    (folder / "good.yml").write_text(RULE + "name: gate\n")
+    (folder / "many.yml").write_text(CORRELATION)
+    event = '{"gate": "north", "hour": 23, "by": "ann"}\n'
+    result = CliRunner().invoke(app, ["test", "-", "--rules", str(folder)], input=event * 3)
+    assert "3 high: Gate opened" in result.stdout
+    assert "3 count towards Many gates (Many gates), which the alerter judges" in result.stdout
+
+
+def test_many_log_sources_are_cut_short_for_people(folder):
+    (folder / "good.yml").write_text(RULE.replace("service: unknown", "service: any"))
+    assert "more (" in run("list", "--rules", folder)
+
+
 def test_an_event_is_explained_by_what_each_test_found(folder):
     told = json.loads(run("explain", '{"gate": "North", "hour": 23}', "--rules", folder, "--json"))
     (rule,) = told["rules"]
