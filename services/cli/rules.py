@@ -23,12 +23,14 @@ from services.enricher.enrich import Coordinates, Enriched, Enricher, EnrichSett
 from services.enricher.rules.explain import explain as explain_rule
 from services.enricher.rules.index import RuleSet, load_rules
 from services.enricher.rules.load import Rule
+from services.enricher.rules.windowed import Windowed
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 Folder = Annotated[Path | None, typer.Option("--rules", help="A folder of rules; default: RULES_DIR.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 _AT = Coordinates(bytes(16), 0, 0, -1)
+_SOURCES_SHOWN = 6
 _EVENT_LIMIT = 16 * 1024 * 1024
 
 
@@ -52,7 +54,7 @@ def show(folder: Folder = None, as_json: AsJson = False) -> None:
         for row in rows:
             where = f"{row['file']}:{row['line']}" if row["line"] else row["file"]
             print(f"{row['state']:13} {row['level'] or '':13} {row['title']}")
-            print(f"{'':13} {row['reason'] or ', '.join(row['sources'])} ({where})")
+            print(f"{'':13} {row['reason'] or _some(row['sources'])} ({where})")
         states = Counter(row["state"] for row in rows)
         print(", ".join(f"{count} {state}" for state, count in states.most_common()))
     raise typer.Exit(1 if found.report.refused else 0)
@@ -60,7 +62,9 @@ def show(folder: Folder = None, as_json: AsJson = False) -> None:
 
 @app.command("test")
 def check(
-    events: Annotated[list[Path] | None, typer.Argument(help="Files of events, one JSON a line.")] = None,
+    events: Annotated[
+        list[Path] | None, typer.Argument(help="Files of events, one JSON a line; `-` for standard input.")
+    ] = None,
     folder: Folder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -73,20 +77,27 @@ def check(
         enricher = _enricher(found)
         hits: Counter[str] = Counter()
         risks: Counter[str] = Counter()
+        counted: Counter[str] = Counter()
         for value in _lines(events or []):
             document = enricher.enrich(None, value, [], _AT, bytes(32)).document
+            matches, specs = enricher.take_matches()
+            counted.update(f"{specs[rule].title} ({rule})" for rule in {match.rule for match in matches})
             hits.update(f"{hit.level}: {hit.title} ({hit.id})" for hit in document.rules)
             risks[document.risk] += 1
     refused = [_refused(one) for one in found.report.refused]
     if as_json:
         told = {"usable": len(found.report.loaded), "refused": refused, "hits": hits, "risks": risks}
+        told["counted"] = counted
         print(json.dumps(told, indent=1))
     else:
         for one in refused:
-            print(f"{one['file']}:{one['line']}: {one['title']}: {one['reason']}")
+            title = f"{one['title']}: " if one["title"] else ""
+            print(f"{one['file']}:{one['line']}: {title}{one['reason']}")
         print(f"{len(found.report.loaded)} rules can be used, {len(refused)} cannot")
         for name, count in hits.most_common():
             print(f"{count:8} {name}")
+        for name, count in counted.most_common():
+            print(f"{count:8} count towards {name}, which the alerter judges")
         if risks:
             print(", ".join(f"{count} {risk}" for risk, count in risks.most_common()))
     raise typer.Exit(1 if refused else 0)
@@ -131,16 +142,25 @@ def _rows(found: RuleSet) -> list[dict[str, Any]]:
     report = found.report
     dormant = {rule.hit.id for rule in report.dormant}
     rows = [_row(found, rule, dormant=rule.hit.id in dormant) for rule in report.loaded]
-    for windowed in report.windowed:
-        reason = f"{windowed.kind} over {windowed.seconds} s looks at several events"
-        rows.append(
-            {"state": "needs a window", "level": windowed.level, "title": windowed.title, "id": windowed.id}
-            | {"sources": [], "reason": reason, "file": windowed.file, "line": windowed.line}
-        )
+    rows += [
+        _window_row("over a window", one, f"by the alerter: {one.asks}") for one in found.correlations.running
+    ]
+    rows += [_window_row("does not run", one.correlation, one.reason) for one in found.correlations.idle]
     return rows + [
         {"state": "refused", "level": None, "id": None, "sources": []} | _refused(one)
         for one in report.refused
     ]
+
+
+def _some(sources: list[str]) -> str:
+    """The names of log sources, the first few of many."""
+    more = f" and {len(sources) - _SOURCES_SHOWN} more" if len(sources) > _SOURCES_SHOWN else ""
+    return ", ".join(sources[:_SOURCES_SHOWN]) + more
+
+
+def _window_row(state: str, one: Windowed, reason: str) -> dict[str, Any]:
+    told = {"state": state, "level": one.level, "title": one.title, "id": one.id, "sources": []}
+    return told | {"reason": reason, "file": one.file, "line": one.line}
 
 
 def _row(found: RuleSet, rule: Rule, *, dormant: bool) -> dict[str, Any]:
@@ -174,7 +194,8 @@ def _refused(one: Any) -> dict[str, Any]:
 def _lines(files: list[Path]) -> Iterator[bytes]:
     for file in files:
         try:
-            yield from (line for line in file.read_bytes().splitlines() if line.strip())
+            content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+            yield from (line for line in content.splitlines() if line.strip())
         except OSError as error:
             raise ConfigurationError(f"{file}: {error.strerror or error}") from error
 

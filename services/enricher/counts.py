@@ -6,7 +6,7 @@ over what it knows already, however the batches of a redelivery are cut. The ale
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,9 +15,11 @@ from schemas.record import ABSENT, Kind
 from schemas.text import neutral
 from schemas.topics import BACKFILL
 from services.enricher.enrich import Enriched
+from services.enricher.rules.matches import Match, Spec
 
 PIECE_EVENTS = 500
 """Events that one message covers at most: it stays below 1 MiB even where each has a source of its own."""
+PIECE_MATCHES = 500
 NAME_LIMIT = 120
 BACKFILL_LIMIT = 100
 _TAGS, _TAG_LIMIT, _BACKFILLS = 8, 60, 20
@@ -63,7 +65,8 @@ class Noted(msgspec.Struct, array_like=True):
 
 class Counts(msgspec.Struct):
     """Offsets `first` to `last` of a partition. `taken_ms`: the enricher's clock; `sources` by producer id in hex;
-    `seconds`: messages by second of Kafka's time; `backfills`: declarations that events name, with an offset each."""
+    `seconds`: messages by second of Kafka's time; `backfills`: declarations that events name, with an offset each;
+    `matches`: what counts towards correlation rules, and `specs` of these by id."""
 
     topic_id: str
     partition: int
@@ -74,6 +77,8 @@ class Counts(msgspec.Struct):
     noted: list[Noted]
     seconds: dict[int, int]
     backfills: dict[str, int]
+    matches: list[Match] = []
+    specs: dict[str, Spec] = {}
 
 
 class _Attributes(msgspec.Struct):
@@ -83,6 +88,7 @@ class _Attributes(msgspec.Struct):
 
 
 POISON = int(Kind.POISON)
+_NO_SPECS: dict[str, Spec] = {}
 _NOBODY = SourceCount("", 0, 0, 0, 0, [])
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Counts).decode
@@ -90,12 +96,61 @@ _attributes = msgspec.json.Decoder(_Attributes).decode
 
 
 def count(
-    topic_id: bytes, partition: int, records: list[Any], results: list[Enriched], taken_ms: int
+    topic_id: bytes,
+    partition: int,
+    records: list[Any],
+    results: list[Enriched],
+    taken_ms: int,
+    matches: Sequence[Match] = (),
+    specs: Mapping[str, Spec] = _NO_SPECS,
 ) -> Iterator[bytes]:
-    """The messages for a batch: `results` are the enrichments of `records`, in their order."""
+    """The messages for a batch: `results` are the enrichments of `records`, in their order; `matches` what of them counts
+    towards correlations, in messages of their own."""
     for start in range(0, len(records), PIECE_EVENTS):
         piece = records[start : start + PIECE_EVENTS]
         yield _encode(_piece(topic_id, partition, piece, results[start : start + PIECE_EVENTS], taken_ms))
+    if matches:
+        yield from _matches(topic_id, partition, records, taken_ms, matches, specs)
+
+
+def _matches(
+    topic_id: bytes,
+    partition: int,
+    records: list[Any],
+    taken_ms: int,
+    matches: Sequence[Match],
+    specs: Mapping[str, Spec],
+) -> Iterator[bytes]:
+    """All matches of one event stand in one message: the alerter counts an event once, by its offset."""
+    wanted = {match.offset for match in matches}
+    backfills = {
+        record.offset: backfill_of(record.value, record.headers)
+        for record in records
+        if record.offset in wanted
+    }
+    piece: list[Match] = []
+    for number, match in enumerate(matches, 1):
+        match.backfill = backfills.get(match.offset, "")
+        piece.append(match)
+        last = number == len(matches)
+        if last or (len(piece) >= PIECE_MATCHES and matches[number].offset != match.offset):
+            named = {one.rule: specs[one.rule] for one in piece if one.rule in specs}
+            yield _encode(
+                Counts(
+                    topic_id.hex(),
+                    partition,
+                    piece[0].offset,
+                    match.offset,
+                    taken_ms,
+                    {},
+                    [],
+                    {},
+                    {},
+                    piece,
+                    named,
+                )
+            )
+            piece = []
 
 
 def read_counts(value: bytes) -> Counts:

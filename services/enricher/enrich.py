@@ -29,6 +29,7 @@ from services.common.wire_records import OddName
 from services.enricher.identity import NAME_LIMIT, Sources, event_time, kafka_time, sequence_number
 from services.enricher.rules.follow import tell
 from services.enricher.rules.index import Armed, RuleSet, by_risk, load_rules
+from services.enricher.rules.matches import Match, Spec
 from services.enricher.summary import summarise
 
 log = get_logger(__name__)
@@ -93,6 +94,8 @@ class Enricher:
         self._event_limit = event_limit
         self._ai = ai
         self._sources = Sources()
+        self._matches: list[Match] = []
+        self._specs: dict[str, Spec] = {}
         self._versions = {"catalog": catalog.version, "mappings": mappings.version, "rules": rules.version}
 
     def take_rules(self, rules: RuleSet) -> None:
@@ -140,6 +143,8 @@ class Enricher:
         time_us, time_from = event_time(event.time, kind.time, data, at.timestamp_ms, event.tags)
         who = kind.who(data, event)
         hits = self.rules.match(kind.log_source, data, event)
+        if hits and self.rules.matcher is not None:
+            self._note(hits, kind.log_source, data, event, at, time_us)
         if len(hits) > 1:
             hits = by_risk(hits)
         document = Enrichment(
@@ -163,6 +168,30 @@ class Enricher:
             self._versions,
         )
         return self._enriched(event, document, time_us, payload_salt)
+
+    def take_matches(self) -> tuple[list[Match], dict[str, Spec]]:
+        """What counted towards correlations since this was asked last, and these correlations by id."""
+        found, self._matches = self._matches, []
+        specs, self._specs = self._specs, {}
+        return found, specs
+
+    def _note(
+        self,
+        hits: list[Armed],
+        log_source: str,
+        data: dict[str, Any],
+        event: Event,
+        at: Coordinates,
+        time_us: int,
+    ) -> None:
+        matcher, rules = self.rules.matcher, (rule.hit.id for rule in hits)
+        if matcher is not None:
+            fields = self.rules.sources[log_source][1]
+            for rule, number, group, shown, counted in matcher.of(log_source, fields, rules, data, event):
+                self._specs[rule] = matcher.specs[rule]
+                self._matches.append(
+                    Match(rule, number, at.offset, time_us, at.timestamp_ms, group, shown, counted)
+                )
 
     def _by_shape(self, event: Event, data: dict[str, Any]) -> Mapping:
         """The mapping for data whose type the catalogue does not know."""

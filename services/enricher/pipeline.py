@@ -143,9 +143,16 @@ class Pipeline:
             prev, flags = record.offset, 0
         self._metrics.events.labels("poison").inc(poisoned)
         self._metrics.events.labels("event").inc(len(batch.records) - poisoned)
+        matches, specs = self._enricher.take_matches()
         counted = _Outgoing(self._producer, self._topics.counts, 0)
         for counts in count(
-            batch.topic_id, batch.partition, batch.records, results, time.time_ns() // 1_000_000
+            batch.topic_id,
+            batch.partition,
+            batch.records,
+            results,
+            time.time_ns() // 1_000_000,
+            matches,
+            specs,
         ):
             counted.add(None, counts, [])
         return [*await enriched.flush(), *await dead.flush(), *await counted.flush()], replies

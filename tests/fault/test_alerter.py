@@ -15,6 +15,17 @@ KINDS = {
     "sequence_gap": {"grace": "20s", "pause": "1s"},
 }
 EACH = 40
+RULES = """title: Model asked
+name: asked
+logsource: {product: piperoll, service: catalog}
+detection: {selection: {ce.type: model_inference}, condition: selection}
+level: informational
+---
+title: Model asked much
+id: 5f113a8f-8b61-41ca-b90f-00000000000d
+level: medium
+correlation: {type: event_count, rules: [asked], group-by: [ce.source], timespan: 1d, condition: {gte: 70}}
+"""
 
 
 @pytest.fixture
@@ -27,6 +38,15 @@ def alerts(kafka):
 @pytest.fixture
 def path(tmp_path):
     return thresholds(tmp_path, **KINDS)
+
+
+@pytest.fixture
+def rules(tmp_path):
+    """Settings of an enricher with a correlation rule."""
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    (folder / "asked.yml").write_text(RULES)
+    return SMALL | {"RULES_DIR": str(folder)}
 
 
 def portion(turn):
@@ -45,22 +65,24 @@ def assert_said_once(alerts):
     for name in ("risk_spike", "sequence_gap"):
         said = alerts.of(name)
         assert sorted(alert["facts"]["source"] for alert in said) == [f"/apps/{s}" for s in range(5)], name
+    groups = sorted(alert["facts"]["group"]["ce.source"] for alert in alerts.of("correlation"))
+    assert groups == [f"/apps/{s}" for s in range(5)]
     assert {alert["facts"]["numbers"] for alert in alerts.of("sequence_gap")} == {"50"}
     assert {alert["facts"]["missing"] for alert in alerts.of("sequence_gap")} == {1}
-    assert len(alerts.all()) == 10
+    assert len(alerts.all()) == 15
     alerts.assert_each_once()
 
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
-def test_kill_9_of_enricher_and_alerter_in_mid_flow_doubles_no_alert(alerts, path, start_service):
-    enricher = start_service("enricher", **SMALL).wait_ready()
+def test_kill_9_of_enricher_and_alerter_in_mid_flow_doubles_no_alert(alerts, path, rules, start_service):
+    enricher = start_service("enricher", **rules).wait_ready()
     alerter = start_service("enricher", "alerter", **SMALL, ALERTS_FILE=path).wait_ready()
     for turn in range(6):
         alerts.send(*portion(turn))
         if turn % 2:
             enricher.kill()
-            enricher = start_service("enricher", **SMALL)
+            enricher = start_service("enricher", **rules)
         else:
             time.sleep(0.2 * turn)
             alerter.kill()
@@ -71,8 +93,8 @@ def test_kill_9_of_enricher_and_alerter_in_mid_flow_doubles_no_alert(alerts, pat
 
 
 @pytest.mark.timeout(400)
-def test_alerters_that_come_and_go_double_no_alert(alerts, path, start_service):
-    start_service("enricher", **SMALL).wait_ready()
+def test_alerters_that_come_and_go_double_no_alert(alerts, path, rules, start_service):
+    start_service("enricher", **rules).wait_ready()
     start_service("enricher", "alerter", **SMALL, ALERTS_FILE=path).wait_ready()
     for turn in range(6):
         guest = start_service("enricher", "alerter", **SMALL, ALERTS_FILE=path)

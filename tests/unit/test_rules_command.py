@@ -42,7 +42,12 @@ def test_every_rule_is_listed_with_what_it_looks_at(folder):
     by_title = {(row["title"], row["state"]): row for row in rows}
     assert by_title["Gate opened", "used"]["sources"] == ["unknown"]
     assert by_title["Gate opened", "no events"]["reason"].endswith("service nowhere")
-    assert "600 s" in by_title["Many gates", "needs a window"]["reason"]
+    assert by_title["Many gates", "does not run"]["reason"] == "no loaded rule has the name or id gate"
+    (folder / "good.yml").write_text(RULE + "name: gate\n")
+    rows = json.loads(run("list", "--rules", folder, "--json"))
+    by_title = {row["title"]: row for row in rows}
+    assert by_title["Many gates"]["state"] == "over a window"
+    assert by_title["Many gates"]["reason"] == "by the alerter: 5 events within 600 s by by"
 
 
 def test_a_rule_that_cannot_be_used_is_told_with_file_line_and_status_1(folder):
@@ -57,6 +62,20 @@ def test_files_of_events_are_counted_by_rule(folder):
     told = json.loads(run("test", events, "--rules", folder, "--json"))
     assert told["hits"] == {"high: Gate opened (5f113a8f-8b61-41ca-b90f-000000000001)": 1}
     assert told["risks"] == {"high": 1, "informational": 1}
+
+
+def test_events_of_standard_input_are_counted_by_rule_and_towards_correlations(folder):
+    (folder / "good.yml").write_text(RULE + "name: gate\n")
+    (folder / "many.yml").write_text(CORRELATION)
+    event = '{"gate": "north", "hour": 23, "by": "ann"}\n'
+    result = CliRunner().invoke(app, ["test", "-", "--rules", str(folder)], input=event * 3)
+    assert "3 high: Gate opened" in result.stdout
+    assert "3 count towards Many gates (Many gates), which the alerter judges" in result.stdout
+
+
+def test_many_log_sources_are_cut_short_for_people(folder):
+    (folder / "good.yml").write_text(RULE.replace("service: unknown", "service: any"))
+    assert "more (" in run("list", "--rules", folder)
 
 
 def test_an_event_is_explained_by_what_each_test_found(folder):

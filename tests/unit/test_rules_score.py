@@ -24,8 +24,8 @@ def test_alerts_and_attacks_are_found_and_non_alerts_left_alone(scored):
 def test_audit_events_without_the_prompts_are_near_the_bar_too(scored):
     """Non-alerts are near misses that authors of rules wrote for one rule; another rule may be right about them."""
     counts = tally(one for one in scored if one.event.source != "prompts")
-    assert counts.recall >= 0.65
-    assert counts.false_rate <= 0.115
+    assert counts.recall >= 0.68
+    assert counts.false_rate <= 0.10
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from schemas.events import TAG_RESERVED_SOURCE
 from schemas.record import ABSENT
 from services.common.alerts import Alert
 from services.enricher.alerting import words
+from services.enricher.alerting.correlations import Correlator
 from services.enricher.alerting.sequence import Sequence
 from services.enricher.alerting.state import Source, State
 from services.enricher.alerting.thresholds import Thresholds
@@ -25,6 +26,7 @@ class Judge:
         self._thresholds = thresholds
         self._named = thresholds.silent_source.by_producer()
         self._forgotten_ms = 0
+        self._correlator = Correlator(state, self._believed)
 
     def take(self, counts: Counts, declared: Collection[str]) -> list[Alert]:
         """The alerts to which these counts lead. `declared`: ids of declared back-fills, those in question at least."""
@@ -38,6 +40,7 @@ class Judge:
             self._hear(producer, found, log, counts.taken_ms)
             alerts += self._skew(producer, found, counts)
         alerts += self._undeclared(counts, declared, log)
+        alerts += self._correlator.take(counts, declared, log)
         return alerts
 
     def look(self, now_ms: int, seen_until_ms: int) -> list[Alert]:
@@ -57,6 +60,7 @@ class Judge:
                 rules.undeclared_backfill.window,
             )
             self._state.forget(now_ms, 2 * longest + _HOUR_MS)
+            self._state.forget_groups(now_ms)
         return alerts
 
     # -- windows
@@ -73,7 +77,7 @@ class Judge:
                 whole = ("backfill", f"{event.producer}|{event.backfill}", 0)
                 groups.setdefault(whole, []).append(event.offset)
                 continue
-            at_ms = self._time(event, counts)
+            at_ms = self._believed(event.at_us, event.kafka_ms, counts)
             for kind, subject, length_ms in self._windows(event):
                 groups.setdefault((kind, subject, at_ms - at_ms % length_ms), []).append(event.offset)
         return groups
@@ -90,13 +94,13 @@ class Judge:
                 if tag not in rules.tag_spike.except_tags:
                     yield "tag_spike", tag, rules.tag_spike.window
 
-    def _time(self, event: Noted, counts: Counts) -> int:
+    def _believed(self, at_us: int, kafka_ms: int, counts: Counts) -> int:
         """The event's time in milliseconds where it is near Kafka's, else Kafka's, else the enricher's."""
-        kafka_ms = event.kafka_ms if event.kafka_ms >= 0 else counts.taken_ms
-        if event.at_us == ABSENT:
+        kafka_ms = kafka_ms if kafka_ms >= 0 else counts.taken_ms
+        if at_us == ABSENT:
             return kafka_ms
-        skew, apart = self._thresholds.clock_skew, event.at_us // 1000 - kafka_ms
-        return event.at_us // 1000 if -skew.behind <= apart <= skew.ahead else kafka_ms
+        skew, apart = self._thresholds.clock_skew, at_us // 1000 - kafka_ms
+        return at_us // 1000 if -skew.behind <= apart <= skew.ahead else kafka_ms
 
     def _count(
         self,

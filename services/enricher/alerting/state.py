@@ -16,6 +16,7 @@ from services.enricher.alerting.sequence import Sequence
 log = get_logger(__name__)
 MOST_WINDOWS = 50_000
 MOST_SOURCES = 10_000
+MOST_GROUPS = 20_000
 """Entries beyond are forgotten, the oldest first: sources are named by whoever sends events."""
 
 
@@ -65,6 +66,13 @@ class Source(msgspec.Struct):
     marks: dict[str, int] = {}
 
 
+class _Touched(msgspec.Struct):
+    seconds: int = 0
+    touched_ms: int = 0
+
+
+_HOUR_MS = 3_600_000
+_touched = msgspec.json.Decoder(_Touched).decode
 _window = msgspec.json.Decoder(Window).decode
 _source = msgspec.json.Decoder(Source).decode
 _encode = msgspec.json.Encoder().encode
@@ -96,6 +104,25 @@ class State:
             if key.startswith(b"s|"):
                 yield key[2:].decode(), _source(raw)
 
+    def group(self, rule: str, subject: str) -> bytes | None:
+        """What is remembered of a group of a correlation, None if nothing is."""
+        return self._table.get(_group_key(rule, subject))
+
+    def keep_group(self, rule: str, subject: str, value: bytes) -> None:
+        self._table[_group_key(rule, subject)] = value
+
+    def forget_groups(self, now_ms: int) -> None:
+        """Drops groups that nothing was counted into for twice their rule's span, and an hour, and what is over the
+        limit."""
+        groups = {key: _touched(raw) for key, raw in self._table.items() if key.startswith(b"c|")}
+        old = {key for key, one in groups.items() if one.touched_ms + 2000 * one.seconds + _HOUR_MS < now_ms}
+        kept = sorted(groups.keys() - old, key=lambda key: groups[key].touched_ms)
+        surplus = kept[: max(0, len(kept) - MOST_GROUPS)]
+        if surplus:
+            log.warning("correlation_state_too_large", forgotten=len(surplus))
+        for key in [*old, *surplus]:
+            del self._table[key]
+
     def forget(self, now_ms: int, keep_ms: int) -> None:
         """Drops windows that nothing was counted into for `keep_ms`, and what is over the limits."""
         windows = {key: _window(raw) for key, raw in self._table.items() if key.startswith(b"w|")}
@@ -112,3 +139,7 @@ class State:
 
 def _window_key(kind: str, subject: str, begin_ms: int) -> bytes:
     return f"w|{kind}|{subject}|{begin_ms}".encode("utf-8", "replace")
+
+
+def _group_key(rule: str, subject: str) -> bytes:
+    return f"c|{rule}|{subject}".encode("utf-8", "replace")

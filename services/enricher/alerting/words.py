@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.text import neutral
-from services.common.alerts import Alert
+from services.common.alerts import Alert, Severity
 from services.enricher.alerting.sequence import Gap, in_words
 from services.enricher.alerting.state import Source, Window
 from services.enricher.alerting.thresholds import (
@@ -16,8 +16,11 @@ from services.enricher.alerting.thresholds import (
     SilentSource,
     Thresholds,
 )
+from services.enricher.rules.matches import Spec
 
 _PREFIX = "alerter"
+_SEVERITIES: dict[str, Severity] = {"medium": "medium", "high": "high", "critical": "critical"}
+"""By the level of a rule; all else is low."""
 _NAME_LIMIT = 120
 
 
@@ -99,6 +102,35 @@ def sequence_gap(producer: str, name: str, gaps: list[Gap], rule: SequenceGap) -
     text = f"{missing:,} sequence number{'' if missing == 1 else 's'} of {_quoted(name)} did not arrive: {in_words(gaps)}."
     facts: dict[str, object] = {"source": name, "missing": missing, "numbers": in_words(gaps, 100)}
     return _alert("sequence_gap", f"{producer}:{gaps[0].turn}:{gaps[0].first}", rule, text, facts)
+
+
+def correlation(spec: Spec, subject: str, shown: list[str], place: str, at_ms: int) -> Alert:
+    """`place`: log and offset of the event that completed it."""
+    by = ", ".join(f"{name} {_quoted(value)}" for name, value in zip(spec.group_by, shown, strict=False))
+    counted = {
+        "event_count": f"{spec.least:,} events",
+        "value_count": f"{spec.least:,} different values",
+        "temporal": f"events of {spec.least} of its rules",
+        "temporal_ordered": f"events of its {spec.least} rules, one after the other,",
+    }
+    text = (
+        f"The rule {_quoted(spec.title)} found {counted.get(spec.kind, 'what it asks for')} within "
+        f"{_duration(spec.seconds * 1000)}{f' of {by}' if by else ''}, the last at {_moment(at_ms)}."
+    )
+    facts: dict[str, object] = {
+        "rule": spec.id,
+        "title": spec.title,
+        "level": spec.level,
+        "seconds": spec.seconds,
+        "at": _moment(at_ms),
+        "event": place,
+        "group": dict(zip(spec.group_by, shown, strict=False)),
+    }
+    backfill = subject.partition("|")[2]
+    if backfill:
+        facts["backfill"] = backfill
+    severity = _SEVERITIES.get(spec.level, "low")
+    return Alert(f"{_PREFIX}:correlation:{spec.id}:{subject}:{place}", severity, "correlation", text, facts)
 
 
 def _alert(kind: str, subject: str, rule: Rule, text: str, facts: dict[str, object]) -> Alert:

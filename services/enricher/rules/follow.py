@@ -57,14 +57,17 @@ def tell(rules: RuleSet) -> None:
     for refused in rules.report.refused:
         where = f"{refused.file}:{refused.line}" if refused.line else refused.file
         log.warning("rule_refused", file=where, title=refused.title, reason=refused.reason)
-    for rule in rules.report.windowed:
-        log.warning("rule_needs_window", file=f"{rule.file}:{rule.line}", title=rule.title, kind=rule.kind)
+    for idle in rules.correlations.idle:
+        rule = idle.correlation
+        log.warning(
+            "rule_does_not_run", file=f"{rule.file}:{rule.line}", title=rule.title, reason=idle.reason
+        )
     log.info(
         "rules_loaded",
         loaded=len(rules.report.loaded),
         refused=len(rules.report.refused),
         dormant=len(rules.report.dormant),
-        windowed=len(rules.report.windowed),
+        windowed=len(rules.correlations.running),
         version=rules.version,
     )
 

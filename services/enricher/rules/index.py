@@ -15,8 +15,10 @@ from schemas.mapping import GENERIC, UNKNOWN, LogSource, Mapping
 from services.enricher.rules.compile import Needed, Predicate, compile_conditions
 from services.enricher.rules.fields import Fields, Reader
 from services.enricher.rules.load import PACK, Files, LoadReport, Refused, Rule
+from services.enricher.rules.matches import Matcher
 from services.enricher.rules.texts import RuleError
 from services.enricher.rules.values import text_of
+from services.enricher.rules.windowed import correlate
 
 OWN_SOURCES = {
     CATALOG: LogSource(product="piperoll", service="catalog", category="application"),
@@ -95,6 +97,8 @@ class RuleSet:
         for rule in read.loaded:
             _arm(rule, self.sources, armed, report)
         self.report = report
+        self.correlations = correlate(read.windowed, report.loaded)
+        self.matcher = Matcher(self.correlations) if self.correlations.running else None
         self._indexes = _Indexes(armed, self.sources)
 
     def covered(self, rule: Rule) -> list[str]:

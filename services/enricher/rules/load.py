@@ -30,7 +30,8 @@ _loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Rule(NamedTuple):
-    """A rule as read: what it says when it fires, what it is for, and pySigma's condition trees."""
+    """A rule as read: what it says when it fires, what it is for, and pySigma's condition trees. `name`: by which
+    correlations may refer to it."""
 
     hit: RuleHit
     tags: tuple[str, ...]
@@ -38,6 +39,7 @@ class Rule(NamedTuple):
     conditions: tuple[Any, ...]
     file: str
     line: int = 0
+    name: str = ""
 
 
 class Refused(NamedTuple):
@@ -51,7 +53,7 @@ class Refused(NamedTuple):
 
 class LoadReport(NamedTuple):
     """What came of loading rules. `dormant` rules are fine, but no mapping makes events of their log source;
-    `windowed` rules look at several events, which needs a window."""
+    `windowed` rules count events over time: `RuleSet.correlations` says which of them run."""
 
     loaded: list[Rule]
     refused: list[Refused]
@@ -198,13 +200,16 @@ def _rule(parsed: Any, file: Path, line: int) -> Rule:
     source = parsed.logsource
     return Rule(
         RuleHit(
-            neutral(str(parsed.id or file.stem), ID_LIMIT), neutral(str(parsed.title), TITLE_LIMIT), level
+            neutral(str(parsed.id or parsed.name or file.stem), ID_LIMIT),
+            neutral(str(parsed.title), TITLE_LIMIT),
+            level,
         ),
         tuple(dict.fromkeys(tag_of(str(tag)) for tag in parsed.tags)),
         LogSource(source.product, source.service, source.category),
         conditions,
         str(file),
         line,
+        str(parsed.name or ""),
     )
 
 
