@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from services.reporter.deliver.editions.letter import notice
 from services.reporter.deliver.editions.mail import MOST_BYTES, Mail
 from services.reporter.deliver.editions.parcel import Parcel
 from services.reporter.deliver.editions.settings import ReportDeliverySettings
-
 from services.reporter.runs.targets import check_target, shown
 
 

@@ -14,10 +14,10 @@ from prometheus_client import Counter
 from services.common.clock import Clock
 from services.common.errors import ConfigurationError, FatalError, TransientError
 from services.common.logging import get_logger
-from services.reporter.deliver.leader import Leadership
 from services.reporter.deliver.editions.letter import letter_of, notice
 from services.reporter.deliver.editions.outlets import outlet_for
 from services.reporter.deliver.editions.parcel import Letter, Parcel, UncertainError
+from services.reporter.deliver.leader import Leadership
 from services.reporter.evidence import Evidence
 from services.reporter.formats.detail import with_detail
 from services.reporter.period import moment
