@@ -65,7 +65,7 @@ format: $(READY) ## format the code
 
 EXTRAS := ingest enricher writer reporter dev
 lock: ## lock the dependencies anew, with hashes and without addresses
-	@for extra in $(EXTRAS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra $$extra $$(case $$extra in writer|reporter) echo --extra targets;; esac) pyproject.toml -o requirements/$$extra.txt || exit 1; done
+	@for extra in $(EXTRAS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra $$extra $$(case $$extra in writer) echo --extra targets;; reporter) echo --extra targets --extra parquet;; esac) pyproject.toml -o requirements/$$extra.txt || exit 1; done
 
 clean: ## remove what tests and builds leave behind (not .piperoll, where the local data is)
 	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
