@@ -25,6 +25,7 @@ _OVERHEAD = 5
 _KNOWN_LIMIT, _LOOKED_AT = 200, 100_000
 _LEFT_OUT = "…"
 _NAME = re.compile(r"[A-Za-z0-9_.@$:-]{1,64}")
+_NAME_PARTS = 6
 _PLACEHOLDER = re.compile(r"\[(?:email|ip)_\d{1,4}\]")
 _NAMED_BY = ("name", "key", "header", "field", "parameter", "Name", "Key")
 
@@ -57,6 +58,18 @@ class Redactor:
         text = replace_emails(text, lambda found: self._placeholder("email", found))
         text = replace_ips(text, lambda found: self._placeholder("ip", found))
         return text if len(text) <= limit else text[: limit - 1] + _LEFT_OUT
+
+    def name(self, text: str) -> str:
+        """An event type, source or other name: itself where its parts between slashes are plain names, else
+        `field_1`, `field_2`, …"""
+        parts = text.split("/")
+        if (
+            len(parts) <= _NAME_PARTS
+            and all(not part or _NAME.fullmatch(part) for part in parts)
+            and self.text(text) == text
+        ):
+            return text
+        return self._names.setdefault(text, f"field_{len(self._names) + 1}")
 
     def restore(self, summary: str) -> str:
         """A model's sentence with the addresses of this event in place of their placeholders."""

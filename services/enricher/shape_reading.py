@@ -1,0 +1,144 @@
+"""The reading of a shape: a sentence with placeholders, checked when it comes and filled for every event. Pure.
+
+Placeholders may name only what `shapes.placeholders` allows. Values come in as in the rules' sentences: neutral, bounded and,
+where they are not one word, quoted. A reading speaks for events that nobody has looked at, so its risk is at most medium.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import msgspec
+
+from schemas.enrichment import RISKS, AiReading, Risk, Who
+from schemas.text import word
+from services.common.ai.text import plain_text
+from services.common.ai.vocabulary import TAGS_LIMIT
+from services.enricher.shapes import FACTS, Shape, as_shape
+
+TEXT_LIMIT = 300
+FILLED_LIMIT = 900
+HIGHEST: Risk = "medium"
+MISSING = "unknown"
+_PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,63})\}")
+_PUNCTUATION = frozenset(" ,.;:()'\"-!?/&%")
+Piece = str | Callable[[Who, dict[str, Any]], str]
+
+
+class Entry(msgspec.Struct, omit_defaults=True):
+    """A message of audit.shapes. `withheld`: why there is no reading; it is asked again after `RETRY_MS`."""
+
+    shape: list[Any]
+    model: str
+    prompt_version: str
+    at_ms: int
+    text: str = ""
+    tags: list[str] = []
+    risk: Risk = "informational"
+    withheld: str = ""
+
+
+class SharedReading:
+    """A checked reading, ready to be filled."""
+
+    __slots__ = ("_ai", "_fixed", "_pieces", "risk", "tags", "text")
+
+    def __init__(
+        self, text: str, pieces: list[Piece], tags: list[str], risk: Risk, model: str, version: str
+    ) -> None:
+        self.text = text
+        self.tags = tags
+        self.risk = risk
+        self._pieces = pieces
+        fixed = not any(callable(piece) for piece in pieces)
+        self._fixed = "".join(map(str, pieces)) if fixed else None
+        self._ai = (tags, risk, model, version)
+
+    def fill(self, who: Who, data: dict[str, Any]) -> AiReading:
+        """What it says of one event."""
+        text = self._fixed
+        if text is None:
+            text = "".join([piece if type(piece) is str else piece(who, data) for piece in self._pieces])  # type: ignore[operator]
+            if len(text) > FILLED_LIMIT:
+                text = text[: FILLED_LIMIT - 1] + "…"
+        return AiReading(text, *self._ai)
+
+
+def checked(
+    text: Any,
+    tags: Any,
+    risk: Any,
+    *,
+    allowed: Collection[str],
+    vocabulary: Collection[str],
+    name: tuple[str, str],
+) -> SharedReading | None:
+    """What of a model's reading is believed; None where it is no reading. `name` is model and prompt version."""
+    if (
+        not isinstance(text, str)
+        or not isinstance(tags, list)
+        or risk not in RISKS
+        or len(text) > 4 * TEXT_LIMIT
+    ):
+        return None
+    pieces: list[Piece] = []
+    clean_text = ""
+    for at, piece in enumerate(_PLACE.split(text)):
+        if at % 2 == 0:
+            literal = _literal(piece)
+            clean_text += literal
+            pieces += [literal] * bool(literal)
+        elif piece in allowed:
+            clean_text += f"{{{piece}}}"
+            pieces.append(_value_of(piece))
+        else:
+            return None
+    if not any(letter.isalnum() for letter in _PLACE.sub("", clean_text)) or len(clean_text) > TEXT_LIMIT:
+        return None
+    known = [tag for tag in tags[:100] if isinstance(tag, str) and tag in vocabulary]
+    return SharedReading(
+        clean_text.strip(),
+        pieces,
+        list(dict.fromkeys(known))[:TAGS_LIMIT],
+        min(risk, HIGHEST, key=RISKS.index),
+        *name,
+    )
+
+
+def read_entry(value: bytes) -> tuple[Shape, Entry]:
+    """A message of audit.shapes. Raises ValueError."""
+    try:
+        entry = msgspec.json.decode(value, type=Entry)
+        return as_shape(entry.shape), entry
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not a reading of a shape: {error}") from None
+
+
+def entry_key(shape: Shape, model: str, prompt_version: str) -> bytes:
+    """The key of a message of audit.shapes."""
+    return f"{shape.key}/{prompt_version}/{model}".encode()
+
+
+def _literal(piece: str) -> str:
+    """The text between two placeholders, plain, with one blank where blanks stood at its ends."""
+    text = (
+        plain_text(piece, TEXT_LIMIT) or "".join(letter for letter in piece if letter in _PUNCTUATION).strip()
+    )
+    return (
+        " " * piece[:1].isspace()
+        + text
+        + " " * (piece[-1:].isspace() and bool(text or not piece[:1].isspace()))
+    )
+
+
+def _value_of(name: str) -> Callable[[Who, dict[str, Any]], str]:
+    if name in FACTS:
+        return lambda who, _data: word(getattr(who, name)) or MISSING
+    return lambda _who, data: word(data.get(name)) or MISSING
+
+
+def names_in(text: str) -> Sequence[str]:
+    """The placeholders of a text."""
+    return [found[1] for found in _PLACE.finditer(text)]
