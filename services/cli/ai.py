@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from services.cli.target import errors_told
+from services.cli.ai_usage import read_usage
+from services.cli.target import errors_told, target_variables
 from services.common.ai.client import Client
 from services.common.ai.outcome import Answer, Failure
 from services.common.ai.settings import AiSettings, read_ai_settings
+from services.common.settings import PostgresSettings, read_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
@@ -51,6 +54,27 @@ def check(as_json: AsJson = False) -> None:
     told = {"model": settings.model_name, "server": where, "form": form, "status": status, "message": said}
     print(json.dumps(told) if as_json else f"{settings.model_name} at {where}: {said}")
     raise typer.Exit(status)
+
+
+@app.command()
+def usage(
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="UTC; default: the month so far."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Requests, tokens, dollars and what came of them, from the records. Exit status: 0 fine, 2 could not be asked."""
+    start = since or datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    since_us = int(start.replace(tzinfo=UTC).timestamp() * 1_000_000)
+    with errors_told():
+        dsn = read_settings(PostgresSettings, target_variables("piperoll_reporter")).dsn
+        found = asyncio.run(read_usage(dsn, since_us))
+    print(
+        json.dumps(found.as_json())
+        if as_json
+        else "\n".join([f"since       {start:%Y-%m-%d %H:%M} UTC", *found.lines()])
+    )
 
 
 async def _ask(settings: AiSettings) -> tuple[Answer | Failure, str]:

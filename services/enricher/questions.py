@@ -22,7 +22,7 @@ from schemas.topics import PIPEROLL_HEADER, reply_token
 from services.common.ai.client import Message
 from services.common.ai.prompts import Prompt
 from services.common.ai.redactor import Redactor
-from services.common.ai.secrets import SECRET
+from schemas.secrets import SECRET
 from services.common.ai.text import plain_text
 from services.common.ai.vocabulary import TAGS_LIMIT
 from services.enricher.faithful import contradicts, invents, names_actor, speaks_of_others

@@ -87,6 +87,8 @@ def checked(
     clean_text = ""
     for at, piece in enumerate(_PLACE.split(text)):
         if at % 2 == 0:
+            if "{" in piece or "}" in piece:
+                return None
             literal = _literal(piece)
             clean_text += literal
             pieces += [literal] * bool(literal)

@@ -50,7 +50,7 @@ class Stage:
             client.close()
 
     def event(
-        self, partition=0, *, data=None, risk="low", token=None, pending=True, timestamp_ms=None, **fields
+        self, partition=0, *, data=None, risk="high", token=None, pending=True, timestamp_ms=None, **fields
     ):
         """One enriched event; returns (partition, source offset)."""
         offset = self._offsets[partition]
@@ -59,7 +59,7 @@ class Stage:
         return partition, offset
 
     def again(
-        self, partition, offset, data=None, risk="low", token=None, pending=True, timestamp_ms=None, **fields
+        self, partition, offset, data=None, risk="high", token=None, pending=True, timestamp_ms=None, **fields
     ):
         document = Enrichment(
             "structured",
@@ -244,7 +244,7 @@ def test_a_model_that_stays_away_too_long_is_passed_by_and_every_event_named(sta
     assert set(stage.passed_by().values()) == {"away"}
     stage.until(lambda: stage.replies().keys() == {"t1"}, service=service)
     assert stage.replies()["t1"] | {"token": "", "id": ""} == {
-        "token": "", "id": "", "summary": "As rules say.", "tags": ["rule:tag"], "risk": "low", "by": "rules",
+        "token": "", "id": "", "summary": "As rules say.", "tags": ["rule:tag"], "risk": "high", "by": "rules",
         "pending": False,
     }  # fmt: skip
     stage.until(lambda: stage.committed() == 10, service=service)
@@ -282,37 +282,86 @@ def test_killed_in_mid_flow_every_event_is_annotated_and_repeats_have_the_same_n
     assert all(len(found) == 1 for found in names.values())
 
 
-async def test_a_model_that_lowers_lowers_nothing_in_the_view(stage, database, start_service):
-    """Enricher, annotator and writer together: text by the model, the rules' risk, the tags of both."""
+async def test_from_the_event_to_the_view_by_shape_and_by_event(stage, database, start_service):
+    """Enricher, annotator and writer together. A new shape is read once, late for its first events and at once for those
+    that follow; a grave event is read for itself by a model that lowers, and lowers nothing."""
     stage.server.behave(standin.lowering)
     variables = stage.server.variables()
     started = [
-        start_service("enricher", **variables),
-        start_service("enricher", "annotator", **variables),
+        start_service("enricher", **variables).wait_ready(),
+        start_service("enricher", "annotator", **variables).wait_ready(),
         start_service("writer", WRITER_BATCH_AGE_MS="20"),
     ]
-    event = {
+    forged = {
         "specversion": "1.0",
         "id": "1",
         "source": "piperoll/forged",
         "type": "odd",
         "data": {"user_id": 5},
     }
-    with closing(KafkaProducer(**client_options(stage.kafka, "tests"), acks="all")) as producer:
-        producer.send(stage.kafka.topics.events, json.dumps(event).encode()).get(10)
+
+    def export(number):
+        data = {
+            "user_id": f"u{number}",
+            "dataset_id": "d",
+            "export_time": "2026-05-01T12:00:00Z",
+            "export_reason": "r",
+        }
+        return {"specversion": "1.0", "id": f"e{number}", "source": "/a", "type": "data_export", "data": data}
+
     connection = await asyncpg.connect(database.reporter_dsn)
-    try:
-        query = (
-            "SELECT ai_summary, summary_by, risk, risk_floor, risk_ai, ai_pending, ai_tags FROM audit_events"
-        )
+    query = (
+        "SELECT event_id, ai_summary, summary_by, risk, risk_floor, risk_ai, ai_tags, ai_pending FROM audit_events "
+        "ORDER BY event_id"
+    )
+
+    async def rows(count):
         deadline = time.monotonic() + 60
-        while (row := await connection.fetchrow(query)) is None or row["ai_pending"]:
+        while len(found := await connection.fetch(query)) < count or any(row["ai_pending"] for row in found):
             assert time.monotonic() < deadline, "\n".join(service.log() for service in started)
             await asyncio.sleep(0.2)
+        return {row["event_id"]: row for row in found}
+
+    try:
+        with closing(KafkaProducer(**client_options(stage.kafka, "tests"), acks="all")) as producer:
+            for event in [forged, export(1)]:
+                producer.send(stage.kafka.topics.events, json.dumps(event).encode()).get(10)
+            await rows(2)
+            asked = len(stage.server.requests)
+            for number in range(2, 30):
+                producer.send(stage.kafka.topics.events, json.dumps(export(number)).encode()).get(10)
+        found = await rows(30)
     finally:
         await connection.close()
-    summary, by, *risks, pending, tags = row
-    assert summary.startswith("5 did odd")
-    assert (by, pending) == ("stand-in", False)
-    assert risks == ["high", "high", "informational"]
-    assert "source:reserved" in tags
+    assert asked == len(stage.server.requests) == 2
+    grave = found["1"]
+    assert grave["ai_summary"].endswith("5 did odd as number 0.")
+    assert (grave["summary_by"], grave["risk"], grave["risk_floor"], grave["risk_ai"]) == (
+        "stand-in", "high", "high", "informational",
+    )  # fmt: skip
+    assert "source:reserved" in grave["ai_tags"]
+    for number in range(1, 30):
+        row = found[f"e{number}"]
+        assert row["ai_summary"].startswith(f"User u{number} exported dataset d")
+        assert f"Somebody did data_export with u{number}" in row["ai_summary"]
+        assert row["summary_by"] == "stand-in"
+    late = {(said["partition"], said["offset"]) for _, said in stage.read(stage.kafka.topics.annotations)}
+    assert len(late) == 2  # the others came with the event
+
+
+def test_annotators_under_one_budget_never_exceed_it(stage):
+    """Each asks for all that it can; the log of the budget lets 9 through, whoever they are, also after a kill."""
+    stage.server.behave(standin.slow(0.05))
+    events = stage.events(120)
+    limits = {"AI_MAX_REQUESTS_PER_MONTH": "9", "AI_EVENTS_PER_REQUEST": "1", "AI_CONCURRENCY": "4"}
+    services = [stage.annotator(**limits) for _ in range(2)]
+    stage.until(lambda: len(stage.server.requests) >= 3, service=services[0])
+    services[0].kill()
+    services[0] = stage.annotator(**limits)
+    stage.until(lambda: stage.annotations().keys() | stage.passed_by().keys() == events, service=services[0])
+    assert len(stage.server.requests) <= 9
+    assert "budget" in stage.passed_by().values()
+    alerts = [
+        said for _, said in stage.read(stage.kafka.topics.alerts) if said["name"] == "ai_budget_reached"
+    ]
+    assert len({said["id"] for said in alerts}) == 1

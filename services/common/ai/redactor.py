@@ -13,7 +13,7 @@ import re
 import unicodedata
 from typing import Any
 
-from services.common.ai.secrets import SECRET, mask_secrets, names_a_secret, replace_emails, replace_ips
+from schemas.secrets import SECRET, mask_secrets, names_a_secret, replace_emails, replace_ips
 
 TEXT_LIMIT = 300
 """Characters of one value."""
