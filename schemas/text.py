@@ -77,6 +77,7 @@ def short_word(text: str) -> str | None:
 @lru_cache(maxsize=8192)
 def short_phrase(text: str) -> str | None:
     """`phrase` of a text of VALUE_LIMIT characters at most."""
+    text = mask_certain(text)
     return text if _PHRASE(text) is not None else _quoted(text)
 
 

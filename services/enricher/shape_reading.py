@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from schemas.enrichment import RISKS, AiReading, Risk, Who
-from schemas.text import word
+from schemas.template import Sentence
 from services.common.ai.text import plain_text
 from services.common.ai.vocabulary import TAGS_LIMIT
 from services.enricher.shapes import FACTS, Shape, as_shape
@@ -21,10 +21,9 @@ from services.enricher.shapes import FACTS, Shape, as_shape
 TEXT_LIMIT = 300
 FILLED_LIMIT = 900
 HIGHEST: Risk = "medium"
-MISSING = "unknown"
 _PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,63})\}")
+_ROUND = str.maketrans("[]", "()")
 _PUNCTUATION = frozenset(" ,.;:()'\"-!?/&%")
-Piece = str | Callable[[Who, dict[str, Any]], str]
 
 
 class Entry(msgspec.Struct, omit_defaults=True):
@@ -41,29 +40,21 @@ class Entry(msgspec.Struct, omit_defaults=True):
 
 
 class SharedReading:
-    """A checked reading, ready to be filled."""
+    """A checked reading, ready to be filled: `template` is its text in the language of the rules' sentences."""
 
-    __slots__ = ("_ai", "_fixed", "_pieces", "risk", "tags", "text")
+    __slots__ = ("_ai", "_fill", "risk", "tags", "text")
 
-    def __init__(
-        self, text: str, pieces: list[Piece], tags: list[str], risk: Risk, model: str, version: str
-    ) -> None:
+    def __init__(self, text: str, template: str, tags: list[str], risk: Risk, name: tuple[str, str]) -> None:
         self.text = text
         self.tags = tags
         self.risk = risk
-        self._pieces = pieces
-        fixed = not any(callable(piece) for piece in pieces)
-        self._fixed = "".join(map(str, pieces)) if fixed else None
-        self._ai = (tags, risk, model, version)
+        self._fill: Callable[[dict[str, Any], Who, Any], str] = Sentence(template).fill
+        self._ai = (tags, risk, *name)
 
     def fill(self, who: Who, data: dict[str, Any]) -> AiReading:
         """What it says of one event."""
-        text = self._fixed
-        if text is None:
-            text = "".join([piece if type(piece) is str else piece(who, data) for piece in self._pieces])  # type: ignore[operator]
-            if len(text) > FILLED_LIMIT:
-                text = text[: FILLED_LIMIT - 1] + "…"
-        return AiReading(text, *self._ai)
+        text = self._fill(data, who, None)
+        return AiReading(text if len(text) <= FILLED_LIMIT else text[: FILLED_LIMIT - 1] + "…", *self._ai)
 
 
 def checked(
@@ -83,30 +74,23 @@ def checked(
         or len(text) > 4 * TEXT_LIMIT
     ):
         return None
-    pieces: list[Piece] = []
-    clean_text = ""
+    shown = template = ""
     for at, piece in enumerate(_PLACE.split(text)):
         if at % 2 == 0:
             if "{" in piece or "}" in piece:
                 return None
             literal = _literal(piece)
-            clean_text += literal
-            pieces += [literal] * bool(literal)
+            shown, template = shown + literal, template + literal
         elif piece in allowed:
-            clean_text += f"{{{piece}}}"
-            pieces.append(_value_of(piece))
+            shown += f"{{{piece}}}"
+            template += f"{{@{piece}}}" if piece in FACTS else f"{{{piece}}}"
         else:
             return None
-    if not any(letter.isalnum() for letter in _PLACE.sub("", clean_text)) or len(clean_text) > TEXT_LIMIT:
+    if not any(letter.isalnum() for letter in _PLACE.sub("", shown)) or len(shown) > TEXT_LIMIT:
         return None
-    known = [tag for tag in tags[:100] if isinstance(tag, str) and tag in vocabulary]
-    return SharedReading(
-        clean_text.strip(),
-        pieces,
-        list(dict.fromkeys(known))[:TAGS_LIMIT],
-        min(risk, HIGHEST, key=RISKS.index),
-        *name,
-    )
+    known = list(dict.fromkeys(tag for tag in tags[:100] if isinstance(tag, str) and tag in vocabulary))
+    risk = min(risk, HIGHEST, key=RISKS.index)
+    return SharedReading(shown.strip(), template.strip().rstrip(". "), known[:TAGS_LIMIT], risk, name)
 
 
 def read_entry(value: bytes) -> tuple[Shape, Entry]:
@@ -124,21 +108,13 @@ def entry_key(shape: Shape, model: str, prompt_version: str) -> bytes:
 
 
 def _literal(piece: str) -> str:
-    """The text between two placeholders, plain, with one blank where blanks stood at its ends."""
-    text = (
-        plain_text(piece, TEXT_LIMIT) or "".join(letter for letter in piece if letter in _PUNCTUATION).strip()
-    )
-    return (
-        " " * piece[:1].isspace()
-        + text
-        + " " * (piece[-1:].isspace() and bool(text or not piece[:1].isspace()))
-    )
-
-
-def _value_of(name: str) -> Callable[[Who, dict[str, Any]], str]:
-    if name in FACTS:
-        return lambda who, _data: word(getattr(who, name)) or MISSING
-    return lambda _who, data: word(data.get(name)) or MISSING
+    """The text between two placeholders: plain, with one blank where blanks stood at its ends, and without brackets, which
+    mean something in templates."""
+    text = plain_text(piece, TEXT_LIMIT).translate(_ROUND)
+    if not text:
+        text = "".join(letter for letter in piece if letter in _PUNCTUATION).strip()
+    before, after = piece[:1].isspace(), piece[-1:].isspace() and (text or not piece[:1].isspace())
+    return " " * before + text + " " * bool(after)
 
 
 def names_in(text: str) -> Sequence[str]:

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from schemas.catalog import CatalogEntry
+from schemas.catalog import CATALOG, CatalogEntry
+from schemas.codegen import Code
 from schemas.enrichment import Who, clean
 from schemas.mapping import GENERIC, Mapping
-from schemas.paths import compile_path
+from schemas.paths import source_of
 from schemas.text import is_secret, plain
 
 TYPE_LIMIT = 200
@@ -68,10 +69,12 @@ class Shape(NamedTuple):
 
 
 class Shapes:
-    """Finds the shape of events; remembers how for each mapping and catalogue entry."""
+    """Finds the shape of events; remembers how for each mapping."""
 
     def __init__(self) -> None:
-        self._readers: dict[int, tuple[Kind, tuple[str, ...], list[Callable[[dict[str, Any]], Any]]]] = {}
+        self._readers: dict[
+            int, tuple[Kind, tuple[str, ...], Callable[[dict[str, Any]], tuple[str, ...]]]
+        ] = {}
 
     def of(self, kind: Kind, event_type: str, data: dict[str, Any], who: Who) -> Shape | None:
         """The shape of one event; None where no reading can be shared."""
@@ -85,19 +88,28 @@ class Shapes:
             | (who.outcome is not None) << 4
         )
         outcome = who.outcome or ""
-        if type(kind) is Mapping and kind is not GENERIC:
-            fields, getters = self._reader(kind)
-            values = [_text(get(data)) for get in getters]
-            values.append(outcome if len(outcome) <= VALUE_LIMIT else _text(outcome))
-            return Shape(event_type, kind.log_source, _PRESENT[bits], (), fields, tuple(values))
-        return _discovered(kind, event_type, data, bits, outcome)
+        if len(outcome) > VALUE_LIMIT:
+            outcome = _text(outcome)
+        if type(kind) is CatalogEntry:
+            return _catalogued(event_type, data, bits, outcome)
+        if kind is GENERIC:
+            return _discovered(event_type, data, bits, outcome)
+        _, fields, values = self._readers.get(id(kind)) or self._reader(kind)  # type: ignore[arg-type]  # a Mapping
+        return Shape(event_type, kind.log_source, _PRESENT[bits], (), fields, (*values(data), outcome))
 
-    def _reader(self, kind: Mapping) -> tuple[tuple[str, ...], list[Callable[[dict[str, Any]], Any]]]:
-        known = self._readers.get(id(kind))
-        if known is None:
-            known = (kind, tuple(kind.discriminators), [compile_path(path) for path in kind.discriminators])
-            self._readers[id(kind)] = known  # with the kind itself, so that its id stays its own
-        return known[1], known[2]
+    def _reader(
+        self, kind: Mapping
+    ) -> tuple[Kind, tuple[str, ...], Callable[[dict[str, Any]], tuple[str, ...]]]:
+        code = Code(text=_text, len=len)
+        each = "".join(
+            f"(v if type(v := {source_of(code, [path])}) is str and len(v) <= {VALUE_LIMIT} and v.isprintable() else "
+            "'' if v is None else text(v)),"
+            for path in kind.discriminators
+        )
+        # With the kind itself, so that its id stays its own.
+        made = (kind, tuple(kind.discriminators), code.function("d", f"({each})"))
+        self._readers[id(kind)] = made
+        return made
 
 
 def placeholders(kind: Kind, shape: Shape) -> tuple[str, ...]:
@@ -122,34 +134,47 @@ def as_shape(raw: Any) -> Shape:
     return msgspec.convert(raw, Shape)
 
 
-def _discovered(kind: Kind, event_type: str, data: dict[str, Any], bits: int, outcome: str) -> Shape | None:
+def _catalogued(event_type: str, data: dict[str, Any], bits: int, outcome: str) -> Shape | None:
+    """An event of the catalogue: what is not required is optional, so only the discriminators at the top tell."""
+    found = [
+        (key, "null" if value is None else _text(value))
+        for key, value in data.items()
+        if (value is None or type(value) is bool or (type(value) in _TYPES and _names_an_action(key)))
+        and fold(key) != "*"
+    ]
+    if not found:
+        return Shape(event_type, CATALOG, _PRESENT[bits], (), (), (outcome,))
+    return _told_apart(event_type, CATALOG, bits, (), found, outcome)
+
+
+def _discovered(event_type: str, data: dict[str, Any], bits: int, outcome: str) -> Shape | None:
     """Without a mapping: booleans, nulls and fields that are named like an action or a result tell events apart."""
-    known = isinstance(kind, CatalogEntry)
-    fields: list[str] = []
-    values: list[str] = []
+    found: list[tuple[str, str]] = []
     paths: set[str] = set()
-    for path, value in _leaves(data, "", 1 if known else _DEPTH):
-        value_type = type(value)
-        if value is None or value_type is bool or (value_type in _TYPES and _names_an_action(path)):
-            if "*" in path:
-                continue
-            fields.append(path)
-            values.append("null" if value is None else _text(value))
-            if len(fields) > FIELDS_LIMIT:
-                return None
-        if not known and value is not None:
-            paths.add(f"{path}:{_TYPES.get(value_type, 'list' if value_type is list else 'object')}")
+    for path, value in _leaves(data, "", _DEPTH):
+        kind = type(value)
+        if value is None or kind is bool or (kind in _TYPES and _names_an_action(path)):
+            found.append((path, "null" if value is None else _text(value)))
+        if value is not None:
+            paths.add(f"{path}:{_TYPES.get(kind, 'list' if kind is list else 'object')}")
             if len(paths) > PATHS_LIMIT:
                 return None
-    order = sorted(range(len(fields)), key=fields.__getitem__)
-    return Shape(
-        event_type,
-        kind.log_source,
-        _PRESENT[bits],
-        tuple(sorted(paths)),
-        tuple(fields[at] for at in order),
-        (*(values[at] for at in order), _text(outcome)),
-    )
+    return _told_apart(event_type, GENERIC.log_source, bits, tuple(sorted(paths)), found, outcome)
+
+
+def _told_apart(
+    event_type: str,
+    source: str,
+    bits: int,
+    paths: tuple[str, ...],
+    found: list[tuple[str, str]],
+    outcome: str,
+) -> Shape | None:
+    pairs = sorted((path, value) for path, value in found if "*" not in path)
+    if len(pairs) > FIELDS_LIMIT:
+        return None
+    fields, values = tuple(path for path, _ in pairs), tuple(value for _, value in pairs)
+    return Shape(event_type, source, _PRESENT[bits], paths, fields, (*values, outcome))
 
 
 def _leaves(value: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:

@@ -243,7 +243,11 @@ def obedient(handler: Handler, body: dict[str, Any]) -> None:
         )
         return
     readings: list[Any] = [
-        reading(event, summary=evil, tags=["safe", "<b>", "source:reserved", *told.split()[:50]])
+        reading(
+            event,
+            summary=f"{event.get('who', {}).get('actor', '')} {evil}",
+            tags=["safe", "<b>", "source:reserved", *told.split()[:50]],
+        )
         | {"risk": "informational", "by": "rules", "offset": 0, "topic_id": "00"}
         for event in events
     ]

@@ -157,7 +157,7 @@ def test_a_reading_with_other_placeholders_or_none_or_too_long_is_none(text):
     ("text", "plain"),
     [
         ("{actor} <script>alert(1)</script> did it", "{actor} alert(1) did it"),
-        ("see https://evil.example/{actor} now", "see [link]{actor} now"),
+        ("see https://evil.example/{actor} now", "see (link){actor} now"),
         ("{actor}'s (own) work", "{actor}'s (own) work"),
         ("[email_1] and field_3 of {actor}", "(withheld) and a withheld name of {actor}"),
         ("\u202e{actor}\x00 did\nit", "{actor}\ufffd did it"),
