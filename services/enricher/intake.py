@@ -34,7 +34,7 @@ class Sorted(NamedTuple):
 class Intake:
     """Asked about is every event that says an AI reading is to come, and a sample of those that have the reading of their
     shape. A redelivery by the enricher of what is already done is dropped here, in memory only: after a restart it is
-    asked about again, and the writer drops the repeat."""
+    asked about again, and the writer drops the repeat. `again`: every event is read, whatever is known of it."""
 
     def __init__(
         self,
@@ -44,10 +44,12 @@ class Intake:
         sample: float,
         max_age_ms: float,
         now_ms: Callable[[], float],
+        again: bool = False,
     ) -> None:
         self._metrics = metrics
         self._raises = raises
         self._sample = int(sample * 2**32)
+        self._again = again
         self._max_age_ms = max_age_ms
         self._now_ms = now_ms
         self._ledger = Ledger()
@@ -89,7 +91,7 @@ class Intake:
         if header.offset < self._behind((header.topic_id, header.partition)):
             return "repeated"
         self._raises.seen(document)
-        if document.pending:
+        if document.pending or self._again:
             return subject, "grave" if document.risk in GRAVE else "shape"
         if document.ai is None:
             self._tell_of_rules_only()

@@ -18,11 +18,11 @@ from schemas.catalog import Catalog
 from schemas.enrichment import RISKS, Enrichment, Header, Risk, decode_header
 from schemas.events import PoisonError, read_message
 from schemas.record import ABSENT
+from schemas.secrets import SECRET
 from schemas.topics import PIPEROLL_HEADER, reply_token
 from services.common.ai.client import Message
 from services.common.ai.prompts import Prompt
 from services.common.ai.redactor import Redactor
-from schemas.secrets import SECRET
 from services.common.ai.text import plain_text
 from services.common.ai.vocabulary import TAGS_LIMIT
 from services.enricher.faithful import contradicts, invents, names_actor, speaks_of_others
@@ -110,7 +110,7 @@ class Question:
     def read(self, answer: str) -> dict[int, Reading]:
         """The readings by number. Numbers that are missing, doubled, or read wrongly are left out."""
         found: dict[int, Reading | None] = {}
-        for said in _readings(answer):
+        for said in readings_in(answer):
             number = said.get("event") if isinstance(said, dict) else None
             if type(number) is not int or not 0 <= number < len(self._redactors):
                 continue
@@ -122,24 +122,26 @@ class Question:
         if not isinstance(summary, str) or not isinstance(tags, list) or risk not in RISKS:
             return None
         summary = summary[: 4 * SUMMARY_LIMIT]
-        if not self._is_faithful(number, plain_text(_kept(summary), SUMMARY_LIMIT)):
+        if self.flaws(number, summary):
             return None
         text = plain_text(self._redactors[number].restore(summary), SUMMARY_LIMIT)
         known = [tag for tag in tags[:100] if isinstance(tag, str) and tag in self._form.vocabulary]
         return Reading(text, list(dict.fromkeys(known))[:TAGS_LIMIT], risk) if text else None
 
-    def _is_faithful(self, number: int, text: str) -> bool:
-        """Whether a text, before addresses are put back, speaks of the event of this number."""
+    def flaws(self, number: int, summary: str) -> list[str]:
+        """What is wrong with a model's text of the event of this number: `actor`, `outcome`, `invented`, `other event`."""
+        text = plain_text(_kept(summary), SUMMARY_LIMIT)
         shown, who = self._lines[number], self._who[number]
         others = [value for at, one in enumerate(self._who) if at != number for value in one.values()]
         actor = who.get("actor", "")
         nameable = SECRET not in actor and " " not in actor
-        return (
-            names_actor(text, _kept(actor) if nameable else None)
-            and not invents(text, _kept(shown))
-            and not contradicts(text, who.get("outcome"), shown)
-            and not speaks_of_others(text, _kept(shown), map(_kept, others))
-        )
+        found = {
+            "actor": not names_actor(text, _kept(actor) if nameable else None),
+            "invented": invents(text, _kept(shown)),
+            "outcome": contradicts(text, who.get("outcome"), shown),
+            "other event": speaks_of_others(text, _kept(shown), map(_kept, others)),
+        }
+        return [name for name, wrong in found.items() if wrong]
 
 
 def _kept(text: str) -> str:
@@ -181,7 +183,7 @@ def _time(us: int) -> str | None:
         return None
 
 
-def _readings(answer: str) -> list[Any]:
+def readings_in(answer: str) -> list[Any]:
     """The list in an answer: JSON, alone or within other text or a fence."""
     answer = answer[:ANSWER_LIMIT]
     first, last = answer.find("{"), answer.rfind("}")

@@ -237,10 +237,11 @@ def obedient(handler: Handler, body: dict[str, Any]) -> None:
         f"{told} <script>alert(1)</script> [click](https://evil.example/x) {{{{7*7}}}} \u202ebidi\x00\x1b[m"
     )
     if kind is not None:
-        places = "{actor} {source} [email_1] field_1 "
-        answer_kind(
-            handler, body, kind, text=places + evil, tags=["safe", "<b>"], risk="informational", by="rules"
-        )
+        # Every other kind within the rules for places, so that the rest of it is put to the test.
+        kept = evil.replace("{", "").replace("}", "").replace("https://evil.example/x", "javascript:go")
+        allowed = "".join(kind.get("places", [])) + " [email_1] field_1 " + kept
+        text = allowed[:290] if len(json.dumps(kind)) % 2 else "{actor} {source} " + evil
+        answer_kind(handler, body, kind, text=text, tags=["safe", "<b>"], risk="informational", by="rules")
         return
     readings: list[Any] = [
         reading(
