@@ -9,9 +9,12 @@ from contextlib import closing
 import asyncpg
 import msgspec
 import pytest
+from click.testing import CliRunner
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from schemas.enrichment import RISKS, Enrichment, Who
+from services.cli.__main__ import load
+from services.cli.ai_usage import read_usage
 from services.common.ai.vocabulary import load_vocabulary
 from services.common.kafka import admin_client, client_options
 from tests.builders import Log
@@ -147,6 +150,12 @@ class Stage:
         while not done():
             assert time.monotonic() < deadline, service.log() if service else "not in time"
             time.sleep(0.2)
+
+
+def kafka_variables(settings):
+    return {
+        name: str(value) for name, value in settings.model_dump(by_alias=True, exclude_unset=True).items()
+    }
 
 
 @pytest.fixture
@@ -347,6 +356,32 @@ async def test_from_the_event_to_the_view_by_shape_and_by_event(stage, database,
         assert row["summary_by"] == "stand-in"
     late = {(said["partition"], said["offset"]) for _, said in stage.read(stage.kafka.topics.annotations)}
     assert len(late) == 2  # the others came with the event
+    usage = (await read_usage(database.reporter_dsn, 0)).as_json()
+    assert (usage["requests"], usage["answered"], usage["events"]) == (2, 2, 30)
+    assert (usage["share_ai"], usage["cache_hit_rate"]) == (1.0, round(28 / 29, 6))
+    assert usage["called_lower_by_ai"] == 1
+    assert usage["requests_without_price"] == 2
+
+
+def test_enrich_again_adds_readings_of_a_run_of_its_own(stage, monkeypatch):
+    """Over what the annotator has read already, by another model; nothing but annotations and records of requests comes of it."""
+    events = {stage.event(0), stage.event(1)} | {
+        stage.event(0, risk="low", log_source="unknown", who=Who(actor=f"u{n}"), pending=False)
+        for n in range(5)
+    }
+    variables = stage.server.variables() | kafka_variables(stage.kafka)
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    found = CliRunner().invoke(
+        load("enrich"), ["again", "--since", "2020-01-01", "--model", "other", "--json"]
+    )
+    assert found.exit_code == 0, found.output
+    said = json.loads(found.stdout)
+    assert (said["model"], said["messages"], said["annotations"], said["passed_by"]) == ("other", 7, 7, 0)
+    assert said["requests"] == len(stage.server.requests) == 2
+    annotations = stage.annotations()
+    assert annotations.keys() == events
+    assert {(one["model"], one["run"]) for one in annotations.values()} == {("other", said["run"])}
 
 
 def test_annotators_under_one_budget_never_exceed_it(stage):
