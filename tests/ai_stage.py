@@ -128,7 +128,7 @@ class Bench:
         self.completed = []
         self.failures = []
         self.changed = asyncio.Event()
-        recorder = Recorder(self.outbox, self.metrics, ai.model_name, now_us)
+        recorder = Recorder(self.outbox, self.metrics, ai.model_name, now_us, ai.prompt_log)
         self.log = MemoryLog(lambda: TIME_MS) if log is None else log
         asker = Asker(
             self.client,

@@ -146,7 +146,12 @@ class Question:
 
 def _kept(text: str) -> str:
     """Stand-ins of the redactor as words that `plain_text` leaves alone."""
-    return text.replace("[email_", "[mail_").replace("[ip_", "[address_").replace(SECRET, "")
+    return (
+        text.replace("[email_", "[mail_")
+        .replace("[ip_", "[address_")
+        .replace("[name_", "[person_")
+        .replace(SECRET, "")
+    )
 
 
 def _shown(number: int, subject: Subject, redactor: Redactor) -> dict[str, Any]:

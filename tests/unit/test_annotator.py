@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from hashlib import sha256
 from types import SimpleNamespace
 
 import msgspec
@@ -382,3 +383,28 @@ async def test_a_reading_that_came_with_the_event_is_not_asked_about_but_for_the
     await bench.work(batch(*[low(n, pending=False, ai=ai) for n in range(100)]))
     assert 20 < len(bench.outbox.annotated) < 80
     assert {said["prompt_version"] for said in bench.outbox.annotated.values()} == {"annotate-1"}
+
+
+@pytest.mark.parametrize(("behaviour", "said"), [(standin.failing, []), (standin.key_refused, ["key"])])
+async def test_a_model_that_refuses_the_key_is_an_alert_at_once(server, make, behaviour, said):
+    async def forever(_seconds):
+        await asyncio.Event().wait()
+
+    server.behave(behaviour)
+    bench = make(sleep=forever)
+    work = asyncio.create_task(bench.work(batch(record(0))))
+    await asyncio.sleep(1)
+    work.cancel()
+    assert [alert.facts["why"] for alert in bench.outbox.alerts if alert.name == "ai_failing"] == said
+
+
+async def test_what_was_sent_can_be_shown_by_its_hash(server, make, tmp_path):
+    bench = make(AI_PROMPT_LOG=str(tmp_path / "prompts.jsonl"))
+    await bench.work(batch(record(0, data={"password": "hunter22"})))
+    (line,) = (tmp_path / "prompts.jsonl").read_text().splitlines()
+    kept, (recorded,) = json.loads(line), bench.outbox.system
+    assert kept["input_hash"] == recorded["data"]["input_hash"]
+    assert kept["input_hash"] == sha256(msgspec.json.encode(kept["messages"])).hexdigest()
+    assert kept["output_hash"] == sha256(kept["answer"].encode()).hexdigest()
+    assert "hunter22" not in line
+    assert (tmp_path / "prompts.jsonl").stat().st_mode & 0o777 == 0o600

@@ -249,3 +249,22 @@ def test_in_sentences_only_what_shows_itself_as_a_secret_is_masked(text, shown):
 def test_a_sentence_by_rules_shows_no_key_that_an_event_holds():
     assert short_word("AKIAIOSFODNN7EXAMPLE") == '"[secret]"'
     assert short_phrase("token=abc def") == '"token=[secret] def"'
+
+
+def test_names_of_people_in_fields_that_are_called_so_come_back_only_in_the_summary():
+    redactor = Redactor()
+    shown = json.dumps(
+        redactor.data(
+            {
+                "patient_name": "Mara Quill",
+                "note": "seen: Mara Quill",
+                "fullName": "Jo Doe",
+                "file_name": "a.txt",
+            }
+        )
+    )
+    assert "Quill" not in shown
+    assert "Doe" not in shown
+    assert "a.txt" in shown
+    assert redactor.text("Mara Quill left") == "[name_1] left"
+    assert redactor.restore("[name_1] and [name_2]") == "Mara Quill and Jo Doe"

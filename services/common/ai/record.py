@@ -71,6 +71,18 @@ def budget_alert(limit: str, purpose: Purpose, model: str, now_us: int) -> Alert
     return Alert(identity, "medium", "ai_budget_reached", text, facts)
 
 
+def failing_alert(why: str, failed: int, made: int, model: str, now_us: int) -> Alert:
+    """That most requests of an hour fail: said once an hour and reason."""
+    hour = iso(now_us)[:13]
+    identity = sha256(f"ai-failing/{hour}/{why}/{model}".encode()).hexdigest()[:32]
+    text = (
+        f"The model {model} gives no readings: {failed} of {made} requests within the hour failed, most often as `{why}`. Events flow "
+        "on with summaries by rules; `piperoll ai check` says what to fix."
+    )
+    facts: dict[str, object] = {"model": model, "why": why, "failed": failed, "requests": made}
+    return Alert(identity, "medium", "ai_failing", text, facts)
+
+
 def iso(us: int) -> str:
     """Microseconds since 1970 as ISO 8601 in UTC."""
     return datetime.fromtimestamp(us / 1_000_000, tz=UTC).isoformat(timespec="milliseconds")

@@ -12,7 +12,7 @@ _LINK = re.compile(
 )
 _TAG_LIKE = re.compile(r"<[^<>]{0,200}>")
 _MARKUP = str.maketrans(dict.fromkeys("<>{}`*|\\^~", None))
-_STAND_IN = re.compile(r"\[(?:email|ip)_\d{1,6}\]")
+_STAND_IN = re.compile(r"\[(?:email|ip|name)_\d{1,6}\]")
 _FIELD = re.compile(r"\bfield_\d{1,4}\b")
 
 
