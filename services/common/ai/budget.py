@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
@@ -21,7 +22,7 @@ from services.common.ai.account import (
 )
 from services.common.ai.prices import Price
 
-_LEAST_S, _LONGEST_S = 0.05, 61.0
+_LEAST_S, _LONGEST_S, _OVER_S = 0.05, 61.0, 2.0
 
 
 class BudgetLog(Protocol):
@@ -84,11 +85,14 @@ class Budget:
         price: Price | None,
         *,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self._limits = limits
         self.price = price
         self._sleep = sleep
+        self._now = now
+        self._over: dict[str, tuple[float, Refused]] = {}
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def reserve(self, wanted: Wanted) -> Grant | Refused:
@@ -97,6 +101,9 @@ class Budget:
         micro = self.micro(wanted.tokens_in, wanted.tokens_out) or 0
         # One of a purpose at a time: who waits for room does not write into the log again and again.
         async with self._turns[wanted.purpose]:
+            until, refused = self._over.get(wanted.purpose, (0.0, None))
+            if refused is not None and self._now() < until:
+                return refused  # a month that is used up is not asked about for every event
             while True:
                 entry = Reserve(
                     uuid4().hex, wanted.purpose, tokens, micro, self._limits, wanted.source, wanted.claim
@@ -104,6 +111,8 @@ class Budget:
                 decision = await self._log.decide(entry)
                 if isinstance(decision, Granted):
                     return Grant(entry.id, tokens, micro, wanted.claim)
+                if decision.limit.startswith("month"):
+                    self._over[wanted.purpose] = (self._now() + _OVER_S, decision)
                 if not decision.limit.startswith("minute") or decision.again_ms is None:
                     return decision
                 await self._sleep(min(max(decision.again_ms / 1000, _LEAST_S), _LONGEST_S))
