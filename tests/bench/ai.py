@@ -342,9 +342,10 @@ def main() -> int:
 
 
 def gained(found: dict[str, Any]) -> int:
-    """All that hostile events and a bad model got, in one number: 0 is what is wanted."""
+    """All that hostile events got from a model that obeys, in one number: 0 is what is wanted. What planting changes for the
+    rules themselves (a type that is replaced is another type) is printed as `below the event without it` and is not in it."""
     names = ("lowered", "lost_tags", "markup_or_placeholders", "secrets_in_texts", "canaries_in_prompts", "canaries_in_logs",
-             "odd_names_in_prompts", "below_the_event_without_it")  # fmt: skip
+             "odd_names_in_prompts")  # fmt: skip
     return sum(found["planted"].get(name, 0) for name in names) + found["pairs"]["states_the_other"]
 
 
