@@ -1327,7 +1327,10 @@ SELECT
     (r.chain_no::bigint << 48) | r.seq AS id,
     coalesce(x.e ->> 'type', '') AS event_type,
     audit.event_data(p.body, x.e ->> 'form', x.e ->> 'content_type') AS event_data,
-    coalesce(nullif(a.readings #>> '{0,summary}', ''), CASE WHEN r.kind = 3 THEN x.e ->> 'reason' END, x.e ->> 'summary') AS ai_summary,
+    CASE
+        WHEN r.kind = 3 THEN coalesce(nullif(a.readings #>> '{0,summary}', ''), x.e ->> 'reason', x.e ->> 'summary')
+        ELSE nullif(concat_ws(' ', x.e ->> 'summary', coalesce(nullif(a.readings #>> '{0,summary}', ''), x.e #>> '{ai,summary}')), '')
+    END AS ai_summary,
     audit.tags_of(x.e, a.readings) AS ai_tags,
     audit.moment(coalesce(r.event_time_us, audit.kafka_us(r.leaf), r.appended_us)) AS event_time,
     x.e ->> 'source' AS source,
@@ -1339,7 +1342,7 @@ SELECT
     )) AS risk,
     audit.risk_name(audit.risk_floor(x.e)) AS risk_floor,
     audit.risk_name(audit.risk_ai(x.e, a.level)) AS risk_ai,
-    coalesce(a.readings #>> '{0,by}', a.readings #>> '{0,model}', x.e ->> 'by', CASE WHEN x.e IS NOT NULL THEN 'rules' END) AS summary_by,
+    coalesce(a.readings #>> '{0,by}', a.readings #>> '{0,model}', x.e #>> '{ai,model}', x.e ->> 'by', CASE WHEN x.e IS NOT NULL THEN 'rules' END) AS summary_by,
     coalesce(x.e -> 'pending' = 'true' AND a.readings IS NULL, false) AS ai_pending,
     x.e #>> '{who,actor}' AS actor,
     x.e #>> '{who,action}' AS action,

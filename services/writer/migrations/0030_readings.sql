@@ -36,7 +36,10 @@ SELECT
     x.e ->> 'source' AS source,
     x.e ->> 'id' AS event_id,
     x.e ->> 'subject' AS subject,
-    audit.risk_name(greatest(audit.risk_floor(x.e), audit.risk_ai(x.e, a.level))) AS risk,
+    audit.risk_name(greatest(
+        audit.risk_floor(x.e),
+        CASE WHEN v.status = 'false-positive' THEN a.level_since ELSE audit.risk_ai(x.e, a.level) END
+    )) AS risk,
     audit.risk_name(audit.risk_floor(x.e)) AS risk_floor,
     audit.risk_name(audit.risk_ai(x.e, a.level)) AS risk_ai,
     coalesce(a.readings #>> '{0,by}', a.readings #>> '{0,model}', x.e #>> '{ai,model}', x.e ->> 'by', CASE WHEN x.e IS NOT NULL THEN 'rules' END) AS summary_by,
@@ -55,15 +58,31 @@ SELECT
     CASE r.kind WHEN 3 THEN 'poison' ELSE 'event' END AS kind,
     r.chain_no,
     r.seq,
-    r.record_hash
+    r.record_hash,
+    v.status AS review,
+    v.appended_at AS reviewed_at
 FROM audit.record r
 JOIN audit.chain c USING (chain_no)
 LEFT JOIN audit.payload p
     ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
 LEFT JOIN LATERAL (SELECT audit.json_of(p.enrich) AS e OFFSET 0) x ON true
 LEFT JOIN LATERAL (
+    SELECT said.j #>> '{data,status}' AS status, w.appended_at
+    FROM audit.review w
+    JOIN audit.payload t ON t.chain_no = w.chain_no AND t.seq = w.seq AND t.appended_at = w.appended_at
+    CROSS JOIN LATERAL (SELECT audit.json_of(audit.value_of(t.body)) AS j OFFSET 0) said
+    WHERE w.topic_id = c.topic_id AND w.partition = c.partition AND w.source_offset = r.source_offset
+        AND said.j ->> 'type' = 'piperoll.review'
+        AND said.j #>> '{data,event,topic_id}' = encode(c.topic_id, 'hex')
+        AND said.j #>> '{data,event,partition}' = c.partition::text
+        AND said.j #>> '{data,event,source_offset}' = r.source_offset::text
+    ORDER BY w.appended_at DESC, w.chain_no DESC, w.seq DESC
+    LIMIT 1
+) v ON true
+LEFT JOIN LATERAL (
     SELECT
         max(audit.risk_level(said.j ->> 'risk')) AS level,
+        max(audit.risk_level(said.j ->> 'risk')) FILTER (WHERE n.appended_at > v.appended_at) AS level_since,
         jsonb_agg(said.j ORDER BY n.appended_at DESC, n.chain_no DESC, n.seq DESC) AS readings
     FROM audit.annotation n
     JOIN audit.payload t ON t.chain_no = n.chain_no AND t.seq = n.seq AND t.appended_at = n.appended_at
