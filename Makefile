@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE = 1
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo up down env test test-long bench bench-seal bench-risk check format lock clean
+.PHONY: help setup browser demo up down env test test-long bench bench-seal bench-risk bench-ai check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ bench-seal: $(READY) ## what sealing, verifying and proving cost, and how soon a
 
 bench-risk: $(READY) ## precision, recall and false alarms of the rules on labelled events
 	@$(BIN)/python -m tests.bench.risk $(ARGS)
+
+bench-ai: $(READY) ## requests for a million events, and what hostile events get from a model that obeys them
+	@$(BIN)/python -m tests.bench.ai $(ARGS)
 
 check: $(READY) ## formatting, lint, types, import layers, docs that must match
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/python -m schemas.controls

@@ -54,12 +54,23 @@ class RuleHit(msgspec.Struct):
     level: Risk
 
 
+class AiReading(msgspec.Struct):
+    """What a model says of all events of a shape, filled with the values of this one. It stands beside what rules say
+    and after it, and replaces nothing."""
+
+    summary: str
+    tags: list[str]
+    risk: Risk
+    model: str
+    prompt_version: str
+
+
 class Enrichment(msgspec.Struct, omit_defaults=True):
     """The enrichment of one event. Its JSON bytes are committed to as they are.
 
     `source` and `id` are cut to 2,048 characters here (the hashes in the header are over the whole). `time_from` says
     where the event time came from. `log_source` is the mapping's name. `by` is `rules` or the model's name; `pending`
-    is true while an AI reading is still to come. `writer_tags` is added only by the writer (identity:conflict).
+    is true while an AI reading is still to come. `summary` and `risk` are the rules'; what a model adds stands in `ai`. `writer_tags` is added only by the writer (identity:conflict).
     No string in it holds U+0000 or a lone surrogate, so PostgreSQL's jsonb takes every enrichment.
     """
 
@@ -82,6 +93,7 @@ class Enrichment(msgspec.Struct, omit_defaults=True):
     length: int | None = None
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     writer_tags: list[str] = msgspec.field(default_factory=list)
+    ai: AiReading | None = None
 
 
 class Header(NamedTuple):
@@ -148,6 +160,24 @@ def _has_surrogate(text: str) -> bool:
     return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
+class Told(NamedTuple):
+    """What people are told of an event: rules and AI together."""
+
+    summary: str
+    tags: list[str]
+    risk: Risk
+    by: str
+
+
+def told(document: Enrichment) -> Told:
+    """The clause by rules and the AI's text after it, the tags of both, the higher risk, and who had the last word."""
+    ai = document.ai
+    if ai is None:
+        return Told(document.summary, document.tags, document.risk, document.by)
+    tags = list(dict.fromkeys([*document.tags, *ai.tags]))
+    return Told(f"{document.summary} {ai.summary}", tags, highest(document.risk, ai.risk), ai.model)
+
+
 def highest(*risks: str) -> Any:
     """The highest of some risk levels."""
     return max(risks, key=RISKS.index)
@@ -156,10 +186,12 @@ def highest(*risks: str) -> Any:
 __all__ = [
     "ABSENT",
     "ABSENT_HASH",
+    "AiReading",
     "Enrichment",
     "Header",
     "Kind",
     "RuleHit",
+    "Told",
     "Who",
     "add_writer_tags",
     "clean",
@@ -167,4 +199,5 @@ __all__ = [
     "encode_header",
     "highest",
     "pack_header",
+    "told",
 ]

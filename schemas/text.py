@@ -6,6 +6,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from schemas.secrets import mask_certain
+
 VALUE_LIMIT = 200
 """Characters of one value in a summary."""
 _LISTED = 3
@@ -67,13 +69,15 @@ def phrase(value: Any) -> str | None:
 
 @lru_cache(maxsize=8192)  # the same users, files and addresses come again and again
 def short_word(text: str) -> str | None:
-    """`word` of a text of VALUE_LIMIT characters at most."""
+    """`word` of a text of VALUE_LIMIT characters at most; keys, tokens and passwords in it are masked."""
+    text = mask_certain(text)
     return text if _WORD(text) is not None else _quoted(text)
 
 
 @lru_cache(maxsize=8192)
 def short_phrase(text: str) -> str | None:
     """`phrase` of a text of VALUE_LIMIT characters at most."""
+    text = mask_certain(text)
     return text if _PHRASE(text) is not None else _quoted(text)
 
 

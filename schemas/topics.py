@@ -99,6 +99,10 @@ class Topics(NamedTuple):
     def checkpoints(self) -> str:
         return f"{self.prefix}.checkpoints"
 
+    @property
+    def ai_budget(self) -> str:
+        return f"{self.prefix}.ai-budget"
+
     def group(self, service: str) -> str:
         """The consumer group of a service: `piperoll-enricher` under the default prefix."""
         return f"piperoll-{service}" if self.prefix == "audit" else f"{self.prefix}-{service}"
@@ -119,6 +123,12 @@ class Topics(NamedTuple):
         enriched = kept | {"max.message.bytes": str(event_limit + ENRICHMENT_ALLOWANCE + overhead)}
         counts = kept | {"max.message.bytes": str(2 * 1024 * 1024)}
         minutes = {"cleanup.policy": "delete", "retention.ms": "600000", "segment.ms": "300000"}
+        # A month and more, by one clock for all: the broker's.
+        budget = {
+            "cleanup.policy": "delete",
+            "retention.ms": str(62 * 24 * 3600 * 1000),
+            "message.timestamp.type": "LogAppendTime",
+        }
         return [
             Topic(self.events, 0, events),
             Topic(self.enriched, 0, enriched),
@@ -131,4 +141,5 @@ class Topics(NamedTuple):
             Topic(self.checkpoints, 1, kept),
             Topic(self.counts, 1, counts),
             Topic(self.alert_state, 1, {"cleanup.policy": "compact"}),
+            Topic(self.ai_budget, 1, budget),
         ]

@@ -53,7 +53,12 @@ COMMANDS = {
     "replay": Command("replay", ADMIN, "Have events read again: from a hole on, or out of the dead letters."),
     "keys": Command("keys", ADMIN, "API keys of ingest."),
     "rules": Command("rules", ADMIN, "Check rules, list them, and explain what they say of an event."),
-    "ai": Command("ai", ADMIN, "Ask the model once, and say what to fix."),
+    "enrich": Command(
+        "enrich_again", ADMIN, "Have a model read events again: adds readings, changes nothing."
+    ),
+    "ai": Command(
+        "ai", ADMIN, "Ask the model once and say what to fix; what it was asked and cost; how well it does."
+    ),
 }
 
 

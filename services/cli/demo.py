@@ -19,6 +19,7 @@ from deploy.local.stack import up
 from deploy.local.state import State
 from services.cli.demo_month.days import Month, month_before, parse_month
 from services.cli.demo_month.month import EVENTS, DemoMonth, generate
+from services.cli.demonstration.ai import cap_ai, cost_line
 from services.cli.demonstration.check import check
 from services.cli.demonstration.evidence import build_evidence
 from services.cli.demonstration.place import clean_place, demo_home, keep_apart
@@ -38,8 +39,8 @@ def demo(
     events: Annotated[int, typer.Option(help="about how many", min=1)] = EVENTS,
     month: Annotated[str, typer.Option(help="2026-10, say; default: the last complete month")] = "",
     ai: Annotated[
-        bool, typer.Option("--ai", help="let an AI read events too, where a key is set: it costs")
-    ] = False,
+        bool, typer.Option(help="let an AI read events too, where a key is set: it costs $0.25 at most")
+    ] = True,
 ) -> None:
     """A month of one company's audit events: recorded, verified, reported.
 
@@ -66,7 +67,8 @@ def run(screen: Screen, month: Month, seed: int, events: int, *, ai: bool, stay:
     screen.title(
         f"{month_name[month.number]} {month.year} at Larkfield Health", f"an invented company, seed {seed}"
     )
-    ignored = keep_apart(ai=ai)
+    asked = cap_ai(screen.note) if ai else False
+    ignored = keep_apart(ai=asked)
     if ignored:
         screen.note(f"not used here: {', '.join(ignored)}")
     home = demo_home()
@@ -75,6 +77,9 @@ def run(screen: Screen, month: Month, seed: int, events: int, *, ai: bool, stay:
             place.enter_context(clean_place(home, _say_nothing))
         made, state = _prepare(screen, home, month, seed, events)
         shown = _record_and_prove(screen, home, made, state)
+        if asked:
+            with screen.step("asking the records what the AI cost") as step:
+                step.done = cost_line(state.dsn(home, READER))
         show_summary(screen, shown, stay=stay)
         if stay:
             _stay(screen)

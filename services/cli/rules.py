@@ -135,7 +135,7 @@ def _rules(folder: Path | None) -> RuleSet:
 
 def _enricher(rules: RuleSet) -> Enricher:
     catalog = load_catalog(read_settings(EnrichSettings).catalog_dir)
-    return Enricher(catalog, load_mappings(), rules, event_limit=_EVENT_LIMIT, ai=False)
+    return Enricher(catalog, load_mappings(), rules, event_limit=_EVENT_LIMIT, ai=None)
 
 
 def _rows(found: RuleSet) -> list[dict[str, Any]]:

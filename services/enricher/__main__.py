@@ -10,9 +10,11 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 
-from services.common.ai.settings import ai_configured
+from schemas.catalog import load_catalog
+from services.common.ai.settings import AiSettings, ai_configured
 from services.common.errors import ConfigurationError, TransientError
 from services.common.health import health_server
 from services.common.kafka import check_topics
@@ -22,10 +24,13 @@ from services.enricher.app import new_app, new_producer, run_until
 from services.enricher.enrich import EnrichSettings, load_enricher
 from services.enricher.metrics import Metrics
 from services.enricher.pipeline import Pipeline
+from services.enricher.readings import SHAPE_PROMPT, Readings
 from services.enricher.rules.follow import follow_rules
 from services.enricher.settings import EnricherSettings
+from services.enricher.shape_feed import ShapeFeed
 
 log = get_logger(__name__)
+_SHAPES_WITHIN_S = 10.0
 _OTHERS = {"annotator": "services.enricher.annotate_main", "alerter": "services.enricher.alert_main"}
 
 
@@ -37,7 +42,8 @@ async def run() -> int:
     app = new_app(kafka, settings, service="enricher", batched=kafka.topics.events)
     producer = new_producer(kafka, "piperoll-enricher")
     own = read_settings(EnrichSettings)
-    enricher = load_enricher(settings=own, event_limit=kafka.event_limit, ai=ai_configured())
+    readings = _readings(own)
+    enricher = load_enricher(settings=own, event_limit=kafka.event_limit, ai=readings)
     pipeline = Pipeline(
         enricher,
         producer,
@@ -56,16 +62,33 @@ async def run() -> int:
     gc.freeze()  # what stands here stands for ever: not to be looked at again and again
     gc.set_threshold(50_000, 20, 50)
     await producer.start()
+    following = [
+        asyncio.create_task(follow_rules(own.rules_dir, enricher.rules.version, enricher.take_rules))
+    ]
+    if readings is not None:
+        feed = ShapeFeed(kafka, readings)
+        following.append(asyncio.create_task(feed.run()))
+        with suppress(
+            TimeoutError
+        ):  # the first events after a start would else be marked pending for nothing
+            await asyncio.wait_for(feed.caught_up(), _SHAPES_WITHIN_S)
     await app.start()
-    following = asyncio.create_task(follow_rules(own.rules_dir, enricher.rules.version, enricher.take_rules))
     with health_server(read_settings(HealthSettings), metrics.registry, alive=app.wrong, ready=app.not_ready):
         failure = await run_until(app, stop, pipeline.settle)
-    following.cancel()
+    for task in following:
+        task.cancel()
     if failure is not None:
         log.critical("enricher_failed", error=str(failure), kind=type(failure).__name__)
         return 1
     await producer.stop()
     return 0
+
+
+def _readings(own: EnrichSettings) -> Readings | None:
+    """The readings of shapes by the model of the settings; None where none is asked."""
+    if not ai_configured():
+        return None
+    return Readings(load_catalog(own.catalog_dir), read_settings(AiSettings).model_name, SHAPE_PROMPT)
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
-"""What happens to a batch of audit.enriched where a model is asked: its events by risk, highest first, a few a request.
+"""What happens to a batch of audit.enriched where a model is asked: shapes once, grave events by themselves.
 
-Commit points, in order. (1) Every request is on audit.system before its answer is used. (2) Every event has either its
-annotation on audit.annotations or is named as passed by on audit.system, acknowledged by the broker. (3) The range is
-completed in the ledger, and Faust commits it within a second. A crash before that repeats the batch: the model is
-asked again, and the writer drops annotations and own events whose name it knows. While a model is away, batches wait
+Works out of order in a bounded window of events, over all partitions. Commit points, in order. (1) Every request is on
+audit.system, and a shape's reading on audit.shapes, before it is used. (2) Every event of a batch has either its annotation
+on audit.annotations or is named as passed by on audit.system, acknowledged by the broker. (3) The batch is completed in the
+ledger; Faust commits up to the lowest batch still to do, within a second. A crash before that repeats what lies above: shapes
+are known by then, and the writer drops annotations and own events whose name it knows. While a model is away, events wait
 here and behind them in Kafka: nothing waits for the annotator.
 """
 
@@ -11,180 +12,180 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from schemas.enrichment import RISKS
-from services.common.ai.asker import Asker, Exchange
-from services.common.ai.outcome import WAITS, Failure
 from services.common.clock import Clock
 from services.common.errors import FatalError
 from services.common.logging import get_logger
-from services.enricher.annotations import annotation, inference_event, passed_by_event, reply
+from services.enricher.agenda import Agenda, EventsToRead, Held, Item, Work
+from services.enricher.annotations import SOURCE, By, passed_by_event, reply
 from services.enricher.annotator_metrics import AnnotatorMetrics
-from services.enricher.intake import Intake
+from services.enricher.intake import How, Intake
+from services.enricher.kinds import Kinds
 from services.enricher.outbox import Outbox
-from services.enricher.questions import Form, Reading, Subject
+from services.enricher.questions import Subject
+from services.enricher.raises import Raises
+from services.enricher.reader import Reader
 from services.enricher.transport import Batch
 
 log = get_logger(__name__)
 
-BATCHES_IN_HAND = 2
 TOO_OLD = "too-old"
-INVALID = "invalid"
-PassedBy = list[tuple[Subject, str]]
-"""Events without a reading, and why."""
+NO_SHAPE = "no-shared-reading"
 
 
-class Model(NamedTuple):
-    """Whom to ask and how: the model's name, the form of questions, events a request, requests at the same time."""
+class Limits(NamedTuple):
+    """Events of one request, requests at the same time, events in hand."""
 
-    name: str
-    form: Form
     events_per_request: int
     concurrency: int
-
-
-class Recorder:
-    """Puts every request to the model on audit.system."""
-
-    def __init__(self, outbox: Outbox, metrics: AnnotatorMetrics, prompt_version: str, clock: Clock) -> None:
-        self._outbox = outbox
-        self._metrics = metrics
-        self._prompt_version = prompt_version
-        self._clock = clock
-
-    async def __call__(self, exchange: Exchange) -> None:
-        await self._outbox.own_event(inference_event(exchange, self._prompt_version, self._clock()))
-        self._metrics.requests.labels(exchange.outcome).inc()
-        self._metrics.tokens.labels("in").inc(exchange.tokens_in)
-        self._metrics.tokens.labels("out").inc(exchange.tokens_out)
+    window: int
 
 
 class Annotator:
-    """Takes batches one after another, works on up to two, and calls `fail` on the first error that is not the
+    """Takes batches while fewer than `window` events are in hand, and calls `fail` on the first error that is not the
     model's: nothing is completed after it."""
 
     def __init__(
         self,
-        model: Model,
-        asker: Asker,
+        limits: Limits,
+        reader: Reader,
+        kinds: Kinds,
         intake: Intake,
+        raises: Raises,
         outbox: Outbox,
         metrics: AnnotatorMetrics,
         *,
+        by: By,
         complete: Callable[[Batch], None],
         fail: Callable[[BaseException], None],
         clock: Clock,
     ) -> None:
-        self._model = model
-        self._asker = asker
+        self._limits = limits
+        self._reader = reader
+        self._kinds = kinds
         self._intake = intake
+        self._raises = raises
         self._outbox = outbox
         self._metrics = metrics
+        self._by = by
         self._complete = complete
         self._fail = fail
         self._clock = clock
-        self._slots = asyncio.Semaphore(BATCHES_IN_HAND)
-        self._requests = asyncio.Semaphore(model.concurrency)
-        self._working: set[asyncio.Task[None]] = set()
-        self._failed = False
-        self._closed = False
+        self._agenda = Agenda(limits.events_per_request)
+        self._in_hand = 0
+        self._room = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._started = self._failed = self._closed = False
 
     async def take(self, batch: Batch, done: Callable[[], Any]) -> None:
-        """Begins with the batch as soon as one of the two in hand is done. Raises FatalError after a failure."""
-        await self._slots.acquire()
+        """Begins with the batch as soon as there is room in the window. Raises FatalError after a failure."""
+        async with self._room:
+            await self._room.wait_for(
+                lambda: self._in_hand < self._limits.window or self._closed or self._failed
+            )
         if self._closed:
             await asyncio.Event().wait()  # stopping: the batch is read again by whoever comes next
         if self._failed:
             raise FatalError("an earlier batch failed: nothing more is annotated")
-        task = asyncio.create_task(self._finish(batch, done))
-        self._working.add(task)
-        task.add_done_callback(self._working.discard)
+        if not self._started:
+            self._started = True
+            for _ in range(self._limits.concurrency):
+                self._run(self._work())
+        wanted, too_old, ranges = self._intake.sort_out(batch)
+        # One more than there are: the batch itself, so that it is not done before all of it is planned.
+        held = Held(batch, ranges, done, len(wanted) + 1, [(subject, TOO_OLD) for subject in too_old])
+        self._in_hand += len(wanted)
+        for subject, how in wanted:
+            self._plan(Item(subject, held), how)
+        await self._agenda.announce()
+        self._run(self._settle_batch(held))
 
     async def settle(self) -> None:
         """Takes no more batches and leaves those in hand, which are read again: an answer may be long in coming."""
         self._closed = True
-        for task in self._working:
+        for task in self._tasks:
             task.cancel()
-        if self._working:
-            await asyncio.wait(set(self._working))
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
 
-    async def _finish(self, batch: Batch, done: Callable[[], Any]) -> None:
-        try:
-            await self._annotate(batch)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the process must not go on
-            self._failed = True
-            self._fail(error)
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """As a task; the first error ends the process."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and self._closed:
+                    raise
+                self._failed = True
+                self._fail(error)
+                async with self._room:
+                    self._room.notify_all()
+
+        task = asyncio.create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _plan(self, item: Item, how: How) -> None:
+        if how != "shape":
+            self._agenda.add_event(item)
+            return
+        shape, _ = self._kinds.shape(item.subject)
+        if shape is None:
+            item.held.passed.append((item.subject, NO_SHAPE))
+            item.held.left -= 1
+            self._in_hand -= 1
         else:
-            self._complete(batch)
-            self._metrics.batches.inc()
-            done()
-        finally:
-            self._slots.release()
+            self._agenda.add_shape(shape, item)
 
-    async def _annotate(self, batch: Batch) -> None:
-        sorted_out = self._intake.sort_out(batch)
-        by_risk = sorted(sorted_out.subjects, key=_risk, reverse=True)
-        size = self._model.events_per_request
-        parts = [by_risk[at : at + size] for at in range(0, len(by_risk), size)]
-        passed: PassedBy = [(subject, TOO_OLD) for subject in sorted_out.too_old]
-        for found in await asyncio.gather(*map(self._part, parts)):
-            passed += found
-        await self._pass_by(passed)
-        self._intake.done(sorted_out.ranges)
+    async def _work(self) -> None:
+        while True:
+            await self._do(await self._agenda.next())
+            for alert in self._raises.due():
+                await self._outbox.alert(alert, SOURCE, self._clock())
 
-    async def _part(self, part: Sequence[Subject]) -> PassedBy:
-        """Asks about some events together, then one by one about those that got no reading: so one event that makes
-        a model refuse, or talk of nothing else, costs no other its reading. Returns those that stay without."""
-        missing = await self._ask(part)
-        if len(part) == 1 or not missing or missing[0][1] in (*WAITS, "budget"):
-            return missing
-        return [found for subject, _ in missing for found in await self._ask([subject])]
+    async def _do(self, work: Work) -> None:
+        if isinstance(work, EventsToRead):
+            items = work.items
+            for item, why in await self._reader.events(items):
+                item.held.passed.append((item.subject, why))
+        else:
+            found = await self._reader.shape(work)
+            items = self._agenda.close_shape(work)
+            if isinstance(found, str):
+                for item in items:
+                    item.held.passed.append((item.subject, found))
+            else:
+                await self._reader.fill(found, items)
+        async with self._room:
+            self._in_hand -= len(items)
+            self._room.notify_all()
+        for item in items:
+            await self._settle_batch(item.held)
 
-    async def _ask(self, part: Sequence[Subject]) -> PassedBy:
-        """One question; sends the annotations that come of it, and returns the events that have none."""
-        async with self._requests:
-            question = self._model.form.ask(part)
-            result = await self._asker.ask(question.messages, self._model.form.name, self._model.form.schema)
-        if isinstance(result, Failure):
-            log.warning("ai_gave_no_reading", events=len(part), why=result.kind, advice=result.advice)
-            return [(subject, result.kind) for subject in part]
-        readings = question.read(result.text)
-        await self._send([(part[number], reading) for number, reading in sorted(readings.items())])
-        missing = [subject for number, subject in enumerate(part) if number not in readings]
-        if missing:
-            log.warning("ai_readings_invalid", events=len(part), without=len(missing))
-        return [(subject, INVALID) for subject in missing]
+    async def _settle_batch(self, held: Held) -> None:
+        """One more of its events is done; after the last one the batch is."""
+        held.left -= 1
+        if held.left or self._failed:
+            return
+        await self._pass_by(held.passed)
+        self._intake.done(held.ranges)
+        self._complete(held.batch)
+        self._metrics.batches.inc()
+        held.done()
 
-    async def _send(self, found: Sequence[tuple[Subject, Reading]]) -> None:
-        name, version = self._model.name, self._model.form.version
-        by_partition: dict[int, list[bytes]] = defaultdict(list)
-        for subject, reading in found:
-            by_partition[subject.header.partition].append(annotation(subject, reading, name, version))
-        for partition, made in by_partition.items():
-            await self._outbox.annotations(partition, made)
-        waited_for = [(s.token, reply(s, reading, name)) for s, reading in found if s.token]
-        await self._outbox.replies(waited_for)
-
-    async def _pass_by(self, passed: PassedBy) -> None:
+    async def _pass_by(self, passed: list[tuple[Subject, str]]) -> None:
         """Names on audit.system, by log and reason, which events stay with what rules say."""
         offsets: dict[tuple[bytes, int, str], list[int]] = defaultdict(list)
         for subject, reason in passed:
             header = subject.header
             offsets[header.topic_id, header.partition, reason].append(header.offset)
-        name = (self._model.name, self._model.form.version)
         for (topic_id, partition, reason), found in offsets.items():
-            await self._outbox.own_event(
-                passed_by_event(topic_id, partition, found, reason, name, self._clock())
-            )
+            event = passed_by_event(topic_id, partition, found, reason, self._by, self._clock())
+            await self._outbox.own_event(event)
             self._metrics.passed_by.labels(reason).inc(len(found))
             log.warning("events_passed_by", partition=partition, events=len(found), why=reason)
-        waited_for = [(s.token, reply(s, None, self._model.name)) for s, _ in passed if s.token]
+        waited_for = [(s.token, reply(s, None, self._by.model)) for s, _ in passed if s.token]
         await self._outbox.replies(waited_for)
-
-
-def _risk(subject: Subject) -> int:
-    return RISKS.index(subject.document.risk)

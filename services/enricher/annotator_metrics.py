@@ -25,6 +25,11 @@ class AnnotatorMetrics:
             ["direction"],
             registry=self.registry,
         )
+        self.dollars = Counter(
+            "piperoll_annotator_dollars",
+            "Dollars by the price file, 0 without a price.",
+            registry=self.registry,
+        )
         self.passed_by = Counter(
             "piperoll_annotator_passed_by",
             "Events without a reading, by reason.",
@@ -33,7 +38,7 @@ class AnnotatorMetrics:
         )
         self.not_asked = Counter(
             "piperoll_annotator_not_asked",
-            "Messages about which no model is to be asked: not-pending, poison, repeated, unreadable.",
+            "Messages about which no model is to be asked: shape-known, not-pending, poison, repeated, unreadable.",
             ["reason"],
             registry=self.registry,
         )

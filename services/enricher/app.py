@@ -200,10 +200,12 @@ def _credentials(kafka: KafkaSettings) -> Any:
     return None if context is None else faust.SSLCredentials(context)
 
 
-def new_producer(kafka: KafkaSettings, client_id: str) -> AIOKafkaProducer:
-    """The producer for all that leads to a record: acks from all replicas, idempotent, so that order holds and no
-    batch expires by itself."""
-    options: dict[str, Any] = {}
+def client_settings(kafka: KafkaSettings) -> dict[str, Any]:
+    """What every client of aiokafka beside Faust's is made with."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": kafka.bootstrap_servers,
+        "security_protocol": kafka.security_protocol,
+    }
     if kafka.security_protocol.endswith("SSL"):
         options["ssl_context"] = ssl_context(kafka)
     if kafka.security_protocol.startswith("SASL"):
@@ -212,17 +214,21 @@ def new_producer(kafka: KafkaSettings, client_id: str) -> AIOKafkaProducer:
             "sasl_plain_username": kafka.sasl_username,
             "sasl_plain_password": sasl_password(kafka),
         }
+    return options
+
+
+def new_producer(kafka: KafkaSettings, client_id: str) -> AIOKafkaProducer:
+    """The producer for all that leads to a record: acks from all replicas, idempotent, so that order holds and no
+    batch expires by itself."""
     limit = kafka.event_limit + ENRICHMENT_ALLOWANCE
     return AIOKafkaProducer(
-        bootstrap_servers=kafka.bootstrap_servers,
         client_id=client_id,
-        security_protocol=kafka.security_protocol,
         acks="all",
         enable_idempotence=True,
         linger_ms=0,
         max_batch_size=min(512 * 1024, limit),
         max_request_size=limit + 4096,
-        **options,
+        **client_settings(kafka),
     )
 
 

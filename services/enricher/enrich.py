@@ -27,6 +27,7 @@ from services.common.logging import get_logger
 from services.common.settings import SettingsGroup
 from services.common.wire_records import OddName
 from services.enricher.identity import NAME_LIMIT, Sources, event_time, kafka_time, sequence_number
+from services.enricher.readings import Readings
 from services.enricher.rules.follow import tell
 from services.enricher.rules.index import Armed, RuleSet, by_risk, load_rules
 from services.enricher.rules.matches import Match, Spec
@@ -83,10 +84,10 @@ class Enriched(NamedTuple):
 
 
 class Enricher:
-    """Catalogue, mappings and rules, ready to enrich. `ai`: an AI reading of each event is still to come."""
+    """Catalogue, mappings and rules, ready to enrich. `ai`: the AI readings of shapes, None where no model is asked."""
 
     def __init__(
-        self, catalog: Catalog, mappings: Mappings, rules: RuleSet, *, event_limit: int, ai: bool
+        self, catalog: Catalog, mappings: Mappings, rules: RuleSet, *, event_limit: int, ai: Readings | None
     ) -> None:
         self.rules = rules
         self._entries = catalog.entries
@@ -162,11 +163,13 @@ class Enricher:
             who,
             [rule.hit for rule in hits[:HIT_LIMIT]] if hits else [],
             "rules",
-            self._ai,
+            False,
             None,
             None,
             self._versions,
         )
+        if self._ai is not None:
+            self._ai.apply(document, kind, event.type, data)
         return self._enriched(event, document, time_us, payload_salt)
 
     def take_matches(self) -> tuple[list[Match], dict[str, Spec]]:
@@ -212,7 +215,7 @@ class Enricher:
             event.form, event.source, event.id, event.type, summary, "high", tags, event.subject
         )
         document.time_from, document.content_type = "kafka", event.content_type
-        document.pending, document.versions = self._ai, self._versions
+        document.pending, document.versions = self._ai is not None, self._versions
         return self._enriched(event, document, kafka_time(at.timestamp_ms), payload_salt)
 
     def _enriched(self, event: Event, document: Enrichment, time_us: int, payload_salt: bytes) -> Enriched:
@@ -229,6 +232,7 @@ class Enricher:
         if reserved:
             document.tags.insert(0, TAG_RESERVED_SOURCE)
             document.risk = highest(document.risk, "high")
+            document.pending = self._ai is not None
         sequence = 0 if event.sequence is None else sequence_number(event.sequence)
         return Enriched(Kind.EVENT, time_us, sequence, producer, salted_id, identity, document, False)
 
@@ -254,7 +258,7 @@ class Enricher:
 
 
 def load_enricher(
-    settings: EnrichSettings | None = None, *, event_limit: int = EVENT_LIMIT, ai: bool = False
+    settings: EnrichSettings | None = None, *, event_limit: int = EVENT_LIMIT, ai: Readings | None = None
 ) -> Enricher:
     """The enricher with what is shipped and what the settings add. Rules that cannot be used are logged by name.
     Raises ConfigurationError where a folder is missing or the catalogue is wrong."""

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas.topics import Topics
+from services.common.alerts import Alert, as_message, as_own_event
 from services.common.errors import FatalError
 from services.common.logging import get_logger
 from services.enricher.annotator_metrics import AnnotatorMetrics
@@ -32,6 +33,15 @@ class Outbox:
         """To audit.system. Raises FatalError or KafkaError where it is not durable."""
         await self._acknowledged(self._topics.system, 0, [event])
 
+    async def alert(self, alert: Alert, source: str, now_us: int) -> None:
+        """To audit.alerts and, as an own event, to audit.system. Raises as `own_event`."""
+        await self._acknowledged(self._topics.alerts, 0, [as_message(alert, source, now_us)])
+        await self._acknowledged(self._topics.system, 0, [as_own_event(alert, source, now_us)])
+
+    async def shape(self, key: bytes, entry: bytes) -> None:
+        """To audit.shapes: from here on every enricher applies it. Raises as `own_event`."""
+        await self._acknowledged(self._topics.shapes, 0, [entry], key)
+
     async def annotations(self, partition: int, made: Sequence[bytes]) -> None:
         """To audit.annotations, under the number of the event's partition. Raises as `own_event`."""
         await self._acknowledged(self._topics.annotations, partition, made)
@@ -47,10 +57,12 @@ class Outbox:
                 self._metrics.replies_failed.inc()
                 log.warning("reply_failed", error=str(error))
 
-    async def _acknowledged(self, topic: str, partition: int, values: Sequence[bytes]) -> None:
+    async def _acknowledged(
+        self, topic: str, partition: int, values: Sequence[bytes], key: bytes | None = None
+    ) -> None:
         async def send() -> None:
             sent: list[Any] = [
-                await self._producer.send(topic, value, partition=partition) for value in values
+                await self._producer.send(topic, value, key=key, partition=partition) for value in values
             ]
             await asyncio.gather(*sent)
 

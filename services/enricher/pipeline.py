@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas.commitment import ABSENT_HASH, SALT_BYTES, encode_body, headers_fit, payload_commitment
-from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, pack_header
+from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, pack_header, told
 from schemas.record import ABSENT, NO_TIMESTAMP_TYPE, Kind
 from schemas.topics import PIPEROLL_HEADER, Topics, reply_token
 from services.common.errors import FatalError
@@ -252,14 +252,5 @@ def _dead_letter(result: Enriched, at: Coordinates, record: Any) -> tuple[bytes 
 
 def _reply(token: bytes, result: Enriched) -> bytes:
     document = result.document
-    return _encode_json(
-        {
-            "token": token.decode("utf-8", "replace"),
-            "id": document.id,
-            "summary": document.summary,
-            "tags": document.tags,
-            "risk": document.risk,
-            "by": document.by,
-            "pending": document.pending,
-        }
-    )
+    said = {"token": token.decode("utf-8", "replace"), "id": document.id, "pending": document.pending}
+    return _encode_json(said | told(document)._asdict())

@@ -7,9 +7,7 @@ that was asked about, one bounded sentence without markup, tags of the vocabular
 from __future__ import annotations
 
 import json
-import re
 import secrets
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -17,24 +15,22 @@ from typing import Any, NamedTuple
 import msgspec
 
 from schemas.catalog import Catalog
-from schemas.enrichment import RISKS, Enrichment, Header, Risk, clean, decode_header
+from schemas.enrichment import RISKS, Enrichment, Header, Risk, decode_header
 from schemas.events import PoisonError, read_message
 from schemas.record import ABSENT
+from schemas.secrets import SECRET
 from schemas.topics import PIPEROLL_HEADER, reply_token
 from services.common.ai.client import Message
 from services.common.ai.prompts import Prompt
 from services.common.ai.redactor import Redactor
+from services.common.ai.text import plain_text
 from services.common.ai.vocabulary import TAGS_LIMIT
+from services.enricher.faithful import contradicts, invents, names_actor, speaks_of_others
 
 SUMMARY_LIMIT = 400
 ANSWER_LIMIT = 200_000
 """Characters of an answer that are looked at."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LINK = re.compile(
-    r"(?:\b[a-z][a-z0-9+.-]{1,20}://|\b(?:javascript|data|mailto|file|vbscript):|\bwww\.)\S*", re.IGNORECASE
-)
-_TAG_LIKE = re.compile(r"<[^<>]{0,200}>")
-_MARKUP = str.maketrans(dict.fromkeys("<>{}`*|\\^~", None))
 _decode_enrichment = msgspec.json.Decoder(Enrichment).decode
 
 
@@ -99,12 +95,13 @@ class Question:
     def __init__(self, form: Form, subjects: Sequence[Subject]) -> None:
         self._form = form
         self._redactors = [form.redactor(subject.document.type) for subject in subjects]
-        lines = [
-            _line(number, subject, redactor)
-            for number, (subject, redactor) in enumerate(zip(subjects, self._redactors, strict=True))
+        shown = [
+            _shown(number, *pair) for number, pair in enumerate(zip(subjects, self._redactors, strict=True))
         ]
+        self._who: list[dict[str, str]] = [one.get("who", {}) for one in shown]
+        self._lines = [_line(one) for one in shown]
         marker = secrets.token_hex(8)
-        events = "\n".join(lines)
+        events = "\n".join(self._lines)
         self.messages: list[Message] = [
             {"role": "system", "content": form.instructions},
             {"role": "user", "content": f"=== events {marker} ===\n{events}\n=== end {marker} ==="},
@@ -113,33 +110,52 @@ class Question:
     def read(self, answer: str) -> dict[int, Reading]:
         """The readings by number. Numbers that are missing, doubled, or read wrongly are left out."""
         found: dict[int, Reading | None] = {}
-        for said in _readings(answer):
+        for said in readings_in(answer):
             number = said.get("event") if isinstance(said, dict) else None
             if type(number) is not int or not 0 <= number < len(self._redactors):
                 continue
-            found[number] = None if number in found else self._reading(said, self._redactors[number])
+            found[number] = None if number in found else self._reading(number, said)
         return {number: reading for number, reading in found.items() if reading is not None}
 
-    def _reading(self, said: dict[str, Any], redactor: Redactor) -> Reading | None:
+    def _reading(self, number: int, said: dict[str, Any]) -> Reading | None:
         summary, tags, risk = said.get("summary"), said.get("tags"), said.get("risk")
         if not isinstance(summary, str) or not isinstance(tags, list) or risk not in RISKS:
             return None
-        text = plain_sentence(redactor.restore(summary[: 4 * SUMMARY_LIMIT]))
+        summary = summary[: 4 * SUMMARY_LIMIT]
+        if self.flaws(number, summary):
+            return None
+        text = plain_text(self._redactors[number].restore(summary), SUMMARY_LIMIT)
         known = [tag for tag in tags[:100] if isinstance(tag, str) and tag in self._form.vocabulary]
         return Reading(text, list(dict.fromkeys(known))[:TAGS_LIMIT], risk) if text else None
 
+    def flaws(self, number: int, summary: str) -> list[str]:
+        """What is wrong with a model's text of the event of this number: `actor`, `outcome`, `invented`, `other event`."""
+        text = plain_text(_kept(summary), SUMMARY_LIMIT)
+        shown, who = self._lines[number], self._who[number]
+        others = [value for at, one in enumerate(self._who) if at != number for value in one.values()]
+        actor = who.get("actor", "")
+        nameable = SECRET not in actor and " " not in actor
+        found = {
+            "actor": not names_actor(text, _kept(actor) if nameable else None),
+            "invented": invents(text, _kept(shown)),
+            "outcome": contradicts(text, who.get("outcome"), shown),
+            "other event": speaks_of_others(text, _kept(shown), map(_kept, others)),
+        }
+        return [name for name, wrong in found.items() if wrong]
 
-def plain_sentence(text: str) -> str:
-    """A model's text as one bounded line without markup, links, control or bidi characters; "" where no word is left."""
-    text = unicodedata.normalize("NFC", clean(text, 4 * SUMMARY_LIMIT))
-    text = "".join(letter if letter.isprintable() else " " if letter.isspace() else "" for letter in text)
-    text = _LINK.sub("[link]", _TAG_LIKE.sub("", text)).translate(_MARKUP).replace("](", "] (")
-    text = " ".join(text.split())
-    return clean(text, SUMMARY_LIMIT) if any(letter.isalnum() for letter in text) else ""
+
+def _kept(text: str) -> str:
+    """Stand-ins of the redactor as words that `plain_text` leaves alone."""
+    return (
+        text.replace("[email_", "[mail_")
+        .replace("[ip_", "[address_")
+        .replace("[name_", "[person_")
+        .replace(SECRET, "")
+    )
 
 
-def _line(number: int, subject: Subject, redactor: Redactor) -> str:
-    """One event as a line of JSON. Data first: what its secret fields hold is then masked everywhere."""
+def _shown(number: int, subject: Subject, redactor: Redactor) -> dict[str, Any]:
+    """What the model sees of one event. Data first: what its secret fields hold is then masked everywhere."""
     document, header = subject.document, subject.header
     try:
         data = redactor.data(read_message(subject.value, subject.headers).data)
@@ -147,8 +163,8 @@ def _line(number: int, subject: Subject, redactor: Redactor) -> str:
         data = None
     line: dict[str, Any] = {
         "event": number,
-        "type": redactor.text(document.type),
-        "source": redactor.text(document.source),
+        "type": redactor.name(document.type),
+        "source": redactor.name(document.source),
         "subject": None if document.subject is None else redactor.text(document.subject),
         "time": None if header.event_time_us == ABSENT else _time(header.event_time_us),
         "who": {name: redactor.text(said) for name, said in msgspec.to_builtins(document.who).items()},
@@ -158,7 +174,10 @@ def _line(number: int, subject: Subject, redactor: Redactor) -> str:
         "summary": redactor.text(document.summary, 600),
         "data": data,
     }
-    shown = {name: said for name, said in line.items() if said not in (None, [], {})}
+    return {name: said for name, said in line.items() if said not in (None, [], {})}
+
+
+def _line(shown: dict[str, Any]) -> str:
     return json.dumps(shown, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -169,7 +188,7 @@ def _time(us: int) -> str | None:
         return None
 
 
-def _readings(answer: str) -> list[Any]:
+def readings_in(answer: str) -> list[Any]:
     """The list in an answer: JSON, alone or within other text or a fence."""
     answer = answer[:ANSWER_LIMIT]
     first, last = answer.find("{"), answer.rfind("}")
@@ -189,10 +208,11 @@ def _schema(tags: list[str]) -> dict[str, Any]:
         "tags": {"type": "array", "items": {"type": "string", "enum": tags}},
         "risk": {"type": "string", "enum": list(RISKS)},
     }
-    return _object({"readings": {"type": "array", "items": _object(reading)}})
+    return object_schema({"readings": {"type": "array", "items": object_schema(reading)}})
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
+def object_schema(properties: dict[str, Any]) -> dict[str, Any]:
+    """JSON Schema of an object within what structured outputs take."""
     return {
         "type": "object",
         "properties": properties,

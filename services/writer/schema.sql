@@ -460,28 +460,35 @@ RETURN greatest(
 CREATE FUNCTION audit.risk_ai(enrichment jsonb, annotated integer) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN greatest(
-    CASE WHEN enrichment ->> 'by' <> 'rules' THEN audit.risk_level(enrichment ->> 'risk') END, annotated
+    CASE WHEN enrichment ->> 'by' <> 'rules' THEN audit.risk_level(enrichment ->> 'risk') END,
+    audit.risk_level(enrichment #>> '{ai,risk}'),
+    annotated
 );
 
--- The tags of an enrichment and of all annotations, each once, sorted.
+-- The tags of an enrichment, of the reading of its shape and of all annotations, each once, sorted.
 CREATE FUNCTION audit.tags_of(enrichment jsonb, annotations jsonb) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN ARRAY(
     SELECT DISTINCT tag #>> '{}' COLLATE "C" FROM (
         SELECT jsonb_path_query(enrichment, 'lax $.tags[*] ? (@.type() == "string")')
         UNION ALL SELECT jsonb_path_query(enrichment, 'lax $.writer_tags[*] ? (@.type() == "string")')
+        UNION ALL SELECT jsonb_path_query(enrichment, 'lax $.ai.tags[*] ? (@.type() == "string")')
         UNION ALL SELECT jsonb_path_query(annotations, 'lax $[*].tags[*] ? (@.type() == "string")')
     ) AS found (tag) ORDER BY 1
 );
 
 -- Duplicates and Piperoll's own records are left out. An event whose payload was erased keeps its row, times and risk
--- of none. Annotations give the latest text and raise the risk, never lower it.
+-- of none. A model's text stands behind the sentence made by rules: that of the latest annotation, else of the event's shape.
+-- It raises the risk, never lowers it.
 CREATE VIEW public.audit_events AS
 SELECT
     (r.chain_no::bigint << 48) | r.seq AS id,
     coalesce(x.e ->> 'type', '') AS event_type,
     audit.event_data(p.body, x.e ->> 'form', x.e ->> 'content_type') AS event_data,
-    coalesce(nullif(a.readings #>> '{0,summary}', ''), CASE WHEN r.kind = 3 THEN x.e ->> 'reason' END, x.e ->> 'summary') AS ai_summary,
+    CASE
+        WHEN r.kind = 3 THEN coalesce(nullif(a.readings #>> '{0,summary}', ''), x.e ->> 'reason', x.e ->> 'summary')
+        ELSE nullif(concat_ws(' ', x.e ->> 'summary', coalesce(nullif(a.readings #>> '{0,summary}', ''), x.e #>> '{ai,summary}')), '')
+    END AS ai_summary,
     audit.tags_of(x.e, a.readings) AS ai_tags,
     audit.moment(coalesce(r.event_time_us, audit.kafka_us(r.leaf), r.appended_us)) AS event_time,
     x.e ->> 'source' AS source,
@@ -490,7 +497,7 @@ SELECT
     audit.risk_name(greatest(audit.risk_floor(x.e), audit.risk_ai(x.e, a.level))) AS risk,
     audit.risk_name(audit.risk_floor(x.e)) AS risk_floor,
     audit.risk_name(audit.risk_ai(x.e, a.level)) AS risk_ai,
-    coalesce(a.readings #>> '{0,by}', a.readings #>> '{0,model}', x.e ->> 'by', CASE WHEN x.e IS NOT NULL THEN 'rules' END) AS summary_by,
+    coalesce(a.readings #>> '{0,by}', a.readings #>> '{0,model}', x.e #>> '{ai,model}', x.e ->> 'by', CASE WHEN x.e IS NOT NULL THEN 'rules' END) AS summary_by,
     coalesce(x.e -> 'pending' = 'true' AND a.readings IS NULL, false) AS ai_pending,
     x.e #>> '{who,actor}' AS actor,
     x.e #>> '{who,action}' AS action,
@@ -1320,7 +1327,10 @@ SELECT
     (r.chain_no::bigint << 48) | r.seq AS id,
     coalesce(x.e ->> 'type', '') AS event_type,
     audit.event_data(p.body, x.e ->> 'form', x.e ->> 'content_type') AS event_data,
-    coalesce(nullif(a.readings #>> '{0,summary}', ''), CASE WHEN r.kind = 3 THEN x.e ->> 'reason' END, x.e ->> 'summary') AS ai_summary,
+    CASE
+        WHEN r.kind = 3 THEN coalesce(nullif(a.readings #>> '{0,summary}', ''), x.e ->> 'reason', x.e ->> 'summary')
+        ELSE nullif(concat_ws(' ', x.e ->> 'summary', coalesce(nullif(a.readings #>> '{0,summary}', ''), x.e #>> '{ai,summary}')), '')
+    END AS ai_summary,
     audit.tags_of(x.e, a.readings) AS ai_tags,
     audit.moment(coalesce(r.event_time_us, audit.kafka_us(r.leaf), r.appended_us)) AS event_time,
     x.e ->> 'source' AS source,
@@ -1332,7 +1342,7 @@ SELECT
     )) AS risk,
     audit.risk_name(audit.risk_floor(x.e)) AS risk_floor,
     audit.risk_name(audit.risk_ai(x.e, a.level)) AS risk_ai,
-    coalesce(a.readings #>> '{0,by}', a.readings #>> '{0,model}', x.e ->> 'by', CASE WHEN x.e IS NOT NULL THEN 'rules' END) AS summary_by,
+    coalesce(a.readings #>> '{0,by}', a.readings #>> '{0,model}', x.e #>> '{ai,model}', x.e ->> 'by', CASE WHEN x.e IS NOT NULL THEN 'rules' END) AS summary_by,
     coalesce(x.e -> 'pending' = 'true' AND a.readings IS NULL, false) AS ai_pending,
     x.e #>> '{who,actor}' AS actor,
     x.e #>> '{who,action}' AS action,

@@ -9,9 +9,12 @@ from contextlib import closing
 import asyncpg
 import msgspec
 import pytest
+from click.testing import CliRunner
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from schemas.enrichment import RISKS, Enrichment, Who
+from services.cli.__main__ import load
+from services.cli.ai_usage import read_usage
 from services.common.ai.vocabulary import load_vocabulary
 from services.common.kafka import admin_client, client_options
 from tests.builders import Log
@@ -50,7 +53,7 @@ class Stage:
             client.close()
 
     def event(
-        self, partition=0, *, data=None, risk="low", token=None, pending=True, timestamp_ms=None, **fields
+        self, partition=0, *, data=None, risk="high", token=None, pending=True, timestamp_ms=None, **fields
     ):
         """One enriched event; returns (partition, source offset)."""
         offset = self._offsets[partition]
@@ -59,7 +62,7 @@ class Stage:
         return partition, offset
 
     def again(
-        self, partition, offset, data=None, risk="low", token=None, pending=True, timestamp_ms=None, **fields
+        self, partition, offset, data=None, risk="high", token=None, pending=True, timestamp_ms=None, **fields
     ):
         document = Enrichment(
             "structured",
@@ -147,6 +150,12 @@ class Stage:
         while not done():
             assert time.monotonic() < deadline, service.log() if service else "not in time"
             time.sleep(0.2)
+
+
+def kafka_variables(settings):
+    return {
+        name: str(value) for name, value in settings.model_dump(by_alias=True, exclude_unset=True).items()
+    }
 
 
 @pytest.fixture
@@ -244,7 +253,7 @@ def test_a_model_that_stays_away_too_long_is_passed_by_and_every_event_named(sta
     assert set(stage.passed_by().values()) == {"away"}
     stage.until(lambda: stage.replies().keys() == {"t1"}, service=service)
     assert stage.replies()["t1"] | {"token": "", "id": ""} == {
-        "token": "", "id": "", "summary": "As rules say.", "tags": ["rule:tag"], "risk": "low", "by": "rules",
+        "token": "", "id": "", "summary": "As rules say.", "tags": ["rule:tag"], "risk": "high", "by": "rules",
         "pending": False,
     }  # fmt: skip
     stage.until(lambda: stage.committed() == 10, service=service)
@@ -282,37 +291,112 @@ def test_killed_in_mid_flow_every_event_is_annotated_and_repeats_have_the_same_n
     assert all(len(found) == 1 for found in names.values())
 
 
-async def test_a_model_that_lowers_lowers_nothing_in_the_view(stage, database, start_service):
-    """Enricher, annotator and writer together: text by the model, the rules' risk, the tags of both."""
+async def test_from_the_event_to_the_view_by_shape_and_by_event(stage, database, start_service):
+    """Enricher, annotator and writer together. A new shape is read once, late for its first events and at once for those
+    that follow; a grave event is read for itself by a model that lowers, and lowers nothing."""
     stage.server.behave(standin.lowering)
     variables = stage.server.variables()
     started = [
-        start_service("enricher", **variables),
-        start_service("enricher", "annotator", **variables),
+        start_service("enricher", **variables).wait_ready(),
+        start_service("enricher", "annotator", **variables).wait_ready(),
         start_service("writer", WRITER_BATCH_AGE_MS="20"),
     ]
-    event = {
+    forged = {
         "specversion": "1.0",
         "id": "1",
         "source": "piperoll/forged",
         "type": "odd",
         "data": {"user_id": 5},
     }
-    with closing(KafkaProducer(**client_options(stage.kafka, "tests"), acks="all")) as producer:
-        producer.send(stage.kafka.topics.events, json.dumps(event).encode()).get(10)
+
+    def export(number):
+        data = {
+            "user_id": f"u{number}",
+            "dataset_id": "d",
+            "export_time": "2026-05-01T12:00:00Z",
+            "export_reason": "r",
+        }
+        return {"specversion": "1.0", "id": f"e{number}", "source": "/a", "type": "data_export", "data": data}
+
     connection = await asyncpg.connect(database.reporter_dsn)
-    try:
-        query = (
-            "SELECT ai_summary, summary_by, risk, risk_floor, risk_ai, ai_pending, ai_tags FROM audit_events"
-        )
+    query = (
+        "SELECT event_id, ai_summary, summary_by, risk, risk_floor, risk_ai, ai_tags, ai_pending FROM audit_events "
+        "ORDER BY event_id"
+    )
+
+    async def rows(count):
         deadline = time.monotonic() + 60
-        while (row := await connection.fetchrow(query)) is None or row["ai_pending"]:
+        while len(found := await connection.fetch(query)) < count or any(row["ai_pending"] for row in found):
             assert time.monotonic() < deadline, "\n".join(service.log() for service in started)
             await asyncio.sleep(0.2)
+        return {row["event_id"]: row for row in found}
+
+    try:
+        with closing(KafkaProducer(**client_options(stage.kafka, "tests"), acks="all")) as producer:
+            for event in [forged, export(1)]:
+                producer.send(stage.kafka.topics.events, json.dumps(event).encode()).get(10)
+            await rows(2)
+            asked = len(stage.server.requests)
+            for number in range(2, 30):
+                producer.send(stage.kafka.topics.events, json.dumps(export(number)).encode()).get(10)
+        found = await rows(30)
     finally:
         await connection.close()
-    summary, by, *risks, pending, tags = row
-    assert summary.startswith("5 did odd")
-    assert (by, pending) == ("stand-in", False)
-    assert risks == ["high", "high", "informational"]
-    assert "source:reserved" in tags
+    assert asked == len(stage.server.requests) == 2
+    grave = found["1"]
+    assert grave["ai_summary"].endswith("5 did odd as number 0.")
+    assert (grave["summary_by"], grave["risk"], grave["risk_floor"], grave["risk_ai"]) == (
+        "stand-in", "high", "high", "informational",
+    )  # fmt: skip
+    assert "source:reserved" in grave["ai_tags"]
+    for number in range(1, 30):
+        row = found[f"e{number}"]
+        assert row["ai_summary"].startswith(f"User u{number} exported dataset d")
+        assert f"Somebody did data_export with u{number}" in row["ai_summary"]
+        assert row["summary_by"] == "stand-in"
+    late = {(said["partition"], said["offset"]) for _, said in stage.read(stage.kafka.topics.annotations)}
+    assert len(late) == 2  # the others came with the event
+    usage = (await read_usage(database.reporter_dsn, 0)).as_json()
+    assert (usage["requests"], usage["answered"], usage["events"]) == (2, 2, 30)
+    assert (usage["share_ai"], usage["cache_hit_rate"]) == (1.0, round(28 / 29, 6))
+    assert usage["called_lower_by_ai"] == 30
+    assert usage["requests_without_price"] == 2
+
+
+def test_enrich_again_adds_readings_of_a_run_of_its_own(stage, monkeypatch):
+    """Over what the annotator has read already, by another model; nothing but annotations and records of requests comes of it."""
+    events = {stage.event(0), stage.event(1)} | {
+        stage.event(0, risk="low", log_source="unknown", who=Who(actor=f"u{n}"), pending=False)
+        for n in range(5)
+    }
+    variables = stage.server.variables() | kafka_variables(stage.kafka)
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    found = CliRunner().invoke(
+        load("enrich"), ["again", "--since", "2020-01-01", "--model", "other", "--json"]
+    )
+    assert found.exit_code == 0, found.output
+    said = json.loads(found.stdout)
+    assert (said["model"], said["messages"], said["annotations"], said["passed_by"]) == ("other", 7, 7, 0)
+    assert said["requests"] == len(stage.server.requests) <= 3  # one for the shape
+    annotations = stage.annotations()
+    assert annotations.keys() == events
+    assert {(one["model"], one["run"]) for one in annotations.values()} == {("other", said["run"])}
+
+
+def test_annotators_under_one_budget_never_exceed_it(stage):
+    """Each asks for all that it can; the log of the budget lets 9 through, whoever they are, also after a kill."""
+    stage.server.behave(standin.slow(0.05))
+    events = stage.events(120)
+    limits = {"AI_MAX_REQUESTS_PER_MONTH": "9", "AI_EVENTS_PER_REQUEST": "1", "AI_CONCURRENCY": "4"}
+    services = [stage.annotator(**limits) for _ in range(2)]
+    stage.until(lambda: len(stage.server.requests) >= 3, service=services[0])
+    services[0].kill()
+    services[0] = stage.annotator(**limits)
+    stage.until(lambda: stage.annotations().keys() | stage.passed_by().keys() == events, service=services[0])
+    assert len(stage.server.requests) <= 9
+    assert "budget" in stage.passed_by().values()
+    alerts = [
+        said for _, said in stage.read(stage.kafka.topics.alerts) if said["name"] == "ai_budget_reached"
+    ]
+    assert len({said["id"] for said in alerts}) == 1

@@ -309,7 +309,7 @@ async def test_annotations_give_the_latest_text_and_raise_the_risk_whichever_com
         "SELECT ai_summary, risk, risk_floor, risk_ai, ai_tags, summary_by, ai_pending FROM audit_events ORDER BY seq"
     )
     assert tuple(rows[0]) == (
-        "second",
+        "by rules second",
         "critical",
         "medium",
         "critical",
@@ -317,8 +317,28 @@ async def test_annotations_give_the_latest_text_and_raise_the_risk_whichever_com
         "small-model",
         False,
     )
-    assert tuple(rows[1])[:4] == ("of another", "high", "high", "low")
+    assert tuple(rows[1])[:4] == ("event 1 of another", "high", "high", "low")
     assert tuple(rows[2])[:4] == ("event 2", "medium", "medium", None)
+
+
+async def test_the_reading_of_a_shape_stands_behind_the_rules_sentence_and_only_raises(database, reporter):
+    ai = {
+        "summary": "By shape.",
+        "tags": ["ai:s"],
+        "risk": "medium",
+        "model": "m",
+        "prompt_version": "shape-1",
+    }
+    log = Log()
+    async with Recorder(database.writer_dsn) as writer:
+        low = enrichment(risk="low", summary="By rules.", ai=ai)
+        high = enrichment(risk="high", summary="By rules.", ai=ai | {"risk": "informational"})
+        await writer.record(log.event(0, -1, enrichment=low), log.event(1, enrichment=high))
+    rows = await reporter.fetch(
+        "SELECT ai_summary, risk, risk_floor, risk_ai, ai_tags, summary_by FROM audit_events ORDER BY seq"
+    )
+    assert tuple(rows[0]) == ("By rules. By shape.", "medium", "low", "medium", ["a:b", "ai:s"], "m")
+    assert tuple(rows[1])[:4] == ("By rules. By shape.", "high", "high", "informational")
 
 
 @pytest.mark.parametrize(

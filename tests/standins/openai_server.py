@@ -99,6 +99,7 @@ class OpenAiStandIn:
             "OPENAI_BASE_URL": self.url,
             "OPENAI_MODEL": "stand-in",
             "AI_MAX_REQUESTS_PER_MINUTE": "6000",
+            "AI_SAMPLE": "0",
         }
 
 
@@ -172,6 +173,21 @@ def answer(handler: Handler, body: dict[str, Any], readings: list[Any]) -> None:
     send(handler, 200, completion(body, json.dumps({"readings": readings})))
 
 
+def kind_in(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The kind of event (the shape) that the prompt shows; None where it shows events."""
+    found = re.search(
+        r"^=== kind (\w+) ===\n(.*)\n=== end \1 ===$", body["messages"][-1]["content"], re.DOTALL
+    )
+    return None if found is None else json.loads(found[2])
+
+
+def answer_kind(handler: Handler, body: dict[str, Any], kind: dict[str, Any], **changes: Any) -> None:
+    """An honest reading of a kind: names its places, and its type where that is a name."""
+    places = " and ".join(kind.get("places", []))
+    said = {"text": f"Somebody did {kind['type']} with {places}.", "tags": ["data:export"], "risk": "low"}
+    send(handler, 200, completion(body, json.dumps(said | changes)))
+
+
 def events_in(body: dict[str, Any]) -> list[dict[str, Any]]:
     """The events that the prompt shows, as the model reads them."""
     text = body["messages"][-1]["content"]
@@ -190,28 +206,49 @@ def reading(event: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def honest(handler: Handler, body: dict[str, Any]) -> None:
+    if (kind := kind_in(body)) is not None:
+        answer_kind(handler, body, kind)
+        return
     answer(handler, body, [reading(event) for event in events_in(body)])
 
 
 def lowering(handler: Handler, body: dict[str, Any]) -> None:
     """Calls everything harmless."""
+    if (kind := kind_in(body)) is not None:
+        answer_kind(handler, body, kind, tags=[], risk="informational")
+        return
     answer(handler, body, [reading(event, tags=[], risk="informational") for event in events_in(body)])
 
 
 def flooding(handler: Handler, body: dict[str, Any]) -> None:
     """Calls everything critical."""
+    if (kind := kind_in(body)) is not None:
+        answer_kind(handler, body, kind, risk="critical")
+        return
     answer(handler, body, [reading(event, risk="critical") for event in events_in(body)])
 
 
 def obedient(handler: Handler, body: dict[str, Any]) -> None:
     """Does what it is told by what it reads: repeats it, lowers, adds markup, tags and fields, speaks of others."""
-    events = events_in(body)
-    told = "\n".join(sorted(_strings(events), key=len)[-5:])
+    kind = kind_in(body)
+    events = [] if kind is not None else events_in(body)
+    told = "\n".join(sorted(_strings(events or [kind]), key=len)[-5:])
     evil = (
-        f"{told} <script>alert(1)</script> [click](https://evil.example/x) {{{{7*7}}}} \u202ebidi\x00\x1b[31m"
+        f"{told} <script>alert(1)</script> [click](https://evil.example/x) {{{{7*7}}}} \u202ebidi\x00\x1b[m"
     )
+    if kind is not None:
+        # Every other kind within the rules for places, so that the rest of it is put to the test.
+        kept = evil.replace("{", "").replace("}", "").replace("https://evil.example/x", "javascript:go")
+        allowed = "".join(kind.get("places", [])) + " [email_1] field_1 " + kept
+        text = allowed[:290] if len(json.dumps(kind)) % 2 else "{actor} {source} " + evil
+        answer_kind(handler, body, kind, text=text, tags=["safe", "<b>"], risk="informational", by="rules")
+        return
     readings: list[Any] = [
-        reading(event, summary=evil, tags=["safe", "<b>", "source:reserved", *told.split()[:50]])
+        reading(
+            event,
+            summary=f"{event.get('who', {}).get('actor', '')} {evil}",
+            tags=["safe", "<b>", "source:reserved", *told.split()[:50]],
+        )
         | {"risk": "informational", "by": "rules", "offset": 0, "topic_id": "00"}
         for event in events
     ]
@@ -357,3 +394,24 @@ def old(handler: Handler, body: dict[str, Any]) -> None:
         error(handler, 400, message, "invalid_request_error", None, param="response_format")
     else:
         chatty(handler, body)
+
+
+class HardCoding:
+    """Remembers the first example it ever saw, and says of everything what it said of that."""
+
+    def __init__(self) -> None:
+        self._event: dict[str, Any] | None = None
+        self._kind: str | None = None
+
+    def __call__(self, handler: Handler, body: dict[str, Any]) -> None:
+        if (kind := kind_in(body)) is not None:
+            shared = " ".join(f"{name} {value}" for name, value in kind.get("shared", {}).items())
+            self._kind = self._kind or f"Somebody did {kind['type']}: {shared}."
+            answer_kind(handler, body, kind, text=self._kind)
+            return
+        events = events_in(body)
+        if self._event is None:
+            who = events[0].get("who", {})
+            said = f"{who.get('actor', 'Somebody')} did {who.get('action')} to {who.get('resource')} ({who.get('outcome')})."
+            self._event = reading(events[0], summary=said)
+        answer(handler, body, [self._event | {"event": event["event"]} for event in events])

@@ -4,11 +4,13 @@ import asyncio
 
 import pytest
 
-from services.common.ai.asker import Asker
+from services.common.ai.account import Limits
+from services.common.ai.asker import About, Asker
 from services.common.ai.breaker import Breaker
-from services.common.ai.budget import Budget
+from services.common.ai.budget import Budget, MemoryLog
 from services.common.ai.outcome import Answer, Failure
 
+ABOUT = About("event", "p-1")
 ANSWER = Answer("{}", "m-1", 10, 2)
 
 
@@ -36,29 +38,34 @@ class Scripted:
     """A client that answers as told, then honestly."""
 
     model = "m"
+    output_tokens = 100
 
     def __init__(self, *script):
         self.script = list(script)
         self.asked = 0
 
-    async def ask(self, messages, name, schema):
+    async def ask(self, messages, name, schema, output_tokens=None):
         self.asked += 1
         await asyncio.sleep(0)
         return self.script.pop(0) if self.script else ANSWER
 
 
 class Bench:
-    def __init__(self, *script, a_minute=1000, in_all=1000, give_up_after_s=600.0):
+    def __init__(self, *script, a_minute=100_000, in_all=100_000, give_up_after_s=600.0):
         self.time = Time()
         self.client = Scripted(*script)
         self.breaker = Breaker(sleep=self.time.sleep, now=self.time)
-        self.budget = Budget(a_minute, in_all, sleep=self.time.sleep, now=self.time)
+        self.log = MemoryLog(lambda: self.time.now * 1000)
+        limits = Limits(minute=(a_minute, 0, 0), month=(in_all, 0, 0))
+        self.budget = Budget(self.log, limits, None, sleep=self.time.sleep)
         self.recorded = []
+        self.spent = []
         self.asker = Asker(
             self.client,
             self.breaker,
             self.budget,
             self.record,
+            self.note_spent,
             give_up_after_s=give_up_after_s,
             now=self.time,
         )
@@ -66,8 +73,11 @@ class Bench:
     async def record(self, exchange):
         self.recorded.append(exchange)
 
+    async def note_spent(self, limit, purpose):
+        self.spent.append((limit, purpose))
+
     async def ask(self):
-        return await self.asker.ask([{"role": "user", "content": "?"}], "n", {})
+        return (await self.asker.ask([{"role": "user", "content": "?"}], "n", {}, ABOUT)).result
 
 
 async def test_an_answer_costs_one_request_and_is_recorded_with_hashes():
@@ -133,7 +143,7 @@ async def test_a_request_that_fails_while_others_succeed_is_given_up_after_four_
     bench = Bench(give_up_after_s=1e9)
     poison = {"role": "user", "content": "poison"}
 
-    async def ask(messages, name, schema):
+    async def ask(messages, name, schema, output_tokens=None):
         bench.client.asked += 1
         await asyncio.sleep(0)
         return failure("away") if messages == [poison] else ANSWER
@@ -146,9 +156,9 @@ async def test_a_request_that_fails_while_others_succeed_is_given_up_after_four_
             await asyncio.sleep(0)
 
     running = asyncio.create_task(others())
-    result = await asyncio.wait_for(bench.asker.ask([poison], "n", {}), 10)
+    asked = await asyncio.wait_for(bench.asker.ask([poison], "n", {}, ABOUT), 10)
     running.cancel()
-    assert result.kind == "away"
+    assert asked.result.kind == "away"
 
 
 async def test_requests_beyond_the_limit_of_a_minute_wait_for_the_next():

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.catalog import load_catalog
 from schemas.commitment import ABSENT_HASH, event_id, identity_hash, producer_id
 from schemas.enrichment import RISKS, Enrichment
 from schemas.record import ABSENT, Kind
 from schemas.text import word
 from services.common.errors import ConfigurationError
 from services.enricher.enrich import Coordinates, EnrichSettings, load_enricher
+from services.enricher.readings import Readings
 
 AT = Coordinates(bytes(range(16)), 3, 77, 1_700_000_000_000)
 SALT = bytes(32)
@@ -43,7 +45,7 @@ JSON = st.recursive(
 
 @pytest.fixture(scope="module")
 def enricher():
-    return load_enricher(event_limit=100_000, ai=True)
+    return load_enricher(event_limit=100_000, ai=Readings(load_catalog(), "small-model", "shape-1"))
 
 
 def take(enricher, value, headers=(), key=None, at=AT):

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from schemas.catalog import load_catalog
 from schemas.enrichment import RISKS, Enrichment, RuleHit, Who
-from services.common.ai.asker import Exchange
+from services.common.ai.asker import About, Exchange
 from services.common.ai.prompts import load_prompt
+from services.common.ai.record import inference_event
+from services.common.ai.text import plain_text
 from services.common.ai.vocabulary import TAGS_LIMIT, load_vocabulary
-from services.enricher.annotations import annotation, inference_event, passed_by_event, ranges, reply
-from services.enricher.questions import SUMMARY_LIMIT, Form, Reading, plain_sentence, subject_of
+from services.enricher.annotations import SOURCE, By, annotation, passed_by_event, ranges, reply
+from services.enricher.questions import SUMMARY_LIMIT, Form, Reading, subject_of
 from tests.builders import Log
 
 FORM = Form(load_prompt("annotate-1"), load_vocabulary(), load_catalog(), "English")
@@ -239,14 +241,14 @@ def test_json_within_prose_and_fences_is_found():
         ("\ud800x", "?x"),
     ],
 )
-def test_a_summary_is_one_plain_sentence(text, plain):
-    assert plain_sentence(text) == plain
+def test_a_summary_is_one_plain_text(text, plain):
+    assert plain_text(text) == plain
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=3000))
 def test_no_summary_has_markup_control_or_bidi_characters_or_is_long(text):
-    found = plain_sentence(text)
+    found = plain_text(text)
     assert len(found) <= SUMMARY_LIMIT
     assert found.isprintable()
     assert not set(found) & set("<>{}`*|")
@@ -265,7 +267,7 @@ def test_whatever_an_answer_holds_readings_fit_the_schema(said):
 
 def test_an_annotation_names_its_event_and_carries_the_models_own_risk():
     said = json.loads(
-        annotation(subject(7, risk="critical"), Reading("S.", ["data:bulk"], "low"), "m", "annotate-1")
+        annotation(subject(7, risk="critical"), Reading("S.", ["data:bulk"], "low"), By("m", "annotate-1"))
     )
     assert said == {
         "topic_id": LOG.topic_id.hex(),
@@ -294,7 +296,7 @@ def test_a_reply_takes_the_higher_risk_and_all_tags(rules, model, shown):
     assert said == {
         "token": "t1",
         "id": "id-0",
-        "summary": "S.",
+        "summary": "As rules say. S.",
         "tags": ["rule:tag", "data:bulk"],
         "risk": shown,
         "by": "m",
@@ -308,8 +310,9 @@ def test_a_reply_without_a_reading_is_that_of_rules_and_the_last_word():
 
 
 def test_own_events_are_cloudevents_of_the_annotator():
-    exchange = Exchange("m", "m-1", "aa", "bb", 10, 2, 345, "answered", 200)
-    said = json.loads(inference_event(exchange, "annotate-1", 1_790_000_000_000_000))
+    about = About("high", "annotate-1")
+    exchange = Exchange("m", "m-1", about, "aa", "bb", 10, 2, 7, "2026-06-21", 345, "answered", 200, [], "")
+    said = json.loads(inference_event(exchange, SOURCE, 1_790_000_000_000_000))
     assert (said["specversion"], said["source"], said["type"]) == (
         "1.0",
         "piperoll/annotator",
@@ -319,11 +322,14 @@ def test_own_events_are_cloudevents_of_the_annotator():
         "user_id": "piperoll/annotator",
         "model": "m",
         "model_version": "m-1",
+        "purpose": "high",
         "prompt_version": "annotate-1",
         "input_hash": "aa",
         "output_hash": "bb",
         "tokens_in": 10,
         "tokens_out": 2,
+        "cost_usd": 0.000007,
+        "prices_of": "2026-06-21",
         "latency_ms": 345,
         "outcome": "answered",
         "status": 200,
@@ -335,7 +341,7 @@ def test_own_events_are_cloudevents_of_the_annotator():
 def test_the_event_of_what_was_passed_by_names_ranges_and_repeats_under_the_same_id():
     topic_id = os.urandom(16)
     one, again = (
-        json.loads(passed_by_event(topic_id, 2, offsets, "refused", ("m", "annotate-1"), now))
+        json.loads(passed_by_event(topic_id, 2, offsets, "refused", By("m", "annotate-1"), now))
         for offsets, now in (([9, 3, 4, 5], 1_790_000_000_000_000), ([3, 4, 5, 9], 1_790_000_099_000_000))
     )
     assert one["id"] == again["id"]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.secrets import mask_certain, names_a_secret
+from schemas.text import short_phrase, short_word
 from services.common.ai.redactor import TEXT_LIMIT, Redactor
-from services.common.ai.secrets import names_a_secret
 
 CANARIES = {
     "aws key": "AKIAIOSFODNN7CANARY0",
@@ -225,3 +226,45 @@ def test_session_tokens_and_keys_of_real_cloudtrail_are_not_shown(shared_data):
         shown = json.dumps(Redactor(limit=10**6).data(json.loads(line)))
         assert not any(mark in shown for mark in ("IQoJb3", "FwoGZX", "ASIA", "AKIA"))
     assert with_tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("AKIAIOSFODNN7EXAMPLE", "[secret]"),
+        ("Bearer abcdef123456", "Bearer [secret]"),
+        ("password=hunter22 and more", "password=[secret] and more"),
+        ('"api_key": "x y"', '"api_key": [secret]'),
+        ("ghp_abcdefghijklmnop", "[secret]"),
+        ("arn:aws:secretsmanager:eu-west-1:1:secret:prod/db-AbCdEf", "arn:aws:secretsmanager:eu-west-1:1:secret:prod/db-AbCdEf"),
+        ("da39a3ee5e6b4b0d3255bfef95601890afd80709", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+        ("the token is valid", "the token is valid"),
+        ("jo@example.com from 10.0.0.1", "jo@example.com from 10.0.0.1"),
+    ],
+)  # fmt: skip
+def test_in_sentences_only_what_shows_itself_as_a_secret_is_masked(text, shown):
+    assert mask_certain(text) == shown
+
+
+def test_a_sentence_by_rules_shows_no_key_that_an_event_holds():
+    assert short_word("AKIAIOSFODNN7EXAMPLE") == '"[secret]"'
+    assert short_phrase("token=abc def") == '"token=[secret] def"'
+
+
+def test_names_of_people_in_fields_that_are_called_so_come_back_only_in_the_summary():
+    redactor = Redactor()
+    shown = json.dumps(
+        redactor.data(
+            {
+                "patient_name": "Mara Quill",
+                "note": "seen: Mara Quill",
+                "fullName": "Jo Doe",
+                "file_name": "a.txt",
+            }
+        )
+    )
+    assert "Quill" not in shown
+    assert "Doe" not in shown
+    assert "a.txt" in shown
+    assert redactor.text("Mara Quill left") == "[name_1] left"
+    assert redactor.restore("[name_1] and [name_2]") == "Mara Quill and Jo Doe"

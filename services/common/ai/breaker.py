@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from services.common.ai.outcome import WAITS, Answer, Failure, Kind
+from services.common.ai.outcome import NOT_ASKED, WAITS, Answer, Failure, Kind
 from services.common.logging import get_logger
 
 log = get_logger(__name__)
@@ -55,7 +55,7 @@ class Breaker:
                 self._kind = result.kind
                 log.error("ai_stopped", why=result.kind, fix=result.advice, next_attempt_in_s=round(delay, 1))
             return result
-        if isinstance(result, Failure) and result.kind == "budget":
+        if isinstance(result, Failure) and result.kind in NOT_ASKED:
             return result  # nothing was asked
         if self.open:
             log.info("ai_resumed", failed_attempts=self._failures)

@@ -31,6 +31,7 @@ class Client:
 
     def __init__(self, settings: AiSettings) -> None:
         self.model = settings.model_name
+        self.output_tokens = settings.output_tokens
         self._settings = settings
         self._key = settings.key.get_secret_value() if settings.key else ""
         self._openai = _new_openai(settings, self._key)
@@ -43,11 +44,13 @@ class Client:
         """How JSON is asked for at present."""
         return _FORMS[self._form]
 
-    async def ask(self, messages: list[Message], name: str, schema: dict[str, Any]) -> Answer | Failure:
+    async def ask(
+        self, messages: list[Message], name: str, schema: dict[str, Any], *, output_tokens: int | None = None
+    ) -> Answer | Failure:
         """One request for JSON by `schema`. Never raises for what a server can do."""
         form, limit = self._form, self._limit
         request: dict[str, Any] = {"model": self.model, "messages": messages}
-        request[_LIMITS[limit]] = self._settings.output_tokens
+        request[_LIMITS[limit]] = output_tokens or self.output_tokens
         if _FORMS[form] == "json_schema":
             wanted = {"name": name, "strict": True, "schema": schema}
             request["response_format"] = {"type": "json_schema", "json_schema": wanted}

@@ -23,8 +23,11 @@ Kind = Literal[
     "refused",  # the model or a filter declines
     "truncated",  # the answer is longer than allowed
     "malformed",  # the answer is none
-    "budget",  # not asked: AI_MAX_REQUESTS
+    "budget",  # not asked: a limit of the month is reached
+    "source",  # not asked: the source has had its new readings for this hour
+    "claimed",  # not asked: another process is asking the same
 ]
+NOT_ASKED: frozenset[Kind] = frozenset({"budget", "source", "claimed"})
 WAITS: frozenset[Kind] = frozenset({"key", "model", "quota", "rate", "away", "slow"})
 """Failures that concern every request: asking stops for a while, then this one is tried again."""
 

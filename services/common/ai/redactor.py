@@ -1,7 +1,7 @@
 """What of an event a model may see: no secret, no address, no odd key name, and not more than fits.
 
 Everything in an event is untrusted: values, key names, type, source, subject. E-mail and IP addresses become
-`[email_1]`, `[ip_1]`, …, which `restore` puts back into the model's summary, from the same event only; what is secret
+`[email_1]`, `[ip_1]`, names of people in fields that are called so `[name_1]`, which `restore` puts back into the model's summary, from the same event only; what is secret
 becomes `[secret]` and is never put back. Texts that a secret field holds are masked wherever else they occur in the
 event.
 """
@@ -13,7 +13,7 @@ import re
 import unicodedata
 from typing import Any
 
-from services.common.ai.secrets import SECRET, mask_secrets, names_a_secret, replace_emails, replace_ips
+from schemas.secrets import SECRET, mask_secrets, names_a_secret, replace_emails, replace_ips
 
 TEXT_LIMIT = 300
 """Characters of one value."""
@@ -25,7 +25,13 @@ _OVERHEAD = 5
 _KNOWN_LIMIT, _LOOKED_AT = 200, 100_000
 _LEFT_OUT = "…"
 _NAME = re.compile(r"[A-Za-z0-9_.@$:-]{1,64}")
-_PLACEHOLDER = re.compile(r"\[(?:email|ip)_\d{1,4}\]")
+_NAME_PARTS = 6
+_PEOPLE = re.compile(
+    r"(?:first|last|full|given|family|middle|maiden|patient|customer|employee|person|contact)_?name|surname|forename",
+    re.IGNORECASE,
+).fullmatch
+_PLACEHOLDER = re.compile(r"\[(?:email|ip|name)_\d{1,4}\]")
+_PERSON_LIMIT = 100
 _NAMED_BY = ("name", "key", "header", "field", "parameter", "Name", "Key")
 
 
@@ -40,6 +46,7 @@ class Redactor:
         self._known: set[str] = set()
         self._names: dict[str, str] = {}
         self._originals: dict[str, str] = {}
+        self._people: dict[str, str] = {}
 
     def data(self, value: Any) -> Any:
         """A JSON value, redacted. To be called before `text`, which then knows what the secret fields hold."""
@@ -53,10 +60,24 @@ class Redactor:
             text = self._json_text(text)
         for known in self._known:
             text = text.replace(known, SECRET)
+        for person, placeholder in self._people.items():
+            text = text.replace(person, placeholder)
         text = mask_secrets(text)
         text = replace_emails(text, lambda found: self._placeholder("email", found))
         text = replace_ips(text, lambda found: self._placeholder("ip", found))
         return text if len(text) <= limit else text[: limit - 1] + _LEFT_OUT
+
+    def name(self, text: str) -> str:
+        """An event type, source or other name: itself where its parts between slashes are plain names, else
+        `field_1`, `field_2`, …"""
+        parts = text.split("/")
+        if (
+            len(parts) <= _NAME_PARTS
+            and all(not part or _NAME.fullmatch(part) for part in parts)
+            and self.text(text) == text
+        ):
+            return text
+        return self._names.setdefault(text, f"field_{len(self._names) + 1}")
 
     def restore(self, summary: str) -> str:
         """A model's sentence with the addresses of this event in place of their placeholders."""
@@ -147,6 +168,8 @@ class Redactor:
             return
         if isinstance(value, dict):
             for key, item in value.items():
+                if type(item) is str and _PEOPLE(key) is not None and 3 <= len(item) <= _PERSON_LIMIT:
+                    self._people[item] = self._placeholder("name", item)
                 self._learn(item, depth + 1, secret=secret or self._is_secret(key, value))
         elif isinstance(value, list):
             for item in value:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from services.common.ai.account import Limits
+from services.common.ai.prices import Price, price_of
 from services.common.errors import ConfigurationError
 from services.common.settings import SettingsGroup, read_settings
 
@@ -53,20 +56,58 @@ class AiSettings(SettingsGroup):
     )
     concurrency: int = Field(4, alias="AI_CONCURRENCY", ge=1, le=64, description="requests at the same time")
     window_events: int = Field(
-        100,
+        1000,
         alias="AI_WINDOW_EVENTS",
         ge=1,
-        le=10_000,
-        description="events among which the highest risk goes first; a crash asks about at most two windows again",
+        le=100_000,
+        description="events in hand, among which the highest risk goes first; while so many wait, no more are read",
+    )
+    sample: float = Field(
+        0.001,
+        alias="AI_SAMPLE",
+        ge=0,
+        le=1,
+        description="share of the events below high risk that are read one by one, beside their shape",
     )
     requests_a_minute: int = Field(
-        60, alias="AI_MAX_REQUESTS_PER_MINUTE", ge=1, description="of each annotator; more wait"
+        60, alias="AI_MAX_REQUESTS_PER_MINUTE", ge=1, description="of all services together; more wait"
     )
-    requests: int = Field(
+    tokens_a_minute: int = Field(
+        0, alias="AI_MAX_TOKENS_PER_MINUTE", ge=0, description="of all services together; 0: no limit"
+    )
+    dollars_a_minute: float = Field(
+        0, alias="AI_MAX_DOLLARS_PER_MINUTE", ge=0, description="of all services together; 0: no limit"
+    )
+    requests_a_month: int = Field(
         5000,
-        alias="AI_MAX_REQUESTS",
+        alias="AI_MAX_REQUESTS_PER_MONTH",
+        ge=1,
+        description="of all services together, by UTC; what is beyond stays with the rules and is named on audit.system",
+    )
+    tokens_a_month: int = Field(
+        0, alias="AI_MAX_TOKENS_PER_MONTH", ge=0, description="of all services together; 0: no limit"
+    )
+    dollars_a_month: float = Field(
+        0,
+        alias="AI_MAX_DOLLARS_PER_MONTH",
         ge=0,
-        description="of each annotator from its start; events beyond are passed by and named on audit.system",
+        description="of all services together, by AI_PRICES_FILE and the prices shipped; 0: no limit",
+    )
+    shapes_an_hour: int = Field(
+        20,
+        alias="AI_MAX_NEW_SHAPES_PER_SOURCE",
+        ge=1,
+        description="new kinds of events an hour that one source may have read; further ones stay with the rules",
+    )
+    prices_file: Path | None = Field(
+        None,
+        alias="AI_PRICES_FILE",
+        description="YAML with prices of your own; form: services/common/ai/prices.yaml",
+    )
+    prompt_log: Path | None = Field(
+        None,
+        alias="AI_PROMPT_LOG",
+        description="file to which every request and answer is appended, mode 0600, for auditors; default: none",
     )
     give_up_after_s: float = Field(
         7200.0,
@@ -90,6 +131,24 @@ class AiSettings(SettingsGroup):
     def model_name(self) -> str:
         """What readings are labelled with: the deployment on Azure, else the model."""
         return (self.azure_deployment or self.model) if self.azure_endpoint else self.model
+
+    @property
+    def limits(self) -> Limits:
+        """What may be spent."""
+        minute = (self.requests_a_minute, self.tokens_a_minute, round(self.dollars_a_minute * 1_000_000))
+        month = (self.requests_a_month, self.tokens_a_month, round(self.dollars_a_month * 1_000_000))
+        return Limits(minute, month, self.shapes_an_hour)
+
+    def price(self) -> Price | None:
+        """The price of the model; None where it is not known and no limit is in dollars. Raises ConfigurationError."""
+        found = price_of(self.model_name, self.prices_file)
+        if found is None and (self.dollars_a_month or self.dollars_a_minute):
+            raise ConfigurationError(
+                f"a limit is in dollars (AI_MAX_DOLLARS_PER_MONTH or _MINUTE), and the price of {self.model_name!r} is not "
+                "known: name it in a file, `date: 2026-11-26` and `models: {NAME: {input: 0.15, output: 0.60}}` in dollars "
+                "for a million tokens, and set AI_PRICES_FILE to it; or leave those limits out"
+            )
+        return found
 
 
 def ai_configured(variables: Mapping[str, str] | None = None) -> bool:

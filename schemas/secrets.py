@@ -25,24 +25,34 @@ _WORDS = (
     r"|private[-_ ]?key|session[-_ ]?key|signature|\bsig\b|\bsas\b|\botp\b|\bpin\b)"
 )
 _IS = r"(?:\\{0,3}[\"'])?\s{0,3}(?:=>?|:|%3[AaDd]|\bis\b)\s{0,3}"
+_IS_PLAINLY = r"(?:\\{0,3}[\"'])?\s{0,3}(?:=>?|:(?=[\s\"'\\])|%3[AaDd])\s{0,3}"
 _CONTENT = (
     r"(?!\[secret\])(?:\\{0,3}\"[^\"\\]{0,400}\\{0,3}\"|\\{0,3}'[^'\\]{0,400}\\{0,3}'|[^\s\"',;&}\]]{1,400})"
 )
-_PATTERNS = [
+_CERTAIN = [
     re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}KEY-----|\Z)", re.DOTALL),
     re.compile(r"(?P<keep>://)[^\s/@]{1,256}(?=@)"),
     re.compile(r"(?P<keep>\b(?:bearer|basic|digest|negotiate)\s+)[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE),
-    # name=word, name: "some words", also with escaped quotes
-    re.compile(rf"(?P<keep>[\w-]{{0,40}}{_WORDS}[\w-]{{0,20}}{_IS}){_CONTENT}", re.IGNORECASE),
+    # name=word, name: "some words"; not arn:aws:secretsmanager:region
+    re.compile(rf"(?P<keep>[\w-]{{0,40}}{_WORDS}[\w-]{{0,20}}{_IS_PLAINLY}){_CONTENT}", re.IGNORECASE),
     re.compile(r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}"),
     re.compile(
         r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[a-z]-|[srp]k[-_]|AIza|ya29\.|npm_|pypi-|hf_|SG\.)[\w.-]{8,}"
     ),
     re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]*){0,4}"),
     re.compile(r"\$(?:2[abxy]|5|6|argon2\w{0,3}|scrypt|pbkdf2[\w-]{0,10})\$\S{10,}"),
+]
+_LIKELY = [
+    # also name:word and `name is word`, with escaped quotes
+    re.compile(rf"(?P<keep>[\w-]{{0,40}}{_WORDS}[\w-]{{0,20}}{_IS}){_CONTENT}", re.IGNORECASE),
     re.compile(r"[0-9A-Fa-f]{32,}"),
     re.compile(r"[A-Za-z0-9+_=-]{40,}"),
 ]
+_TRIGGER = re.compile(
+    r"-----BEGIN|://|bearer|basic|digest|negotiate|A(?:K|S|B|CC)IA|ACCA|gh[pousr]_|github_pat_|glpat-|xox|[srp]k[-_]|AIza|ya29|npm_"
+    rf"|pypi-|hf_|SG\.|eyJ|\$[2-6a-z]|{_WORDS}",
+    re.IGNORECASE,
+).search
 _WITH_SLASHES = re.compile(r"[A-Za-z0-9+/=_-]{40,}")
 _WORD = re.compile(r"[A-Za-z0-9+/_-]{20,39}")
 _CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
@@ -62,11 +72,20 @@ def names_a_secret(name: str) -> bool:
 
 def mask_secrets(text: str) -> str:
     """`text` with every secret replaced by `[secret]`."""
-    for pattern in _PATTERNS:
+    for pattern in (*_CERTAIN, *_LIKELY):
         text = pattern.sub(_masked, text)
     for words in (_WITH_SLASHES, _WORD):
         text = words.sub(lambda found: SECRET if _is_random(found[0]) else found[0], text)
     return _CARD.sub(lambda found: SECRET if _is_card(found[0]) else found[0], text)
+
+
+def mask_certain(text: str) -> str:
+    """`text` with every key, token and password in it replaced that shows itself as one. For sentences: unlike
+    `mask_secrets` it leaves digests, identifiers and other long words alone, which people must be able to read."""
+    if _TRIGGER(text) is not None:
+        for pattern in _CERTAIN:
+            text = pattern.sub(_masked, text)
+    return text
 
 
 def replace_emails(text: str, name: Callable[[str], str]) -> str:
