@@ -35,6 +35,7 @@ def of_events():
     made.poison()
     made.withheld()
     made.duplicate(3)
+    made.anchor(b"a checkpoint")
     made.event(shown_source="app/sh…")
     made.skip(5)
     return made.events(15)
