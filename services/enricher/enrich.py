@@ -9,8 +9,9 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from pydantic import Field
 
 from schemas.catalog import TAG_INCOMPLETE, TAG_UNKNOWN, Catalog, CatalogEntry, load_catalog
@@ -44,6 +45,8 @@ TAG_FAILED = "enrichment:failed"
 TAG_UNREADABLE = "poison:unreadable"
 TAG_TOO_LARGE = "poison:too-large"
 
+_EVENT, _POISON = int(Kind.EVENT), int(Kind.POISON)
+
 Headers = Sequence[tuple[str, bytes | None]]
 
 
@@ -58,7 +61,7 @@ class EnrichSettings(SettingsGroup):
     )
 
 
-class Coordinates(NamedTuple):
+class Coordinates(msgspec.Struct, frozen=True, gc=False):
     """Where a message stands in Kafka. `timestamp_ms` below 0: it has none."""
 
     topic_id: bytes
@@ -67,7 +70,7 @@ class Coordinates(NamedTuple):
     timestamp_ms: int
 
 
-class Enriched(NamedTuple):
+class Enriched(msgspec.Struct, frozen=True, gc=False):
     """The fields of the header that come from the event, and the enrichment. `withheld`: the message is over the size
     limit, so only its commitment goes on."""
 
@@ -104,7 +107,7 @@ class Enricher:
         self, key: bytes | None, value: bytes | None, headers: Headers, at: Coordinates, payload_salt: bytes
     ) -> Enriched:
         """The enrichment of one Kafka message. `payload_salt`: 32 random bytes, for the event's salted identity."""
-        size = _size(key, value, headers)
+        size = _size(key, value, headers) if headers or key is not None else len(value or b"")
         if size > self._event_limit:
             reason = f"{size:,} bytes, and {self._event_limit:,} are the limit (EVENT_MAX_BYTES)"
             return self._poison(reason, TAG_TOO_LARGE, size, at, withheld=True)
@@ -190,7 +193,8 @@ class Enricher:
         """Names are hashed whole and shown cut; a reserved source is at least of high risk."""
         producer, document.source, reserved = self._sources[event.source]
         salted_id, identity = identities(payload_salt, event.source, event.id)
-        document.id = clean(event.id, NAME_LIMIT)
+        if len(event.id) > NAME_LIMIT or not event.id.isprintable():
+            document.id = clean(event.id, NAME_LIMIT)
         if len(event.type) > TYPE_LIMIT or not event.type.isprintable():
             document.type = clean(event.type, TYPE_LIMIT)
         if event.subject is not None:
@@ -201,7 +205,7 @@ class Enricher:
             document.tags.insert(0, TAG_RESERVED_SOURCE)
             document.risk = highest(document.risk, "high")
         sequence = 0 if event.sequence is None else sequence_number(event.sequence)
-        return Enriched(Kind.EVENT, time_us, sequence, producer, salted_id, identity, document, False)
+        return Enriched(_EVENT, time_us, sequence, producer, salted_id, identity, document, False)
 
     def _poison(self, reason: str, tag: str, length: int, at: Coordinates, *, withheld: bool) -> Enriched:
         """What cannot be read may be an accident or a hiding place: medium risk."""
@@ -220,7 +224,7 @@ class Enricher:
             versions=self._versions,
         )
         return Enriched(
-            Kind.POISON, kafka_time(at.timestamp_ms), 0, bytes(16), ABSENT_HASH, 0, document, withheld
+            _POISON, kafka_time(at.timestamp_ms), 0, bytes(16), ABSENT_HASH, 0, document, withheld
         )
 
 

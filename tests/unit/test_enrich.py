@@ -228,7 +228,7 @@ def test_a_mapped_time_that_is_none_gives_way_to_kafkas(enricher, value):
 @pytest.mark.parametrize("timestamp", [-1, ABSENT, 2**62])
 def test_without_any_time_it_is_absent(enricher, timestamp):
     for value in (b"{}", b"nope"):
-        assert take(enricher, value, at=AT._replace(timestamp_ms=timestamp)).event_time_us == ABSENT
+        assert take(enricher, value, at=msgspec.structs.replace(AT, timestamp_ms=timestamp)).event_time_us == ABSENT
 
 
 @pytest.mark.parametrize(
