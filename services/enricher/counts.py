@@ -102,7 +102,9 @@ class Tally:
         """Counts the next records of the batch and their enrichments, PIECE_EVENTS at most."""
         if self._room < len(records):
             self._room = PIECE_EVENTS
-            self._pieces.append(Counts(self._topic_id, self._partition, records[0].offset, 0, 0, {}, [], {}, {}))
+            self._pieces.append(
+                Counts(self._topic_id, self._partition, records[0].offset, 0, 0, {}, [], {}, {})
+            )
         self._room -= len(records)
         piece = self._pieces[-1]
         piece.last = records[-1].offset
@@ -140,8 +142,9 @@ def backfill_of(value: bytes | None, headers: Any) -> str:
     return ""
 
 
-def _count_events(piece: Counts, records: list[Any], results: list[Enriched]) -> None:
-    """The inner loop: a call for each event would cost more than what it does."""
+def _count_events(  # noqa: C901 - the inner loop: calls would cost more than what they do
+    piece: Counts, records: list[Any], results: list[Enriched]
+) -> None:
     sources, noted, backfills = piece.sources, piece.noted, piece.backfills
     producer, found = b"", _NOBODY
     for record, result in zip(records, results, strict=True):

@@ -25,7 +25,7 @@ from schemas.topics import PIPEROLL_HEADER, Topics, reply_token
 from services.common.errors import FatalError
 from services.common.logging import get_logger
 from services.enricher.counts import Tally
-from services.enricher.enrich import Coordinates, Enriched, Enricher
+from services.enricher.enrich import Coordinates, Enriched, Enricher, Message
 from services.enricher.metrics import Metrics
 from services.enricher.transport import Batch
 
@@ -33,6 +33,7 @@ log = get_logger(__name__)
 _encode_json = msgspec.json.Encoder().encode
 _REPLY_TIMEOUT_S = 5.0
 _PART_EVENTS = 50
+"""Events that are enriched together: few enough to stay in the processor's caches."""
 _POISON = int(Kind.POISON)  # a member of an enumeration costs ten times as much to look up, compare and pack
 _NOTHING: tuple[None, None, tuple[()]] = (None, None, ())
 
@@ -125,13 +126,9 @@ class Pipeline:
         prev, flags, poisoned = batch.prev, FLAG_RESET if batch.reset else 0, 0
         for start in range(0, len(batch.records), _PART_EVENTS):
             records = batch.records[start : start + _PART_EVENTS]
-            salts = os.urandom(2 * SALT_BYTES * len(records))
-            results = self._enrich(batch, records, salts)
+            results, headers = self._enrich(batch, records, prev, flags)
             tally.take(records, results)
-            for at, (record, result) in enumerate(zip(records, results, strict=True)):
-                header = _header(
-                    batch, record, result, prev, flags, salts[64 * at : 64 * at + 32], salts[64 * at + 32 : 64 * at + 64]
-                )
+            for record, result, header in zip(records, results, headers, strict=True):
                 came = _NOTHING if result.withheld else (record.key, record.value, record.headers)
                 if enriched.add(came[0], came[1], [*came[2], (PIPEROLL_HEADER, header)]):
                     await enriched.send_full()
@@ -141,26 +138,38 @@ class Pipeline:
                         await dead.send_full()
                 if record.headers and (token := reply_token(record.headers)) is not None:
                     replies.append((token, _reply(token, result)))
-                prev, flags = record.offset, 0
+            prev, flags = records[-1].offset, 0
         self._metrics.events.labels("poison").inc(poisoned)
         self._metrics.events.labels("event").inc(len(batch.records) - poisoned)
         for counts in tally.messages(time.time_ns() // 1_000_000):
             counted.add(None, counts, [])
         return [*await enriched.flush(), *await dead.flush(), *await counted.flush()], replies
 
-    def _enrich(self, batch: Batch, records: list[Any], salts: bytes) -> list[Enriched]:
-        """`salts`: 64 bytes for each record, of which the first half is for what comes from the event."""
-        enrich, topic_id, partition = self._enricher.enrich, batch.topic_id, batch.partition
-        return [
-            enrich(
-                record.key,
-                record.value,
-                record.headers,
-                Coordinates(topic_id, partition, record.offset, _stamp(record)),
-                salts[64 * at : 64 * at + 32],
-            )
-            for at, record in enumerate(records)
-        ]
+    def _enrich(
+        self, batch: Batch, records: list[Any], prev: int, flags: int
+    ) -> tuple[list[Enriched], list[bytes]]:
+        """The enrichments of records and the headers in which they travel. `flags` are the first one's."""
+        random = os.urandom(2 * SALT_BYTES * len(records))
+        salts = [random[at : at + SALT_BYTES] for at in range(0, len(random), SALT_BYTES)]
+        payload_salts, enrichment_salts = salts[: len(records)], salts[len(records) :]
+        topic_id, partition = batch.topic_id, batch.partition
+        results = self._enricher.enrich_all(
+            [
+                Message(
+                    record.key,
+                    record.value,
+                    record.headers,
+                    Coordinates(topic_id, partition, record.offset, _stamp(record)),
+                    salt,
+                )
+                for record, salt in zip(records, payload_salts, strict=True)
+            ]
+        )
+        headers = []
+        for record, result, one, other in zip(records, results, payload_salts, enrichment_salts, strict=True):
+            headers.append(_header(batch, record, result, prev, flags, one, other))
+            prev, flags = record.offset, 0
+        return results, headers
 
     async def _reply(self, replies: list[tuple[bytes, bytes]]) -> None:
         """A lost reply costs a caller its 200 (it gets a 202 instead), never an event: so it is only counted. After
