@@ -123,7 +123,9 @@ class Enricher:
         """The enrichments of Kafka messages, in their order. None depends on what else is in the list."""
         read = [self._read(message) for message in messages]
         found = [
-            (message, event) for message, event in zip(messages, read, strict=True) if type(event) is Event
+            (message, event)
+            for message, event in zip(messages, read, strict=True)
+            if isinstance(event, Event)
         ]
         try:
             judged = iter(self._judge([message for message, _ in found], [event for _, event in found]))
@@ -131,7 +133,7 @@ class Enricher:
             if len(messages) > 1:
                 return [self.enrich_all([message])[0] for message in messages]
             return [self._failed(message, event, error) for message, event in found]
-        return [next(judged) if type(one) is Event else one for one in read]
+        return [next(judged) if isinstance(one, Event) else one for one in read]
 
     def _read(self, message: Message) -> Event | Enriched:
         """The event in a message, or that it is poison."""

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from schemas.events import read_message
-from services.enricher.enrich import Coordinates, Enricher, EnrichSettings, load_enricher
+from services.enricher.enrich import Coordinates, Enricher, EnrichSettings, Message, load_enricher
 from services.enricher.summary import summarise
 
 AT = Coordinates(bytes(16), 0, 5, 1_700_000_000_000)
@@ -108,9 +108,10 @@ def _line(enricher: Enricher, name: str, messages: list[bytes]) -> None:
         for event in read
     ]
     told = [(event, kind, data, kind.who(data, event)) for event, kind, data in known]
+    together = [Message(None, message, [], AT, SALT) for message in messages]
     documents = [enricher.enrich(None, message, [], AT, SALT).document for message in messages]
     parts: list[Callable[[], Any]] = [
-        lambda: [enricher.enrich(None, message, [], AT, SALT) for message in messages],
+        lambda: enricher.enrich_all(together),
         lambda: [read_message(message, []) for message in messages],
         lambda: [kind.who(data, event) for event, kind, data in known],
         lambda: [enricher.rules.match(kind.log_source, data, event) for event, kind, data in known],
