@@ -1,4 +1,4 @@
-"""What the enricher counts of each batch, for the alerter: one message on audit.counts for a piece of a partition.
+"""What the enricher counts of each batch, for the alerter: one message on audit.counts for a piece of a batch.
 
 Counts can be added up twice without harm: all that must be exact names its source offset, so that the alerter passes
 over what it knows already, however the batches of a redelivery are cut. The alerter knows the thresholds, not this.
@@ -95,62 +95,69 @@ _decode = msgspec.json.Decoder(Counts).decode
 _attributes = msgspec.json.Decoder(_Attributes).decode
 
 
-def count(
-    topic_id: bytes,
-    partition: int,
-    records: list[Any],
-    results: list[Enriched],
-    taken_ms: int,
-    matches: Sequence[Match] = (),
-    specs: Mapping[str, Spec] = _NO_SPECS,
-) -> Iterator[bytes]:
-    """The messages for a batch: `results` are the enrichments of `records`, in their order; `matches` what of them counts
-    towards correlations, in messages of their own."""
-    for start in range(0, len(records), PIECE_EVENTS):
-        piece = records[start : start + PIECE_EVENTS]
-        yield _encode(_piece(topic_id, partition, piece, results[start : start + PIECE_EVENTS], taken_ms))
-    if matches:
-        yield from _matches(topic_id, partition, records, taken_ms, matches, specs)
+class Tally:
+    """The counts of one batch, taken a part at a time while it is enriched, so that no event needs to be kept."""
 
+    def __init__(self, topic_id: bytes, partition: int) -> None:
+        self._topic_id = topic_id.hex()
+        self._partition = partition
+        self._pieces: list[Counts] = []
+        self._room = 0
+        self._matches: list[Match] = []
+        self._specs: dict[str, Spec] = {}
 
-def _matches(
-    topic_id: bytes,
-    partition: int,
-    records: list[Any],
-    taken_ms: int,
-    matches: Sequence[Match],
-    specs: Mapping[str, Spec],
-) -> Iterator[bytes]:
-    """All matches of one event stand in one message: the alerter counts an event once, by its offset."""
-    wanted = {match.offset for match in matches}
-    backfills = {
-        record.offset: backfill_of(record.value, record.headers)
-        for record in records
-        if record.offset in wanted
-    }
-    piece: list[Match] = []
-    for number, match in enumerate(matches, 1):
-        match.backfill = backfills.get(match.offset, "")
-        piece.append(match)
-        last = number == len(matches)
-        if last or (len(piece) >= PIECE_MATCHES and matches[number].offset != match.offset):
-            named = {one.rule: specs[one.rule] for one in piece if one.rule in specs}
-            yield _encode(
-                Counts(
-                    topic_id.hex(),
-                    partition,
-                    piece[0].offset,
-                    match.offset,
-                    taken_ms,
-                    {},
-                    [],
-                    {},
-                    {},
-                    piece,
-                    named,
-                )
+    def take(
+        self,
+        records: list[Any],
+        results: list[Enriched],
+        matches: Sequence[Match] = (),
+        specs: Mapping[str, Spec] = _NO_SPECS,
+    ) -> None:
+        """Counts the next records of the batch and their enrichments, PIECE_EVENTS at most; `matches` are what of them counts
+        towards correlations, whose `specs` go along."""
+        if self._room < len(records):
+            self._room = PIECE_EVENTS
+            self._pieces.append(
+                Counts(self._topic_id, self._partition, records[0].offset, 0, 0, {}, [], {}, {})
             )
-            piece = []
+        self._room -= len(records)
+        piece = self._pieces[-1]
+        piece.last = records[-1].offset
+        _count_seconds(piece.seconds, records)
+        _count_events(piece, records, results)
+        if matches:
+            self._note(records, matches)
+            self._specs.update(specs)
+
+    def messages(self, taken_ms: int) -> Iterator[bytes]:
+        """The messages for audit.counts."""
+        for piece in self._pieces:
+            piece.taken_ms = taken_ms
+            yield _encode(piece)
+        yield from self._match_messages(taken_ms)
+
+    def _note(self, records: list[Any], matches: Sequence[Match]) -> None:
+        wanted = {match.offset for match in matches}
+        backfills = {
+            record.offset: backfill_of(record.value, record.headers)
+            for record in records
+            if record.offset in wanted
+        }
+        for match in matches:
+            match.backfill = backfills.get(match.offset, "")
+        self._matches.extend(matches)
+
+    def _match_messages(self, taken_ms: int) -> Iterator[bytes]:
+        """All matches of one event stand in one message: the alerter counts an event once, by its offset."""
+        piece: list[Match] = []
+        for number, match in enumerate(self._matches, 1):
+            piece.append(match)
+            last = number == len(self._matches)
+            if last or (len(piece) >= PIECE_MATCHES and self._matches[number].offset != match.offset):
+                named = {one.rule: self._specs[one.rule] for one in piece if one.rule in self._specs}
+                span = (piece[0].offset, match.offset, taken_ms)
+                yield _encode(Counts(self._topic_id, self._partition, *span, {}, [], {}, {}, piece, named))
+                piece = []
 
 
 def read_counts(value: bytes) -> Counts:
@@ -177,23 +184,20 @@ def backfill_of(value: bytes | None, headers: Any) -> str:
     return ""
 
 
-def _piece(  # noqa: C901 - the inner loop: calls would cost more than what they do
-    topic_id: bytes, partition: int, records: list[Any], results: list[Enriched], taken_ms: int
-) -> Counts:
-    sources: dict[bytes, SourceCount] = {}
-    noted: list[Noted] = []
-    backfills: dict[str, int] = {}
+def _count_events(  # noqa: C901 - the inner loop: calls would cost more than what they do
+    piece: Counts, records: list[Any], results: list[Enriched]
+) -> None:
+    sources, noted, backfills = piece.sources, piece.noted, piece.backfills
     producer, found = b"", _NOBODY
     for record, result in zip(records, results, strict=True):
-        kind, at_us, sequence, next_producer, _, _, document, _ = result
-        kafka_ms = record.timestamp
-        if kind == POISON:
+        if result.kind == POISON:
             noted.append(_noted(record, result, ""))
             continue
-        if next_producer != producer:
-            producer = next_producer
-            found = sources.get(producer) or sources.setdefault(
-                producer, SourceCount(neutral(document.source, NAME_LIMIT), 0, 0, 0, 0, [])
+        document, at_us, kafka_ms = result.document, result.event_time_us, record.timestamp
+        if result.producer_id != producer:
+            producer = result.producer_id
+            found = sources.get(producer.hex()) or sources.setdefault(
+                producer.hex(), SourceCount(neutral(document.source, NAME_LIMIT), 0, 0, 0, 0, [])
             )
         backfill, value = "", record.value
         if record.headers or (value is not None and _IN_VALUE in value):
@@ -210,21 +214,20 @@ def _piece(  # noqa: C901 - the inner loop: calls would cost more than what they
                     found.ahead_ms = apart
             elif apart < found.behind_ms and at_us != ABSENT:
                 found.behind_ms = apart
-        if sequence:
-            _follow(found.runs, sequence, record.offset, at_us)
+        if result.producer_seq:
+            _follow(found.runs, result.producer_seq, record.offset, at_us)
         if document.risk in _GRAVE:
             noted.append(_noted(record, result, backfill))
-    return Counts(
-        topic_id.hex(),
-        partition,
-        records[0].offset,
-        records[-1].offset,
-        taken_ms,
-        {name.hex(): one for name, one in sources.items()},
-        noted,
-        _seconds(records),
-        backfills,
-    )
+
+
+def _count_seconds(seconds: dict[int, int], records: list[Any]) -> None:
+    first, last = _stamp(records[0].timestamp), _stamp(records[-1].timestamp)
+    if first // 1000 == last // 1000:  # nearly always; in between lies what is no later than a second
+        seconds[first // 1000] = seconds.get(first // 1000, 0) + len(records)
+        return
+    for record in records:
+        second = _stamp(record.timestamp) // 1000
+        seconds[second] = seconds.get(second, 0) + 1
 
 
 def _noted(record: Any, result: Enriched, backfill: str) -> Noted:
@@ -249,14 +252,3 @@ def _follow(runs: list[Run], sequence: int, offset: int, at_us: int) -> None:
 
 def _stamp(kafka_ms: int | None) -> int:
     return -1 if kafka_ms is None or kafka_ms < 0 else kafka_ms
-
-
-def _seconds(records: list[Any]) -> dict[int, int]:
-    first, last = _stamp(records[0].timestamp), _stamp(records[-1].timestamp)
-    if first // 1000 == last // 1000:  # nearly always; in between lies what is no later than a second
-        return {first // 1000: len(records)}
-    found: dict[int, int] = {}
-    for record in records:
-        second = _stamp(record.timestamp) // 1000
-        found[second] = found.get(second, 0) + 1
-    return found

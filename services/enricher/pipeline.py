@@ -19,19 +19,23 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas.commitment import ABSENT_HASH, SALT_BYTES, encode_body, headers_fit, payload_commitment
-from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, pack_header, told
+from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, pack_fixed, told
 from schemas.record import ABSENT, NO_TIMESTAMP_TYPE, Kind
 from schemas.topics import PIPEROLL_HEADER, Topics, reply_token
 from services.common.errors import FatalError
 from services.common.logging import get_logger
-from services.enricher.counts import count
-from services.enricher.enrich import Coordinates, Enriched, Enricher
+from services.enricher.counts import Tally
+from services.enricher.enrich import Coordinates, Enriched, Enricher, Message
 from services.enricher.metrics import Metrics
 from services.enricher.transport import Batch
 
 log = get_logger(__name__)
-_encode_json = msgspec.json.encode
+_encode_json = msgspec.json.Encoder().encode
 _REPLY_TIMEOUT_S = 5.0
+_PART_EVENTS = 50
+"""Events that are enriched together: few enough to stay in the processor's caches."""
+_POISON = int(Kind.POISON)  # a member of an enumeration costs ten times as much to look up, compare and pack
+_NOTHING: tuple[None, None, tuple[()]] = (None, None, ())
 
 
 class Pipeline:
@@ -111,51 +115,61 @@ class Pipeline:
         self._fail(error)
 
     async def _send(self, batch: Batch) -> tuple[list[asyncio.Future[Any]], list[tuple[bytes, bytes]]]:
-        """Enriches and hands to the producer, in order; the futures resolve with the broker's acks."""
+        """Enriches and hands to the producer, in order; the futures resolve with the broker's acks. A part at a time:
+        what an event led to is then still near in the processor's memory when it is counted and written, and is not
+        kept."""
         enriched = _Outgoing(self._producer, self._topics.enriched, batch.partition)
         dead = _Outgoing(self._producer, self._topics.dead_letters, batch.partition)
+        counted = _Outgoing(self._producer, self._topics.counts, 0)
+        tally = Tally(batch.topic_id, batch.partition)
         replies: list[tuple[bytes, bytes]] = []
-        salts = os.urandom(2 * SALT_BYTES * len(batch.records))
-        results: list[Enriched] = []
         prev, flags, poisoned = batch.prev, FLAG_RESET if batch.reset else 0, 0
-        for at, record in enumerate(batch.records):
-            payload_salt = salts[at * 64 : at * 64 + 32]
-            timestamp = ABSENT if record.timestamp is None or record.timestamp < 0 else record.timestamp
-            coordinates = Coordinates(batch.topic_id, batch.partition, record.offset, timestamp)
-            result = self._enricher.enrich(
-                record.key, record.value, record.headers, coordinates, payload_salt
-            )
-            results.append(result)
-            header = _header(
-                result, coordinates, record, prev, flags, payload_salt, salts[at * 64 + 32 : at * 64 + 64]
-            )
-            value = None if result.withheld else record.value
-            kept = () if result.withheld else record.headers
-            key = None if result.withheld else record.key
-            if enriched.add(key, value, [*kept, (PIPEROLL_HEADER, header)]):
-                await enriched.send_full()
-            if result.kind == Kind.POISON:
-                poisoned += 1
-                if dead.add(*_dead_letter(result, coordinates, record)):
-                    await dead.send_full()
-            if record.headers and (token := reply_token(record.headers)) is not None:
-                replies.append((token, _reply(token, result)))
-            prev, flags = record.offset, 0
+        for start in range(0, len(batch.records), _PART_EVENTS):
+            records = batch.records[start : start + _PART_EVENTS]
+            results, headers = self._enrich(batch, records, prev, flags)
+            tally.take(records, results, *self._enricher.take_matches())  # before anything is awaited
+            for record, result, header in zip(records, results, headers, strict=True):
+                came = _NOTHING if result.withheld else (record.key, record.value, record.headers)
+                if enriched.add(came[0], came[1], [*came[2], (PIPEROLL_HEADER, header)]):
+                    await enriched.send_full()
+                if result.kind == _POISON:
+                    poisoned += 1
+                    if dead.add(came[0], came[1], [*came[2], *_why(batch, record, result)]):
+                        await dead.send_full()
+                if record.headers and (token := reply_token(record.headers)) is not None:
+                    replies.append((token, _reply(token, result)))
+            prev, flags = records[-1].offset, 0
         self._metrics.events.labels("poison").inc(poisoned)
         self._metrics.events.labels("event").inc(len(batch.records) - poisoned)
-        matches, specs = self._enricher.take_matches()
-        counted = _Outgoing(self._producer, self._topics.counts, 0)
-        for counts in count(
-            batch.topic_id,
-            batch.partition,
-            batch.records,
-            results,
-            time.time_ns() // 1_000_000,
-            matches,
-            specs,
-        ):
+        for counts in tally.messages(time.time_ns() // 1_000_000):
             counted.add(None, counts, [])
         return [*await enriched.flush(), *await dead.flush(), *await counted.flush()], replies
+
+    def _enrich(
+        self, batch: Batch, records: list[Any], prev: int, flags: int
+    ) -> tuple[list[Enriched], list[bytes]]:
+        """The enrichments of records and the headers in which they travel. `flags` are the first one's."""
+        random = os.urandom(2 * SALT_BYTES * len(records))
+        salts = [random[at : at + SALT_BYTES] for at in range(0, len(random), SALT_BYTES)]
+        payload_salts, enrichment_salts = salts[: len(records)], salts[len(records) :]
+        topic_id, partition = batch.topic_id, batch.partition
+        results = self._enricher.enrich_all(
+            [
+                Message(
+                    record.key,
+                    record.value,
+                    record.headers,
+                    Coordinates(topic_id, partition, record.offset, _stamp(record)),
+                    salt,
+                )
+                for record, salt in zip(records, payload_salts, strict=True)
+            ]
+        )
+        headers = []
+        for record, result, one, other in zip(records, results, payload_salts, enrichment_salts, strict=True):
+            headers.append(_header(batch, record, result, prev, flags, one, other))
+            prev, flags = record.offset, 0
+        return results, headers
 
     async def _reply(self, replies: list[tuple[bytes, bytes]]) -> None:
         """A lost reply costs a caller its 200 (it gets a 202 instead), never an event: so it is only counted. After
@@ -205,49 +219,53 @@ class _Outgoing:
         return self._sent
 
 
+def _stamp(record: Any) -> int:
+    """Kafka's timestamp in milliseconds, ABSENT where there is none."""
+    stamp: int | None = record.timestamp
+    return ABSENT if stamp is None or stamp < 0 else stamp
+
+
 def _header(
-    result: Enriched,
-    at: Coordinates,
+    batch: Batch,
     record: Any,
+    result: Enriched,
     prev: int,
     flags: int,
     payload_salt: bytes,
-    enrich_salt: bytes,
+    enrichment_salt: bytes,
 ) -> bytes:
-    commitment = ABSENT_HASH
+    commitment, stamp = ABSENT_HASH, _stamp(record)
     if result.withheld:
         flags |= FLAG_WITHHELD
         headers = (
             record.headers if headers_fit(record.headers) else ()
         )  # as RECORD_FORMAT.md says of such messages
         commitment = payload_commitment(payload_salt, encode_body(record.key, record.value, headers))
-    return pack_header(
+    fixed: bytes = pack_fixed(
         flags,
         result.kind,
-        at.topic_id,
-        at.partition,
-        at.offset,
+        batch.topic_id,
+        batch.partition,
+        record.offset,
         prev,
-        at.timestamp_ms,
-        NO_TIMESTAMP_TYPE if at.timestamp_ms == ABSENT else record.timestamp_type,
+        stamp,
+        NO_TIMESTAMP_TYPE if stamp == ABSENT else record.timestamp_type,
         result.event_time_us,
         result.producer_seq,
         result.producer_id,
         result.event_id,
         result.identity_hash,
         payload_salt,
-        enrich_salt,
+        enrichment_salt,
         commitment,
-        _encode_json(result.document),
     )
+    return fixed + _encode_json(result.document)
 
 
-def _dead_letter(result: Enriched, at: Coordinates, record: Any) -> tuple[bytes | None, bytes | None, Any]:
-    reason = (result.document.reason or "").encode()
-    origin = f"{at.topic_id.hex()}/{at.partition}/{at.offset}".encode()
-    kept = () if result.withheld else record.headers
-    headers = [*kept, ("piperoll-reason", reason), ("piperoll-origin", origin)]
-    return (None, None, headers) if result.withheld else (record.key, record.value, headers)
+def _why(batch: Batch, record: Any, result: Enriched) -> list[tuple[str, bytes]]:
+    """The headers by which a dead letter says what is wrong and where it was."""
+    origin = f"{batch.topic_id.hex()}/{batch.partition}/{record.offset}".encode()
+    return [("piperoll-reason", (result.document.reason or "").encode()), ("piperoll-origin", origin)]
 
 
 def _reply(token: bytes, result: Enriched) -> bytes:

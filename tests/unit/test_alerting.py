@@ -11,7 +11,7 @@ from services.enricher.alerting.judge import Judge
 from services.enricher.alerting.sequence import Gap, Sequence, in_words
 from services.enricher.alerting.state import State
 from services.enricher.alerting.thresholds import load_thresholds
-from services.enricher.counts import backfill_of, count, read_counts
+from services.enricher.counts import Tally, backfill_of, read_counts
 from services.enricher.enrich import Coordinates, load_enricher
 from tests.alerting import event
 
@@ -29,7 +29,10 @@ def counts_of(values, *, first=0, partition=0, taken_ms=NOW_MS, kafka_ms=NOW_MS,
         at = Coordinates(TOPIC, partition, offset, kafka_ms)
         records.append(record)
         results.append(ENRICHER.enrich(None, value, headers, at, bytes(32)))
-    return [read_counts(one) for one in count(TOPIC, partition, records, results, taken_ms)]
+    tally = Tally(TOPIC, partition)
+    for start in range(0, len(records), 50):
+        tally.take(records[start : start + 50], results[start : start + 50])
+    return [read_counts(one) for one in tally.messages(taken_ms)]
 
 
 def at(number, source="/s", *, high=True, seconds=0, **changes):

@@ -10,7 +10,7 @@ from schemas.mapping import load_mappings
 from services.enricher.alerting.judge import Judge
 from services.enricher.alerting.state import State
 from services.enricher.alerting.thresholds import load_thresholds
-from services.enricher.counts import PIECE_MATCHES, count, read_counts
+from services.enricher.counts import PIECE_MATCHES, Tally, read_counts
 from services.enricher.enrich import Coordinates, Enricher
 from services.enricher.rules.index import load_rules
 from tests.alerting import event
@@ -55,7 +55,7 @@ class House:
         (folder / "rules.yml").write_text(text)
         mappings = load_mappings()
         self.rules = load_rules(mappings.all, pack=folder)
-        self.enricher = Enricher(load_catalog(), mappings, self.rules, event_limit=1 << 20, ai=False)
+        self.enricher = Enricher(load_catalog(), mappings, self.rules, event_limit=1 << 20, ai=None)
         self.table, self.offsets = {}, {}
         self.restart()
 
@@ -75,7 +75,9 @@ class House:
             at = Coordinates(TOPIC, partition, offset, kafka_ms)
             results.append(self.enricher.enrich(None, value, [], at, bytes(32)))
         self.offsets[partition] = start + len(records)
-        made = count(TOPIC, partition, records, results, taken_ms, *self.enricher.take_matches())
+        tally = Tally(TOPIC, partition)
+        tally.take(records, results, *self.enricher.take_matches())
+        made = tally.messages(taken_ms)
         return [read_counts(one) for one in made]
 
     def take(self, counts):

@@ -14,7 +14,7 @@ from schemas.enrichment import RISKS, Enrichment
 from schemas.record import ABSENT, Kind
 from schemas.text import word
 from services.common.errors import ConfigurationError
-from services.enricher.enrich import Coordinates, EnrichSettings, load_enricher
+from services.enricher.enrich import Coordinates, EnrichSettings, Message, load_enricher
 from services.enricher.readings import Readings
 
 AT = Coordinates(bytes(range(16)), 3, 77, 1_700_000_000_000)
@@ -46,6 +46,13 @@ JSON = st.recursive(
 @pytest.fixture(scope="module")
 def enricher():
     return load_enricher(event_limit=100_000, ai=Readings(load_catalog(), "small-model", "shape-1"))
+
+
+COMPANY = load_enricher()
+
+
+def message(value):
+    return Message(None, value, [], AT, SALT)
 
 
 def take(enricher, value, headers=(), key=None, at=AT):
@@ -230,7 +237,10 @@ def test_a_mapped_time_that_is_none_gives_way_to_kafkas(enricher, value):
 @pytest.mark.parametrize("timestamp", [-1, ABSENT, 2**62])
 def test_without_any_time_it_is_absent(enricher, timestamp):
     for value in (b"{}", b"nope"):
-        assert take(enricher, value, at=AT._replace(timestamp_ms=timestamp)).event_time_us == ABSENT
+        assert (
+            take(enricher, value, at=msgspec.structs.replace(AT, timestamp_ms=timestamp)).event_time_us
+            == ABSENT
+        )
 
 
 @pytest.mark.parametrize(
@@ -280,6 +290,42 @@ def test_a_fault_of_ours_is_recorded_at_high_risk_not_raised(monkeypatch):
     monkeypatch.setattr(type(enricher.rules), "match", lambda *_: 1 / 0)
     document = take(enricher, CLOUDEVENT).document
     assert (document.risk, "enrichment:failed" in document.tags) == ("high", True)
+
+
+def test_a_fault_of_ours_touches_no_other_event_of_its_batch(monkeypatch):
+    enricher = load_enricher()
+    match = enricher.rules.match
+    monkeypatch.setattr(
+        enricher.rules,
+        "match",
+        lambda source, data, event: match(source, data, event) if event.id != "2" else 1 / 0,
+    )
+    messages = [message(json.dumps(CLOUDEVENT | {"id": str(number)}).encode()) for number in range(4)]
+    results = enricher.enrich_all([*messages, message(b"poison")])
+    failed = ["enrichment:failed" in result.document.tags for result in results]
+    assert failed == [False, False, True, False, False]
+    assert results[3] == load_enricher().enrich_all(messages[3:])[0]
+    assert [result.kind for result in results] == [Kind.EVENT] * 4 + [Kind.POISON]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.sampled_from(range(9)), min_size=1, max_size=20))
+def test_an_event_is_judged_alike_in_every_company(order):
+    """What stands beside an event in a batch changes no byte of its enrichment."""
+    trail = {"eventSource": "s3.amazonaws.com", "eventName": "GetObject", "userIdentity": {"type": "Root"}}
+    values = [
+        json.dumps(CLOUDEVENT).encode(),
+        json.dumps(CLOUDEVENT | {"data": None, "source": "piperoll/x", "sequence": "7"}).encode(),
+        json.dumps({"event_type": "data_export", "event_data": EXPORT | {"row_count": 10**7}}).encode(),
+        json.dumps({"event_type": "user_login", "event_data": {"user_id": "\u202e\0"}}).encode(),
+        json.dumps(trail | {"eventVersion": "1.08", "eventTime": "2026-01-01T00:00:00Z"}).encode(),
+        b'{"a":1,"a":NaN}',
+        b"[" * 5000,
+        b'"x"',
+        None,
+    ]
+    together = COMPANY.enrich_all([message(values[one]) for one in order])
+    assert together == [COMPANY.enrich(None, values[one], [], AT, SALT) for one in order]
 
 
 def test_the_largest_document_stays_below_64_kib():
