@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -129,7 +130,10 @@ class Watch:
 def _found(verification: Verification) -> Alert:
     """What a verification found. The same findings give the same id: said again each day, they are one alert."""
     sentences = [finding.sentence() for finding in verification.findings]
-    digest = sha256("\n".join(sorted(sentences)).encode()).hexdigest()[:32]
+    lasting = [replace(finding, not_after_us=None).sentence() for finding in verification.findings]
+    digest = sha256("\n".join(sorted(lasting)).encode()).hexdigest()[
+        :32
+    ]  # when it was read is no other finding
     more = f" … and {verification.found - _TOLD} more." if verification.found > _TOLD else ""
     return Alert(
         f"reporter:verification:{digest}",
