@@ -168,6 +168,9 @@ def preview(
     formats: FormatOption = _DEFAULT_FORMATS,
     schedule: ScheduleOption = None,
     zone: Annotated[str, typer.Option(help="Time zone of --period.")] = "UTC",
+    template: Annotated[
+        Path | None, typer.Option(help="A Jinja2 template of your own (Markdown), filled into report.own.md.")
+    ] = None,
     record: Annotated[bool, typer.Option(help="Put on record that you looked (audit.system).")] = True,
 ) -> None:
     """Write what a report would say now. It is no edition: no number, no hash on record, nobody gets it.
@@ -185,6 +188,7 @@ def preview(
                     _formats(formats),
                     configuration=_configuration(),
                     evidence=gather()[0],
+                    template=template,
                     progress=progress,
                 )
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from services.reporter.contents.ai import ai_account
@@ -107,7 +108,7 @@ def _frame(inputs: Inputs, chains: list[Any]) -> dict[str, Any]:
         "software": inputs.software,
         "filters": inputs.filters.as_json(),
         "language": inputs.language,
-        "template": inputs.template,
+        "template": None if inputs.template is None else Path(inputs.template).name,
         "integrity": inputs.integrity,
         "glossary": [{"term": term, "meaning": meaning} for term, meaning in GLOSSARY],
         "method": METHOD,

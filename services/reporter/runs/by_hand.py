@@ -19,7 +19,7 @@ from services.reporter.runs.configuration import Configuration
 from services.reporter.runs.due import filters_of, intents_of, period_of
 from services.reporter.runs.editions import Asked, Ground, Made, make_edition, open_ground
 from services.reporter.runs.ledger import Ledger, open_ledger
-from services.reporter.runs.making import Wish, make_whole, software, write_files
+from services.reporter.runs.making import Wish, fill_template, make_whole, software, write_files
 from services.reporter.runs.own_events import SystemTopic, edition_event
 from services.reporter.runs.rows import Edition, NewIntent, Run
 from services.reporter.verify import Verification
@@ -73,7 +73,10 @@ async def build_by_hand(
     """The next edition of what is wanted, its files in `out`. Raises TransientError, ConfigurationError, or FatalError where
     the folder cannot be written: then there is no edition."""
     _writable(out)
-    async with open_ledger(dsn) as ledger, open_ground(dsn, evidence, progress=progress) as ground:
+    async with (
+        open_ledger(dsn) as ledger,
+        open_ground(dsn, evidence, progress=progress, kafka=topic.settings) as ground,
+    ):
         run, asked, intents = await _asked(ledger, wanted, configuration, clock)
         made = await make_edition(ledger, ground, run, asked, intents, clock)
         edition = made.edition
@@ -90,10 +93,12 @@ async def preview(
     *,
     configuration: Configuration,
     evidence: Evidence,
+    template: Path | None = None,
     clock: Clock = system_clock,
     progress: Progress = lambda _done, _total: None,
 ) -> list[Path]:
-    """The files that an edition made now would have. None is made: they say so."""
+    """The files that an edition made now would have, with `template` instead of the schedule's. None is made: they say so. Raises
+    ConfigurationError also where the template is wrong."""
     _writable(out)
     async with open_ledger(dsn) as ledger, open_ground(dsn, evidence, progress=progress) as ground:
         if wanted.schedule is None:
@@ -113,10 +118,15 @@ async def preview(
             integrity=ground.integrity,
             filters=asked.filters,
             language=asked.language,
-            template=asked.template,
+            template=str(template) if template is not None else asked.template,
         )
         document = await make_whole(ground.snapshot, inputs)
-        return await write_files(ground.snapshot, inputs, document, Wish(formats), out, evidence)
+        paths = await write_files(ground.snapshot, inputs, document, Wish(formats), out, evidence)
+        if inputs.template is not None:
+            await fill_template(
+                Path(inputs.template), document, "full", out
+            )  # once more: what is wrong in it is told
+        return paths
 
 
 async def _asked(

@@ -192,7 +192,13 @@ def read_configuration(path: Path | None) -> Configuration:
         if schedule.template is not None and not (file.parent / schedule.template).is_file():
             place = _place(("schedules", number, "template"), lines)
             raise ConfigurationError(f"{file}, {place}: no such file: {file.parent / schedule.template}")
-    return found
+    placed = [
+        schedule
+        if schedule.template is None
+        else schedule.model_copy(update={"template": (file.parent / schedule.template).resolve()})
+        for schedule in found.schedules
+    ]
+    return found.model_copy(update={"schedules": placed})
 
 
 Path_ = tuple[str | int, ...]

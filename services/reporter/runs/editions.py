@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from services.common.clock import Clock
 from services.common.errors import ConfigurationError
+from services.common.settings import KafkaSettings
 from services.reporter.account import as_json
 from services.reporter.apart import Progress
 from services.reporter.cutting import find_cut
@@ -26,6 +27,7 @@ from services.reporter.grounding.fact import Fact
 from services.reporter.grounding.summary import Ask, choose
 from services.reporter.integrity import verdict
 from services.reporter.period import Period, moment
+from services.reporter.runs.asking import asker
 from services.reporter.runs.ledger import Ledger
 from services.reporter.runs.making import counts_of, differences, make_whole, parts_of, software
 from services.reporter.runs.rows import Edition, NewIntent, Run
@@ -73,15 +75,18 @@ async def open_ground(
     processes: int | None = None,
     progress: Progress = lambda _done, _total: None,
     counting: Progress = lambda _done, _total: None,
+    kafka: KafkaSettings | None = None,
 ) -> AsyncIterator[Ground]:
-    """Keeps up the facts, verifies, finds the cut, all for one snapshot. Raises TransientError, ConfigurationError."""
+    """Keeps up the facts, verifies, finds the cut, all for one snapshot. With `kafka` a model is asked where one is set up.
+    Raises TransientError, ConfigurationError."""
     await keep_facts(dsn, progress=counting)
     async with open_snapshot(dsn) as snapshot:
         verification = await verify_snapshot(
             dsn, snapshot, evidence=evidence, processes=processes, progress=progress
         )
         integrity = as_json(verification) | {"facts": (await check_facts(snapshot))._asdict()}
-        yield Ground(snapshot, verification, integrity, await find_cut(snapshot))
+        async with asker(kafka) as ask:
+            yield Ground(snapshot, verification, integrity, await find_cut(snapshot), ask)
 
 
 async def make_edition(

@@ -159,7 +159,7 @@ class Runs:
         try:
             evidence = await asyncio.to_thread(self._evidence)
             processes = self._verifying.processes
-            async with open_ground(self._dsn, evidence, processes=processes) as ground:
+            async with open_ground(self._dsn, evidence, processes=processes, kafka=self._kafka) as ground:
                 for run in runs:
                     if leader is not None:
                         await leader.check()

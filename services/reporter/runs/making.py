@@ -7,19 +7,30 @@ import json
 from collections.abc import Collection, Mapping
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from services.common.errors import ConfigurationError
+from services.common.logging import get_logger
 from services.reporter.attachments import replacing, write_log
 from services.reporter.contents.selection import Selection
 from services.reporter.document import Inputs, canonical, edition_hash, make_document
 from services.reporter.evidence import Evidence
 from services.reporter.formats import FORMATS, Detail, Extras, render, write_pack
+from services.reporter.formats.detail import with_detail
 from services.reporter.grounding.summary import Choosing
 from services.reporter.proving import prove_cited
 from services.reporter.store import Snapshot
+from services.reporter.templating.apart import render_template
+from services.reporter.templating.variables import variables_of
 
+log = get_logger(__name__)
+OWN = "report.own.md"
+"""What a schedule's own template gave."""
+MOST_EVENTS = 10_000
+"""Of those that a template gets."""
 MANIFEST = "edition.json"
 """Names the edition, its hash and those of the files beside it."""
 _COUNTED = ("totals", "completeness", "reviews", "high_risk", "by_day", "ai", "late")
@@ -113,11 +124,42 @@ async def write_files(
         selection = Selection(snapshot, inputs.period, inputs.cut, inputs.filters)
         logs = [folder / log.name for log in await write_log(selection, folder)]
     extras = Extras(proofs, evidence.notes, policy, logs, wish.detail)
-    return await asyncio.to_thread(_write, document, wish, folder, extras)
+    own = []
+    if inputs.template is not None:
+        own = [await _own(Path(inputs.template), document, wish.detail, folder)]
+    return await asyncio.to_thread(_write, document, wish, folder, extras, own)
 
 
-def _write(document: Mapping[str, Any], wish: Wish, folder: Path, extras: Extras) -> list[Path]:
-    names = [FORMATS[name].file for name in FORMATS if name in wish.formats]
+async def fill_template(template: Path, document: Mapping[str, Any], detail: Detail, folder: Path) -> str:
+    """The text of the user's template for the document: `events` are those of events.jsonl in the folder, MOST_EVENTS at most.
+    Raises ConfigurationError with file, line and variable where it is wrong."""
+    events = await asyncio.to_thread(_events_in, folder / "events.jsonl")
+    return await render_template(template, variables_of(with_detail(document, detail), events))
+
+
+async def _own(template: Path, document: Mapping[str, Any], detail: Detail, folder: Path) -> str:
+    """The file of the user's template. One that is wrong holds up no report: then the file says why."""
+    name, text = OWN, ""
+    try:
+        text = await fill_template(template, document, detail, folder)
+    except ConfigurationError as error:
+        log.warning("template_wrong", error=str(error))
+        name, text = f"{OWN}.error.txt", f"{error}\n"
+    await asyncio.to_thread((folder / name).write_bytes, text.encode("utf-8", "backslashreplace"))
+    return name
+
+
+def _events_in(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in islice(file, MOST_EVENTS)]
+
+
+def _write(
+    document: Mapping[str, Any], wish: Wish, folder: Path, extras: Extras, own: list[str]
+) -> list[Path]:
+    names = [FORMATS[name].file for name in FORMATS if name in wish.formats] + own
     names += [path.name for path in extras.attachments]
     for name in wish.formats:
         with replacing(folder / FORMATS[name].file) as file:

@@ -103,7 +103,7 @@ class SystemTopic:
     """audit.system, for what must be durable before anything else happens. Its methods block."""
 
     def __init__(self, settings: KafkaSettings, client_id: str = "piperoll-report") -> None:
-        self._settings = settings
+        self.settings = settings
         self._client_id = client_id
         self._producer: KafkaProducer | None = None
 
@@ -112,7 +112,7 @@ class SystemTopic:
         if self._producer is None:
             self._producer = self._connect()
         try:
-            sent = [self._producer.send(self._settings.topics.system, value=event) for event in events]
+            sent = [self._producer.send(self.settings.topics.system, value=event) for event in events]
             self._producer.flush(timeout=_TIMEOUT_S)
             for future in sent:
                 future.get(timeout=_TIMEOUT_S)
@@ -121,19 +121,19 @@ class SystemTopic:
             raise TransientError(f"audit.system does not take what is to be recorded: {error!r}") from error
 
     def _connect(self) -> KafkaProducer:
-        if not check_access(self._settings):
+        if not check_access(self.settings):
             raise TransientError(
-                f"no broker listens at KAFKA_BOOTSTRAP_SERVERS={self._settings.bootstrap_servers}"
+                f"no broker listens at KAFKA_BOOTSTRAP_SERVERS={self.settings.bootstrap_servers}"
             )
         try:
             return KafkaProducer(
-                **client_options(self._settings, self._client_id),
+                **client_options(self.settings, self._client_id),
                 acks="all",
                 enable_idempotence=True,
                 bootstrap_timeout_ms=_BOOTSTRAP_MS,
             )
         except KafkaError as error:
-            raise why_refused(self._settings, error) from error
+            raise why_refused(self.settings, error) from error
 
     def close(self) -> None:
         """Closes the producer; another `record` opens one anew."""
