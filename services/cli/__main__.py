@@ -40,6 +40,7 @@ COMMANDS = {
     "drill": Command("drill", EVIDENCE, "Attack a shadow copy, and see what the verifier finds."),
     "report": Command("reports", EVIDENCE, "Reports and their editions: list, build, rebuild, sign, send."),
     "review": Command("review", EVIDENCE, "Say what an event turned out to be, on record."),
+    "sample": Command("sample", EVIDENCE, "Draw records for an audit, by a seed that nobody can bend."),
     "export": Command("evidence", EVIDENCE, "Write events as JSON lines."),
     "erase": Command(
         "erase", EVIDENCE, "Take the content of events away for good, and leave a record of it."

@@ -58,23 +58,38 @@ def allocate(sizes: Mapping[tuple[str, ...], int], wanted: int) -> dict[tuple[st
     return given
 
 
-def draw(
-    population: Iterable[Member], sizes: Mapping[tuple[str, ...], int], seed: str, wanted: int
-) -> list[Drawn]:
-    """The sample, by stratum and ticket. `sizes`: of the population's strata, counted before, so that the population is gone
-    through once and not held in memory."""
-    places = allocate(sizes, wanted)
-    kept: dict[tuple[str, ...], list[tuple[bytes, Member]]] = {stratum: [] for stratum in sizes}
-    for member in population:
-        held = kept[member.stratum]
-        held.append((ticket(seed, member.record_hash), member))
-        if len(held) > 2 * places[member.stratum] + 1000:
-            kept[member.stratum] = nsmallest(places[member.stratum], held)
-    return [
-        Drawn(member, drawn.hex())
-        for stratum in sorted(kept)
-        for drawn, member in nsmallest(places[stratum], kept[stratum])
-    ]
+class Drawing:
+    """Takes the population a record at a time, in any order, and holds little more than the sample. `sizes`: of the
+    population's strata, counted before."""
+
+    def __init__(self, sizes: Mapping[tuple[str, ...], int], seed: str, wanted: int) -> None:
+        self._seed = seed
+        self._places = allocate(sizes, wanted)
+        self._kept: dict[tuple[str, ...], list[tuple[bytes, Member]]] = {stratum: [] for stratum in sizes}
+
+    def take(self, member: Member) -> None:
+        """One record of the population."""
+        kept, places = self._kept[member.stratum], self._places[member.stratum]
+        kept.append((ticket(self._seed, member.record_hash), member))
+        if len(kept) > 2 * places + 1000:
+            self._kept[member.stratum] = nsmallest(places, kept)
+
+    def drawn(self) -> list[Drawn]:
+        """The sample, by stratum and ticket."""
+        return [
+            Drawn(member, drawn.hex())
+            for stratum in sorted(self._kept)
+            for drawn, member in nsmallest(self._places[stratum], self._kept[stratum])
+        ]
+
+
+def draw(population: Iterable[Member], seed: str, wanted: int) -> list[Drawn]:
+    """The sample of a population that can be gone through twice."""
+    members = list(population)
+    drawing = Drawing(strata(members), seed, wanted)
+    for member in members:
+        drawing.take(member)
+    return drawing.drawn()
 
 
 def strata(population: Iterable[Member]) -> Counter[tuple[str, ...]]:

@@ -19,10 +19,9 @@ POPULATIONS = st.lists(NAMES, min_size=1, max_size=200).map(
 
 @given(POPULATIONS, st.text(max_size=20), st.integers(1, 250))
 def test_the_sample_is_of_the_size_wanted_and_the_same_in_any_order(population, seed, wanted):
-    sizes = strata(population)
-    drawn = draw(population, sizes, seed, wanted)
+    drawn = draw(population, seed, wanted)
     assert len(drawn) == len({item.member.id for item in drawn}) == min(wanted, len(population))
-    assert drawn == draw(reversed(population), sizes, seed, wanted)
+    assert drawn == draw(reversed(population), seed, wanted)
 
 
 @given(POPULATIONS, st.integers(1, 250))
@@ -44,7 +43,7 @@ def test_a_record_is_drawn_by_its_ticket_as_the_docstring_says():
     record_hash = bytes(range(32))
     assert ticket("seed", record_hash) == sha256(b"piperoll-sample/v1\nseed\x00" + record_hash).digest()
     population = [Member(at, sha256(bytes([at])).digest(), ("x",)) for at in range(100)]
-    drawn = draw(population, strata(population), "seed", 3)
+    drawn = draw(population, "seed", 3)
     by_hand = sorted(
         population, key=lambda member: sha256(b"piperoll-sample/v1\nseed\x00" + member.record_hash).digest()
     )
@@ -53,10 +52,7 @@ def test_a_record_is_drawn_by_its_ticket_as_the_docstring_says():
 
 def test_another_seed_draws_others():
     population = [Member(at, sha256(at.to_bytes(4)).digest(), ("x",)) for at in range(1000)]
-    samples = [
-        tuple(item.member.id for item in draw(population, strata(population), f"s{seed}", 5))
-        for seed in range(50)
-    ]
+    samples = [tuple(item.member.id for item in draw(population, f"s{seed}", 5)) for seed in range(50)]
     assert len(set(samples)) == 50
     assert max(Counter(at for sample in samples for at in sample).values()) <= 5
 

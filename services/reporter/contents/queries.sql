@@ -379,3 +379,13 @@ WITH kept AS (
     SELECT seq FROM ((SELECT * FROM kept EXCEPT SELECT * FROM anew) UNION ALL (SELECT * FROM anew EXCEPT SELECT * FROM kept)) AS d
 )
 SELECT (SELECT count(*) FROM kept) AS facts, count(DISTINCT seq) AS different, min(seq) AS first FROM different
+
+-- population: after `selected`: every event that a report counts, with its record's hash and what strata are made of; in the order of chains
+SELECT f.id, r.record_hash, audit.risk_name(f.risk) AS risk, coalesce(f.source, '') AS source, coalesce(f.type, '') AS type,
+    coalesce(f.actor, '') AS actor
+FROM selected f JOIN audit.record r ON r.chain_no = f.chain_no AND r.seq = f.seq
+
+-- seal_after: the first seal at or after $1 (microseconds since 1970) that a checkpoint covers, with the seal log's root then
+SELECT s.seal_no, s.sealed_us, k.root FROM audit.seal s
+JOIN audit.checkpoint k ON k.tree = 0 AND k.size = s.seal_no + 1
+WHERE s.sealed_us >= $1::bigint ORDER BY s.seal_no LIMIT 1
