@@ -99,11 +99,12 @@ def locked_copies(place: str, client: Any = None) -> list[Copy]:
 
 
 def _first_versions(versions: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of each object the oldest version: what was put there later replaces nothing."""
+    """Of each object the oldest version: what was put there later replaces nothing. They come newest first, and their times are
+    whole seconds."""
     firsts: dict[str, dict[str, Any]] = {}
     for version in versions:
         key = version["Key"]
-        if key not in firsts or version["LastModified"] < firsts[key]["LastModified"]:
+        if key not in firsts or version["LastModified"] <= firsts[key]["LastModified"]:
             firsts[key] = version
     return firsts
 

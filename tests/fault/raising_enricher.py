@@ -13,10 +13,10 @@ class Raising:
     def __getattr__(self, name):
         return getattr(self._real, name)
 
-    def enrich(self, key, value, headers, at, payload_salt):
-        if at.partition == 0 and at.offset >= 120:
+    def enrich_all(self, messages):
+        if any(message.at.partition == 0 and message.at.offset >= 120 for message in messages):
             raise RuntimeError("a rule that raises")
-        return self._real.enrich(key, value, headers, at, payload_salt)
+        return self._real.enrich_all(messages)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,10 @@ MAY = {
         ("publication", "INSERT"),
     },
     "piperoll_reporter": {
-        *((f"report.{table}", "INSERT") for table in ("run", "edition", "recorded", "signature", "intent")),
+        *(
+            (f"report.{table}", "INSERT")
+            for table in ("run", "edition", "recorded", "signature", "intent", "receipt")
+        ),
     },
     "piperoll_operator": {("restoration", "INSERT"), ("restoration", "DELETE")},
     # roles as which nobody signs in: their functions act as them

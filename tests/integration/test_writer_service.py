@@ -46,7 +46,7 @@ async def test_everything_on_the_three_topics_is_chained(producer, asked, start_
     row = await asked.connection.fetchrow(
         "SELECT ai_summary, risk FROM audit_events WHERE kafka_partition = 1 AND kafka_offset = 7"
     )
-    assert tuple(row) == ("said later", "high")
+    assert tuple(row) == ("event 7 said later", "high")
     assert writer.stop() == 0
 
 

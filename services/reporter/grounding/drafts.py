@@ -36,7 +36,13 @@ def drafts_of(made: Part) -> list[Draft]:
     total = made["totals"]["all"]
     if not total["events"]:
         nothing = ours(f"No events are recorded for {made['period']['title']}")
-        return [*_integrity(made), Draft("events.none", nothing, "volume", "counts", 0, must=True)]
+        return [
+            *_integrity(made),
+            Draft("events.none", nothing, "volume", "counts", 0, must=True),
+            *_completeness(made),
+            *_changes(made["changes"]),
+            *_happened(made),
+        ]
     return [
         *_integrity(made),
         *_volume(made),
@@ -144,7 +150,7 @@ def _completeness(made: Part) -> list[Draft]:
     missing = made["completeness"]["emitted_by_sequence"]["missing"]
     if gaps:
         text = ours(
-            f"{plural(missing, 'sequence number')} {_are(missing)} missing, most of ",
+            f"{plural(missing, 'sequence number')} of {plural(len(gaps), 'source')} {_are(missing)} missing, most of ",
             gaps[0]["source"],
             f" ({gaps[0]['missing']:,}): such events were numbered by their source and did not arrive",
         )
@@ -275,7 +281,7 @@ def _happened(made: Part) -> list[Draft]:
             )
     drill = made["drill"]
     if drill is not None:
-        text = f"The last tamper drill found {drill['detected']} of {drill['attacks']} attacks on a copy of the log"
+        text = f"The last tamper drill {'found' if drill['passed'] else 'FAILED: it found'} {drill['detected']} of {drill['attacks']} attacks on a copy of the log"
         cites = tuple(drill["cites"])
         drafts.append(
             Draft("own.drill", ours(text), "drill", "own_below", must=not drill["passed"], cites=cites)
