@@ -28,7 +28,13 @@ class Reporting:
     """`turn("2026-11-01T02:00Z")`: one turn of a reporter at that time."""
 
     def __init__(
-        self, kafka: KafkaSettings, dsn: str, folder: Path, file: Path, checkpoints: str = ""
+        self,
+        kafka: KafkaSettings,
+        dsn: str,
+        folder: Path,
+        file: Path,
+        checkpoints: str = "",
+        proof_wait_s: float = 0,
     ) -> None:
         self.folder = folder / "reports"
         self.registry = CollectorRegistry()
@@ -36,7 +42,7 @@ class Reporting:
         self.runs = Runs(
             kafka,
             dsn,
-            RunsSettings(file=file, folder=self.folder),
+            RunsSettings(file=file, folder=self.folder, proof_wait_s=proof_wait_s),
             VerifySettings(checkpoints=checkpoints),
             RunsMetrics(self.registry),
             lambda: self.now_us,
