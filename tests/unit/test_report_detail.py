@@ -102,3 +102,17 @@ def test_every_format_takes_every_detail():
     for name in FORMATS:
         for detail in ("figures", "pseudonymous"):
             assert render(month(), name, Extras(PROOFS, {}, POLICY, detail=detail))
+
+
+def test_names_in_facts_are_pseudonyms_however_short_or_strange():
+    made = month()
+    strange = "ev\u202eil"
+    made["tables"]["actor"] = table("bo", strange)
+    sentence = "Actor “bo” is named in 3 events, actor “ev[U+202E]il” in 2; both log on."
+    made["facts"] = [{"id": "actor", "sentence": sentence, "cites": []}]
+    for detail in ("pseudonymous", "figures"):
+        [fact] = with_detail(made, detail)["facts"]
+        assert fact["sentence"].count("“actor ") == 2
+        assert "bo”" not in fact["sentence"]
+        assert "U+202E" not in fact["sentence"]
+        assert fact["sentence"].endswith("both log on.")

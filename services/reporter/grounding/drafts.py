@@ -36,7 +36,14 @@ def drafts_of(made: Part) -> list[Draft]:
     total = made["totals"]["all"]
     if not total["events"]:
         nothing = ours(f"No events are recorded for {made['period']['title']}")
-        return [*_integrity(made), Draft("events.none", nothing, "volume", "counts", 0, must=True)]
+        return [
+            *_integrity(made),
+            Draft("events.none", nothing, "volume", "counts", 0, must=True),
+            *_reviews(made["reviews"]),
+            *_completeness(made),
+            *_changes(made["changes"]),
+            *_happened(made),
+        ]
     return [
         *_integrity(made),
         *_volume(made),
@@ -144,7 +151,7 @@ def _completeness(made: Part) -> list[Draft]:
     missing = made["completeness"]["emitted_by_sequence"]["missing"]
     if gaps:
         text = ours(
-            f"{plural(missing, 'sequence number')} {_are(missing)} missing, most of ",
+            f"{plural(missing, 'sequence number')} of {plural(len(gaps), 'source')} {_are(missing)} missing, most of ",
             gaps[0]["source"],
             f" ({gaps[0]['missing']:,}): such events were numbered by their source and did not arrive",
         )
