@@ -76,7 +76,7 @@ def test_the_same_name_has_the_same_number_everywhere():
 def test_figures_keep_counts_and_leave_events_out():
     made = with_detail(month(), "figures")
     assert made["high_risk"] == {"shown": 0, "of": 2, "events": []}
-    assert made["tables"]["actor"] == {"rows": [], "keys": 2}
+    assert made["tables"]["actor"] == {"rows": [], "shown": 0, "keys": 2}
     assert made["totals"] == month()["totals"]
     assert made["by_day"] == month()["by_day"]
     assert "left out at this level of detail" in render(month(), "md", Extras(detail="figures")).decode()
