@@ -42,7 +42,7 @@ browser: ## a Chromium for the tests of the report's page, by apt where there is
 	  $$sudo apt-get -qq update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium >/dev/null; }
 
 test: $(READY) ## all tests but the long ones, on a real broker and a real database
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long" $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not long" $(ARGS)
 
 test-long: $(READY) ## what takes longer than a minute
 	@$(BIN)/python -m pytest -m long $(ARGS)

@@ -1,17 +1,24 @@
-"""The reporter's own loop in this process: its turns one by one, with a clock that the test sets."""
+"""The reporter in this process: editions by hand, and its loop turn by turn, with a clock that the test sets."""
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from services.common.settings import KafkaSettings
+from services.reporter.formats import FORMATS
 from services.reporter.period import microseconds
+from services.reporter.runs.by_hand import Wanted, build_by_hand
+from services.reporter.runs.configuration import Configuration
 from services.reporter.runs.loop import Runs, RunsMetrics
+from services.reporter.runs.own_events import SystemTopic
 from services.reporter.runs.settings import RunsSettings
 from services.reporter.settings import VerifySettings
+from services.reporter.verify import NO_EVIDENCE
+from tests.sealing import NOWHERE
 
 RECIPIENT = '{name: archive, role: records, target: "directory:.", detail: full}'
 
@@ -24,11 +31,31 @@ def schedules_file(folder: Path, *schedules: str) -> Path:
     return file
 
 
+async def by_hand(dsn: str, period: str | None, out: Path, formats=tuple(FORMATS), **options):
+    """An edition as `piperoll report build` makes it where no broker is: what was built, and its document."""
+    built = await build_by_hand(
+        dsn,
+        Wanted(period, "tests"),
+        out,
+        [*formats, "json"],
+        configuration=Configuration(schedules=[]),
+        topic=SystemTopic(NOWHERE),
+        **{"evidence": NO_EVIDENCE} | options,
+    )
+    return built, json.loads((out / "report.json").read_text())
+
+
 class Reporting:
     """`turn("2026-11-01T02:00Z")`: one turn of a reporter at that time."""
 
     def __init__(
-        self, kafka: KafkaSettings, dsn: str, folder: Path, file: Path, checkpoints: str = ""
+        self,
+        kafka: KafkaSettings,
+        dsn: str,
+        folder: Path,
+        file: Path,
+        checkpoints: str = "",
+        proof_wait_s: float = 0,
     ) -> None:
         self.folder = folder / "reports"
         self.registry = CollectorRegistry()
@@ -36,7 +63,7 @@ class Reporting:
         self.runs = Runs(
             kafka,
             dsn,
-            RunsSettings(file=file, folder=self.folder),
+            RunsSettings(file=file, folder=self.folder, proof_wait_s=proof_wait_s),
             VerifySettings(checkpoints=checkpoints),
             RunsMetrics(self.registry),
             lambda: self.now_us,

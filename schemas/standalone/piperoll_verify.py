@@ -596,7 +596,8 @@ def sentences(found: dict[str, Any]) -> tuple[list[str], list[str]]:
 
 # Evidence packs and files of an edition.
 PACK_FORMAT, TRAILER, DIGITS = "piperoll-pack/v1", b"piperoll-pack/v1 sha256:", 64
-EDITION = "piperoll.report.edition"
+EDITION = ("piperoll.report.edition", "piperoll.report.files")
+"""Own events that hold an edition's hash; the second also those of the files that somebody got."""
 
 
 def hashed(file: IO[bytes], size: int = -1) -> str:
@@ -615,8 +616,8 @@ def check_edition(path: str, proof: bytes, policy: bytes) -> dict[str, Any]:
     """That the record of an edition holds the hash of this file."""
     record = check(proof, policy)
     require(
-        re.search(r"audit\.system/[0-9]+/[0-9a-f]{16}$", record["chain"]),
-        "the record is not one of audit.system",
+        re.search(r"\.system/[0-9]+/[0-9a-f]{16}$", record["chain"]),
+        "the record is not one of Piperoll's own events (audit.system)",
     )
     payload = json.loads(proof)["payload"]
     if payload is None:
@@ -625,7 +626,7 @@ def check_edition(path: str, proof: bytes, policy: bytes) -> dict[str, Any]:
         event = json.loads(value_of(base64.b64decode(payload["body"])) or b"")
         edition, known = event["data"]["edition"], {event["data"]["sha256"]: "the edition itself, as JSON"}
         known.update({item["sha256"]: item["name"] for item in event["data"].get("files", [])})
-        require(event["type"] == EDITION, "the record is not that of an edition")
+        require(event["type"] in EDITION, "the record is not that of an edition")
     except (ValueError, TypeError, KeyError):
         raise Refused("the record is not that of an edition") from None
     with Path(path).open("rb") as file:

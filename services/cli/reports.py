@@ -26,6 +26,7 @@ from services.reporter.runs.by_hand import Wanted
 from services.reporter.runs.configuration import Configuration, read_configuration
 from services.reporter.runs.due import next_span
 from services.reporter.runs.editions import Rebuilt, gone_line, rebuild
+from services.reporter.runs.filing import PROOF, Filing, unrecorded
 from services.reporter.runs.ledger import open_ledger
 from services.reporter.runs.making import Wish, write_files
 from services.reporter.runs.own_events import SystemTopic, user
@@ -140,7 +141,9 @@ def build(
                     configuration=_configuration(),
                     evidence=gather()[0],
                     topic=topic,
+                    patience_s=_patience_s(),
                     progress=progress,
+                    told=say,
                 )
             )
         topic.close()
@@ -156,6 +159,8 @@ def build(
         say(
             f"its hash is not on record yet ({built.unrecorded}): a reporter that runs will see to it, or build it again"
         )
+    if built.unproved is not None:
+        say(f"without {PROOF}, the proof of the files' hashes: {built.unproved}")
     for path in built.paths:
         print(path)
     raise typer.Exit(0 if edition.good else 1)
@@ -209,7 +214,9 @@ def rebuild_(
     Exit status: 0 the same, or other and what was erased since is named; 1 other, and nothing was erased; 2 not possible.
     """
     with checked(), on_record("rebuild", {"edition": edition}, record=record):
-        found = asyncio.run(_rebuild(edition, out, _formats(formats)))
+        found, unproved = asyncio.run(_rebuild(edition, out, _formats(formats), record=record))
+    if unproved is not None:
+        say(f"without {PROOF}, the proof of the files' hashes: {unproved}")
     told = {
         "edition": found.edition.id,
         "sha256": found.edition.sha256,
@@ -221,15 +228,34 @@ def rebuild_(
     raise typer.Exit(0 if found.explained else 1)
 
 
-async def _rebuild(name: str, out: Path | None, formats: list[str]) -> Rebuilt:
-    dsn = reporter_dsn()
+async def _rebuild(
+    name: str, out: Path | None, formats: list[str], *, record: bool
+) -> tuple[Rebuilt, str | None]:
+    """And why the proof of the files that were written does not lie beside them."""
+    dsn, wish = reporter_dsn(), Wish(formats)
     async with open_ledger(dsn) as ledger, open_snapshot(dsn) as snapshot:
         edition = await ledger.edition(name)
         found = await rebuild(snapshot, edition)
-        if out is not None:
-            await asyncio.to_thread(lambda: out.mkdir(parents=True, exist_ok=True))
-            await write_files(snapshot, edition.inputs, found.document, Wish(formats), out, gather()[0])
-    return found
+        if out is None:
+            return found, None
+        await asyncio.to_thread(lambda: out.mkdir(parents=True, exist_ok=True))
+        paths = await write_files(snapshot, edition.inputs, found.document, wish, out, gather()[0])
+    if not record:
+        why = "rebuilt with --no-record: the hashes of these files are on no record"
+        unrecorded(found.document, wish, out, paths, why)
+        return found, why
+    topic = SystemTopic(read_settings(KafkaSettings, target_variables()))
+    filing = Filing(dsn, topic.record, _patience_s(), system_clock, say)
+    sealed = edition.inputs.cut.seal_no is not None
+    try:
+        filed = await filing.file(found.document, wish, user(), out, paths, sealed=sealed)
+    finally:
+        topic.close()
+    return found, filed.unproved
+
+
+def _patience_s() -> float:
+    return read_settings(RunsSettings, target_variables()).proof_wait_s
 
 
 def _rebuilt_lines(found: Rebuilt) -> list[str]:

@@ -33,6 +33,7 @@ SEAL_LOG = 0
 _SEQ_BITS = 48
 _LAST_PUBLICATIONS = 100
 _MOST_EVENTS = 20
+_OWN = "piperoll/"
 _NUMBER = re.compile(r"[0-9]{1,19}").fullmatch
 _OFFSET = re.compile(r"([0-9a-f]{32}):([0-9]{1,9}):([0-9]{1,18})").fullmatch
 
@@ -122,9 +123,16 @@ async def prove(connection: Connection, wanted: Wanted, *, content: bool = True)
 
 
 async def _find(connection: Connection, name: Name) -> list[Place]:
-    """Where the payload of an event was erased, it is found by its hash alone."""
+    """Where the payload of an event was erased, it is found by its hash alone. Own events (sources `piperoll/…`) are known
+    by their ids, of which the first is recorded."""
     rows = await connection.fetch(_QUERIES["events"], identity_hash(*name), _MOST_EVENTS)
-    return [Place(row["chain_no"], row["seq"]) for row in rows if _is_named(row["enrich"], name)]
+    found = [Place(row["chain_no"], row["seq"]) for row in rows if _is_named(row["enrich"], name)]
+    if not found and name.source.startswith(_OWN):
+        rows = await connection.fetch(
+            _QUERIES["own_events"], identity_hash("own-event", name.id), _MOST_EVENTS
+        )
+        found = [Place(row["chain_no"], row["seq"]) for row in rows]
+    return found
 
 
 async def _prove_record(connection: Connection, place: Place, *, content: bool = True) -> Proof:

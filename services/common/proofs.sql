@@ -10,6 +10,9 @@ FROM audit.record r LEFT JOIN audit.payload p
     ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
 WHERE r.identity_hash = $1 AND r.kind = 1 ORDER BY r.chain_no, r.seq LIMIT $2;
 
+-- own_events: own events whose id hashes to $1; at most $2
+SELECT r.chain_no, r.seq FROM audit.record r WHERE r.identity_hash = $1 AND r.kind = 8 ORDER BY r.chain_no, r.seq LIMIT $2;
+
 -- coordinates: records of an offset of a topic (by its id) and partition; no skips, which stand for many
 SELECT r.chain_no, r.seq FROM audit.chain c JOIN audit.record r ON r.chain_no = c.chain_no
 WHERE c.topic_id = $1 AND c.partition = $2 AND r.source_offset = $3 AND r.kind <> 4 ORDER BY r.chain_no LIMIT $4;

@@ -51,6 +51,7 @@ def run(postgres: PostgresSettings, settings: ReporterSettings) -> int:
         good=edition.good,
         sha256=edition.sha256,
         unrecorded=built.unrecorded,
+        unproved=built.unproved,
         files=[str(path) for path in built.paths],
     )
     return 0 if edition.good else 1

@@ -16,6 +16,7 @@ from typing import Any
 from services.common.settings import KafkaSettings
 from services.reporter.period import microseconds
 from services.reporter.runs import delivering, directory
+from services.reporter.runs.filing import Filing
 from services.reporter.runs.ledger import Ledger
 from services.reporter.runs.own_events import SystemTopic
 from tests.report_runs import Reporting, schedules_file
@@ -25,8 +26,9 @@ STEPS: list[tuple[str, Any, str]] = [
     ("the edition and its intents are written", Ledger, "add_edition"),
     ("its hash goes to audit.system", SystemTopic, "record"),
     ("that it is recorded is noted", Ledger, "note_recorded"),
-    ("the delivery begins", Ledger, "begin"),
     ("the files are written", delivering, "write_files"),
+    ("their hashes go to audit.system", Filing, "file"),
+    ("the delivery begins", Ledger, "begin"),
     ("the folder is put in place", directory, "put"),
     ("that it is delivered is noted", Ledger, "note_sent"),
 ]

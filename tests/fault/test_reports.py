@@ -33,9 +33,11 @@ def test_a_reporter_killed_at_any_step_leaves_one_edition(kafka, database, tmp_p
     assert done.returncode == 0, done.stderr[-3000:]
     cases = json.loads(done.stdout.splitlines()[-1])
     assert len(cases) == 2 * len(STEPS)
-    said = read_all(kafka, kafka.topics.system, len(cases))
-    recorded = {event["id"]: event["data"]["sha256"] for event in map(json.loads, said)}
-    hashes = Counter((event["id"], event["data"]["sha256"]) for event in map(json.loads, said))
+    said = [json.loads(value) for value in read_all(kafka, kafka.topics.system, 3 * len(cases))]
+    said = [event for event in said if "sha256" in event["data"]]
+    recorded = {event["id"]: event["data"]["sha256"] for event in said}
+    hashes = Counter((event["id"], event["data"]["sha256"]) for event in said)
+    files = Counter(event["data"]["edition"] for event in said if event["type"] == "piperoll.report.files")
     assert len(hashes) == len(recorded)  # said twice, it says the same
     for case in cases:
         where = (case["when"], case["what"])
@@ -50,4 +52,7 @@ def test_a_reporter_killed_at_any_step_leaves_one_edition(kafka, database, tmp_p
         assert [path.parent for path in folder.rglob("report.json") if ".new-" not in str(path)] == [
             folder / edition
         ], where
-        assert json.loads((folder / edition / "edition.json").read_text())["sha256"] == sha256, where
+        told = json.loads((folder / edition / "edition.json").read_text())
+        assert told["sha256"] == sha256, where
+        assert told["record"]["id"] in recorded, where
+        assert 1 <= files[edition] <= 2, where

@@ -7,17 +7,16 @@ import pytest
 from deploy.local.postgres import execute
 from services.cli.drill import as_json, as_lines
 from services.common.errors import ConfigurationError
-from services.reporter.build import build_report
 from services.reporter.drill import drill as module
 from services.reporter.drill.attacks import ATTACKS, Attack
 from services.reporter.drill.drill import CHAIN_GONE, run_drill
 from services.reporter.drill.shadow import Shadow
 from services.reporter.evidence import Evidence, read_evidence, read_policy
-from services.reporter.period import month
 from services.reporter.verify import verify_database
 from services.writer.migrate import migrate_async
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import ChainRows
+from tests.report_runs import by_hand
 from tests.sealing import Sealing, silent_of
 
 
@@ -93,14 +92,14 @@ async def test_a_report_says_how_the_last_drill_went(database, tmp_path):
     """And that there was none."""
     chain = ChainRows(topic="audit.system")
     await fill(database.admin_dsn, [chain])
-    await build_report(database.reporter_dsn, month("2026-10"), tmp_path / "none")
+    await by_hand(database.reporter_dsn, "2026-10", tmp_path / "none", ["md"])
     assert "No tamper drill is on record" in (tmp_path / "none" / "report.md").read_text()
     assert json.loads((tmp_path / "none" / "report.json").read_text())["drill"] is None
     other = ChainRows(chain_no=2, topic="audit.system", partition=1, seed=5)
     facts = {"passed": False, "attacks": 16, "detected": 15, "slowest_seconds": 0.4, "missed": ["deleted"]}
     other.own_event(type="piperoll.drill", source="piperoll/drill", data=facts, time="2026-10-02T00:00:00Z")
     await fill(database.admin_dsn, [other])
-    await build_report(database.reporter_dsn, month("2026-10"), tmp_path / "one")
+    await by_hand(database.reporter_dsn, "2026-10", tmp_path / "one", ["html"])
     text = (tmp_path / "one" / "report.html").read_text()
-    assert "FAILED" in text
+    assert '<span class="state bad"><span aria-hidden="true">✕</span> failed</span>' in text
     assert "15 of 16 attacks" in text

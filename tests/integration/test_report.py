@@ -20,11 +20,10 @@ from schemas.verification.contents import Content
 from schemas.verification.links import ChainInfo, Head, Row
 from services.cli import evidence, reports
 from services.reporter import verify
-from services.reporter.build import build_report
 from services.reporter.evidence import read_evidence, read_policy
-from services.reporter.period import last_days, month
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import START_US, ChainRows
+from tests.report_runs import by_hand
 from tests.sealed_log import SealedLog, store_seals
 from tests.service_process import ROOT
 
@@ -82,7 +81,7 @@ def selected(chains, *, until_us=START_US + 31 * 24 * HOUR_US):
 async def test_a_report_says_what_the_rows_say_and_leaves_hostile_texts_harmless(database, tmp_path):
     chains = october()
     await fill(database.admin_dsn, chains)
-    built = await build_report(database.reporter_dsn, month("2026-10"), tmp_path / "out")
+    built, document = await by_hand(database.reporter_dsn, "2026-10", tmp_path / "out")
     assert [path.name for path in built.paths] == [
         "report.html",
         "report.pdf",
@@ -91,8 +90,8 @@ async def test_a_report_says_what_the_rows_say_and_leaves_hostile_texts_harmless
         "evidence.zip",
         "events.jsonl",
         "events.csv",
+        "edition.json",
     ]
-    document = json.loads((tmp_path / "out" / "report.json").read_text())
     expected = selected(chains)
     assert document["integrity"]["good"]
     assert document["totals"]["all"]["events"] == len(expected) < 132
@@ -130,12 +129,11 @@ async def test_a_report_says_what_the_rows_say_and_leaves_hostile_texts_harmless
         "events.jsonl": len(expected),
         "events.csv": len(expected),
     }
-    late = await build_report(
-        database.reporter_dsn, last_days(START_US + 20 * HOUR_US, 30), tmp_path / "days", ["json"]
-    )
+    now = lambda: START_US + 20 * HOUR_US  # noqa: E731 - short here
+    _, late = await by_hand(database.reporter_dsn, None, tmp_path / "days", [], clock=now)
     recorded = [row for chain in chains for row in chain.rows if row.kind in (Kind.EVENT, Kind.POISON)]
     within = [row for row in recorded if row.appended_us < START_US + 20 * HOUR_US]
-    assert late.document["totals"]["all"]["events"] == len(within)
+    assert late["totals"]["all"]["events"] == len(within)
 
 
 @pytest.mark.parametrize("empty", [False, True], ids=["with events", "without events"])
@@ -148,8 +146,7 @@ async def test_repeats_of_erased_events_are_counted_in_every_report(database, tm
         chain.duplicate(seq, tags=("identity:unchecked",), time_us=START_US + HOUR_US)
     chain.duplicate(first.seq, tags=("identity:unchecked",), time_us=START_US + 40 * 24 * HOUR_US)
     await fill(database.admin_dsn, [chain])
-    await build_report(database.reporter_dsn, month("2026-10"), tmp_path)
-    said = json.loads((tmp_path / "report.json").read_text())
+    _, said = await by_hand(database.reporter_dsn, "2026-10", tmp_path, ["html", "md"])
     assert said["integrity"]["good"]
     assert (said["totals"]["unchecked"]["events"], said["totals"]["unchecked"]["high_risk"]) == (2, 2)
     (cite,) = said["totals"]["unchecked"]["cites"]
@@ -174,14 +171,14 @@ async def test_missing_sequence_numbers_are_named_by_source_wherever_the_others_
     for number in (3, 4, 5):
         second.event(source="whole", sequence=number)
     await fill(database.admin_dsn, [first, second])
-    built = await build_report(database.reporter_dsn, month("2026-10"), tmp_path / "out")
-    gaps = built.document["sequence_gaps"]
+    _, document = await by_hand(database.reporter_dsn, "2026-10", tmp_path / "out", ["html"])
+    gaps = document["sequence_gaps"]
     assert [(gap["source"], gap["missing"], gap["gaps"], gap["numbers"]) for gap in gaps] == [
         ("counts", 3, 2, "3-4, 7"),
         (HOSTILE, 2, 1, f"{2**64 - 3}-{2**64 - 2}"),
     ]
     assert gaps[0]["cites"][0]["record"] == "2:1"
-    texts = [item["text"] for item in built.document["summary"]["sentences"]]
+    texts = [item["text"] for item in document["summary"]["sentences"]]
     said = [text for text in texts if "sequence" in text]
     assert said == [
         "5 sequence numbers of 2 sources are missing, most of “counts” (3): such events were numbered by their source and did not arrive."
@@ -337,8 +334,8 @@ async def test_a_report_of_sealed_records_is_proved_by_its_pack_and_by_the_one_f
     log.publish(tmp_path / "published")
     vkey = log.signer(log.seal_origin).verifier.vkey()
     checkpoints = read_evidence([str(tmp_path / "published")], read_policy([vkey], None))
-    built = await build_report(
-        database.reporter_dsn, month("2026-10"), tmp_path / "out", evidence=checkpoints
+    built, document = await by_hand(
+        database.reporter_dsn, "2026-10", tmp_path / "out", ["pack"], evidence=checkpoints
     )
     assert built.verification.good
     (tmp_path / "policy").write_bytes(log.policy())
@@ -346,7 +343,7 @@ async def test_a_report_of_sealed_records_is_proved_by_its_pack_and_by_the_one_f
     command += ["--policy", tmp_path / "policy", "--json"]
     said = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, capture_output=True, check=True)
     found = json.loads(said.stdout)
-    assert found["pack"]["proved"] == found["pack"]["cited"] == len(built.document["cited"]) > 0
+    assert found["pack"]["proved"] == found["pack"]["cited"] == len(document["cited"]) > 0
     with zipfile.ZipFile(tmp_path / "out" / "evidence.zip") as pack:
         assert {"events/events.jsonl", "checkpoints/seal-1", "policy.txt", "report/report.pdf"} <= {
             *pack.namelist()

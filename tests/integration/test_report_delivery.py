@@ -4,20 +4,31 @@ import base64
 import io
 import json
 import zipfile
+from collections import Counter
 from hashlib import sha256
 
+import asyncpg
 import boto3
 import pytest
 
 from services.common.errors import TransientError
+from services.reporter.formats import FORMATS
+from services.reporter.runs.by_hand import Wanted, build_by_hand
+from services.reporter.runs.configuration import Configuration
 from services.reporter.runs.ledger import Ledger
+from services.reporter.runs.own_events import SystemTopic
+from services.reporter.verify import NO_EVIDENCE
+from services.writer.sealer.key import read_keys
+from services.writer.sealer.settings import SealerSettings
 from tests.audit_tables import fill
+from tests.builders import own_event
 from tests.certificates import Authority
 from tests.chain_rows import START_US, ChainRows
 from tests.report_runs import Reporting, schedules_file
 from tests.standins.receivers import Mailbox, Webhook
 from tests.standins.s3_server import S3Server
-from tests.writing import read_all
+from tests.unit.test_standalone_verifier import standalone
+from tests.writing import Asked, Producer, read_all
 
 HOUR_US = 3_600_000_000
 HOSTILE = "<script>alert(1)</script>\r\nBcc: all@example.org"
@@ -63,16 +74,16 @@ async def october(database):
     await fill(database.admin_dsn, [chain])
 
 
-def reporter(kafka, database, tmp_path, *recipients):
+def reporter(kafka, database, tmp_path, *recipients, formats="html, pdf, json", proof_wait_s=0):
     told = ", ".join(
         f'{{name: r{at}, target: "{target}", detail: {detail}}}'
         for at, (target, detail) in enumerate(recipients)
     )
     file = schedules_file(
         tmp_path,
-        f"name: monthly, every: monthly, first: 2026-10-01, formats: [html, pdf, json], recipients: [{told}]",
+        f"name: monthly, every: monthly, first: 2026-10-01, formats: [{formats}], recipients: [{told}]",
     )
-    return Reporting(kafka, database.reporter_dsn, tmp_path, file)
+    return Reporting(kafka, database.reporter_dsn, tmp_path, file, proof_wait_s=proof_wait_s)
 
 
 async def test_one_edition_goes_out_by_every_way_and_each_receipt_is_on_record(
@@ -111,6 +122,8 @@ async def test_one_edition_goes_out_by_every_way_and_each_receipt_is_on_record(
     one.close()
     assert sorted(key.rpartition("/")[2] for key in keys) == [
         "edition.json",
+        "events.csv",
+        "events.jsonl",
         "report.html",
         "report.json",
         "report.pdf",
@@ -142,7 +155,9 @@ async def test_one_edition_goes_out_by_every_way_and_each_receipt_is_on_record(
     files = {file["name"]: base64.b64decode(file["content_base64"]) for file in said["files"]}
     assert files["report.json"] == document
 
-    events = [json.loads(value) for value in read_all(kafka, kafka.topics.system, 4)]
+    events = [json.loads(value) for value in read_all(kafka, kafka.topics.system, 8)]
+    filed = Counter(event["data"]["recipient"] for event in events if event["type"].endswith(".files"))
+    assert filed == {"r0": 1, "r1": 2, "r2": 1}  # the hook refused once
     receipts = {
         event["data"]["recipient"]: event["data"]
         for event in events
@@ -174,7 +189,7 @@ async def test_a_crash_after_the_servers_yes_sends_again_under_the_same_name_and
     one.close()
     first, second = mailbox.messages
     assert first["Message-ID"] == second["Message-ID"]
-    events = [json.loads(value) for value in read_all(kafka, kafka.topics.system, 2)]
+    events = [json.loads(value) for value in read_all(kafka, kafka.topics.system, 4)]
     assert [event["data"]["state"] for event in events if event["type"] == "piperoll.report.delivery"] == [
         "maybe-twice"
     ]
@@ -189,3 +204,95 @@ async def test_a_server_that_refuses_gets_it_later_once(kafka, database, october
     await one.turn("2026-11-01T02:20Z")
     one.close()
     assert len(mailbox.messages) == 1
+
+
+def mailed(message, folder):
+    """The attachments of a message as somebody saves and unpacks them."""
+    folder.mkdir()
+    for part in message.iter_attachments():
+        (folder / part.get_filename()).write_bytes(part.get_payload(decode=True))
+    with zipfile.ZipFile(folder / "report.html.zip") as file:
+        file.extractall(folder)
+    (folder / "report.html.zip").unlink()
+    return folder
+
+
+def hooked(body, folder):
+    folder.mkdir()
+    for file in json.loads(body)["files"]:
+        (folder / file["name"]).write_bytes(base64.b64decode(file["content_base64"]))
+    return folder
+
+
+async def sealed_log(kafka, database, start_service, tmp_path):
+    """A writer and a sealer that run, something that is sealed; the policy of the sealer's key."""
+    with Producer(kafka) as producer:
+        producer.send(kafka.topics.system, own_event())
+    start_service("writer", WRITER_BATCH_AGE_MS="20")
+    home = tmp_path / "sealer"
+    start_service(
+        "writer", "sealer", DATABASE_URL=database.sealer_dsn, SEALER_DIR=str(home), SEALER_INTERVAL_S="0.2"
+    )
+    connection = await asyncpg.connect(database.admin_dsn)
+    try:
+        await Asked(connection).until("SELECT count(*) > 0 FROM audit.checkpoint WHERE tree > 0", True)
+    finally:
+        await connection.close()
+    settings = SealerSettings(folder=home)
+    return f"log {read_keys(settings).current.verifier.vkey()}\nquorum none\n".encode()
+
+
+async def test_every_file_of_every_recipient_is_proved_by_the_record_of_its_hashes(
+    kafka, database, start_service, tmp_path, mailbox, hook
+):
+    """With a writer and a sealer that run; and those of an edition made by hand."""
+    policy = await sealed_log(kafka, database, start_service, tmp_path)
+    one = reporter(
+        kafka,
+        database,
+        tmp_path,
+        ("mail:jo@example.org", "full"),
+        (f"webhook:{hook.url}", "figures"),
+        ("directory:archive", "pseudonymous"),
+        formats="html, pdf, md, json, pack",
+        proof_wait_s=30,
+    )
+    hook.answers = [200]
+    await one.turn("2026-11-03T02:00Z")
+    one.close()
+    folders = [
+        mailed(mailbox.messages[0], tmp_path / "mailed"),
+        hooked(hook.requests[0][1], tmp_path / "hooked"),
+        one.folder / "archive/monthly/2026-10/1",
+    ]
+    built = await build_by_hand(
+        database.reporter_dsn,
+        Wanted("2026-10", "Ada"),
+        tmp_path / "built",
+        list(FORMATS),
+        configuration=Configuration(schedules=[]),
+        evidence=NO_EVIDENCE,
+        topic=(topic := SystemTopic(kafka)),
+        patience_s=30,
+    )
+    topic.close()
+    assert (built.unrecorded, built.unproved) == (None, None)
+    folders.append(tmp_path / "built")
+    for folder in folders:
+        told = json.loads((folder / "edition.json").read_text())
+        assert told["proof"] == "edition.piperoll-proof", told
+        proof = (folder / "edition.piperoll-proof").read_bytes()
+        files = {
+            path.name for path in folder.iterdir() if path.suffix in (".html", ".pdf", ".md", ".zip", ".json")
+        }
+        assert files == {one_of.file for one_of in FORMATS.values()} | {"edition.json"}
+        for name in files - {"edition.json"}:
+            try:
+                found = standalone.check_edition(str(folder / name), proof, policy)
+            except standalone.Refused as error:
+                raise AssertionError(f"{folder.name}/{name}") from error
+            assert found["file"] in (name, "the edition itself, as JSON")
+            assert found["edition"] == told["edition"]
+        (folder / "report.md").write_bytes((folder / "report.md").read_bytes() + b" ")
+        with pytest.raises(standalone.Refused, match="not as it was recorded"):
+            standalone.check_edition(str(folder / "report.md"), proof, policy)

@@ -25,6 +25,7 @@ from services.reporter.document import (
     make_document,
 )
 from services.reporter.facts_kept import check_facts, keep_facts
+from services.reporter.formats import with_detail
 from services.reporter.period import following, period_named
 from services.reporter.store import open_snapshot
 from tests.audit_tables import extend, fill
@@ -397,3 +398,11 @@ async def test_the_cut_is_the_last_seal_with_a_checkpoint_else_where_the_chains_
     told = await document(database)
     assert (told["cut"]["seal_no"], told["cut"]["chains"][0]["size"]) == (1, 11)
     assert told["totals"]["all"]["events"] == 10 + 11
+
+
+@pytest.mark.parametrize("detail", ["full", "pseudonymous", "figures"])
+async def test_what_a_recipient_sees_fits_the_published_schema(database, detail):
+    await fill(database.admin_dsn, Month().chains)
+    told = await document(database)
+    seen = with_detail(told | {"attachments": []}, detail)
+    assert [(list(error.path), error.message[:200]) for error in SCHEMA.iter_errors(seen)] == []

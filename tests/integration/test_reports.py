@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from hashlib import sha256
 
 import asyncpg
@@ -69,9 +70,12 @@ async def test_a_month_is_reported_once_and_its_hash_is_on_record(kafka, databas
     told = json.loads((folder / "edition.json").read_text())
     assert told["sha256"] == sha256(document).hexdigest()
     assert {name: sha256((folder / name).read_bytes()).hexdigest() for name in told["files"]} == told["files"]
-    [event] = await said_on(kafka, kafka.topics.system, 1)
+    event, files, _ = await said_on(kafka, kafka.topics.system, 3)
     assert (event["type"], event["source"]) == ("piperoll.report.edition", "piperoll/report")
     assert event["data"]["sha256"] == sha256(document).hexdigest()
+    assert (files["type"], files["id"]) == ("piperoll.report.files", told["record"]["id"])
+    assert {file["name"]: file["sha256"] for file in files["data"]["files"]} == told["files"]
+    assert (told["proof"], told["why_no_proof"]) == (None, "nothing has been sealed yet: no sealer runs")
     [(state, attempts, receipt)] = await rows(database, "SELECT state, attempts, receipt FROM report.intent")
     assert (state, attempts) == ("sent", 1)
     assert json.loads(receipt)["folder"] == str(folder)
@@ -98,8 +102,9 @@ async def test_after_downtime_every_missed_period_is_reported_the_oldest_first(
     }
     assert sum(counts.values()) == 54  # from midnight in Berlin on 3 October on
     assert counts["2026-10-08"] == 0
-    said = await said_on(kafka, kafka.topics.system, len(days))
-    assert len({event["id"] for event in said}) == len(days)
+    said = await said_on(kafka, kafka.topics.system, 3 * len(days))
+    kinds = Counter(kind for kind, _ in {(event["type"], event["id"]) for event in said})
+    assert kinds["piperoll.report.edition"] == kinds["piperoll.report.files"] == len(days)
     second.close()
 
 

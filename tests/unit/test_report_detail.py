@@ -5,9 +5,11 @@ import json
 import zipfile
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from services.reporter.formats import FORMATS, Extras, render, with_detail
 from tests.report_document import document, event, sealed, table
+from tests.service_process import ROOT
 
 _, PROOFS, POLICY = sealed()
 WHO = {
@@ -22,12 +24,20 @@ SECRETS = ("mara.lind", "customers-eu", "203.0.113.77", "4,812 rows", "she-did-i
 def month():
     made = document("plain")
     one = event(
-        "data_export", who=WHO, summary="mara.lind@corp.example exported 4,812 rows", event_id="she-did-it"
+        "data_export",
+        who=WHO,
+        summary="mara.lind@corp.example exported 4,812 rows",
+        event_id="she-did-it",
+        subject=WHO["resource"],
     )
     one["ai"] = [
         {"model": "m", "risk": "high", "summary": "she-did-it", "evidence": "4,812 rows", "cites": []}
     ]
-    made["high_risk"] = {"shown": 2, "of": 2, "events": [one, event("login", who=WHO | {"actor": "bo"})]}
+    made["high_risk"] = {
+        "shown": 2,
+        "of": 2,
+        "events": [one, event("login", who=WHO | {"actor": "bo"}, subject="")],
+    }
     made["tables"]["actor"] = table("mara.lind@corp.example", "bo")
     made["summary"]["sentences"].append(
         {"text": "Most often named: mara.lind@corp.example.", "cites": [], "facts": []}
@@ -76,7 +86,7 @@ def test_the_same_name_has_the_same_number_everywhere():
 def test_figures_keep_counts_and_leave_events_out():
     made = with_detail(month(), "figures")
     assert made["high_risk"] == {"shown": 0, "of": 2, "events": []}
-    assert made["tables"]["actor"] == {"rows": [], "keys": 2}
+    assert made["tables"]["actor"] == {"rows": [], "shown": 0, "keys": 2}
     assert made["totals"] == month()["totals"]
     assert made["by_day"] == month()["by_day"]
     assert "left out at this level of detail" in render(month(), "md", Extras(detail="figures")).decode()
@@ -102,3 +112,24 @@ def test_every_format_takes_every_detail():
     for name in FORMATS:
         for detail in ("figures", "pseudonymous"):
             assert render(month(), name, Extras(PROOFS, {}, POLICY, detail=detail))
+
+
+def test_names_in_facts_are_pseudonyms_however_short_or_strange():
+    made = month()
+    strange = "ev\u202eil"
+    made["tables"]["actor"] = table("bo", strange)
+    sentence = "Actor “bo” is named in 3 events, actor “ev[U+202E]il” in 2; both log on."
+    made["facts"] = [{"id": "actor", "sentence": sentence, "cites": []}]
+    for detail in ("pseudonymous", "figures"):
+        [fact] = with_detail(made, detail)["facts"]
+        assert fact["sentence"].count("“actor ") == 2
+        assert "bo”" not in fact["sentence"]
+        assert "U+202E" not in fact["sentence"]
+        assert fact["sentence"].endswith("both log on.")
+
+
+@pytest.mark.parametrize("detail", ["full", "pseudonymous", "figures"])
+def test_the_document_of_these_tests_is_one_of_the_published_schema(detail):
+    schema = Draft202012Validator(json.loads((ROOT / "schemas/report/v2.schema.json").read_text()))
+    made = with_detail(document(), detail)
+    assert [(list(error.path), error.message[:200]) for error in schema.iter_errors(made)] == []

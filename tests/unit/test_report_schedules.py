@@ -166,6 +166,7 @@ schedules:
         (("every: weekly", 'every: cron\n    cron: "0 25 * * *"'), 4, "not a cron expression: Bad hour"),
         (("every: weekly", 'every: cron\n    cron: "0 0 31 2 *"'), 4, "not a cron expression"),
         (("every: weekly", "every: weekly\n    formats: [html, docx]"), 4, "a format is one of html"),
+        (("every: weekly", "every: weekly\n    language: de"), 4, "reports are written in en only"),
         (("every: weekly", "every: weekly\n    template: none.md"), 4, "no such file"),
         (("target: directory:cfo", "target: ftp:cfo"), 6, "recipients[0].target: a target is one of directory:"),
         (("target: directory:cfo", "target: directory:cfo\n        detail: most"), 7, "detail"),

@@ -1,6 +1,7 @@
 """Packs and files of an edition: the one-file verifier accepts them as they were made, and refuses every change."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -37,7 +38,7 @@ def edition_proof(files, **changes):
         "specversion": "1.0",
         "id": "e",
         "source": "piperoll/report",
-        "type": "piperoll.report.edition",
+        "type": "piperoll.report.files",
         "data": data,
     }
     chain.own_event(**(event | changes))
@@ -98,6 +99,13 @@ def test_a_file_of_an_edition_is_proved_byte_for_byte(folder, name):
     assert "not as it was recorded" in found["why"]
 
 
+def test_the_record_of_the_edition_itself_proves_its_json(folder):
+    (folder / "edition.piperoll-proof").write_bytes(edition_proof([], type="piperoll.report.edition"))
+    proof = ("--edition", folder / "edition.piperoll-proof")
+    assert run(folder, folder / "report.json", *proof)[0] == 0
+    assert run(folder, folder / "report.html", *proof)[0] == 1
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, len(PACK) - 1), st.integers(1, 255))
 def test_a_pack_with_one_byte_changed_anywhere_is_refused(tmp_path_factory, at, change):
@@ -156,3 +164,17 @@ def test_a_missing_file_is_no_verdict(folder):
 def test_the_same_input_gives_the_same_bytes_in_every_format():
     for name in FORMATS:
         assert render(document(), name, EXTRAS) == render(document(), name, EXTRAS)
+
+
+def test_another_process_makes_the_same_bytes():
+    """Whatever its hash seed, its time zone and its clock."""
+    program = (
+        "from hashlib import sha256; from tests.unit.test_standalone_files import EDITION, EXTRAS, render;"
+        "print(*(sha256(render(EDITION, name, EXTRAS)).hexdigest() for name in ('html', 'md', 'pdf', 'pack')))"
+    )
+    found = set()
+    for seed, zone in (("1", "UTC"), ("2", "Asia/Tokyo")):
+        variables = os.environ | {"PYTHONHASHSEED": seed, "TZ": zone}
+        command = [sys.executable, "-c", program]
+        found.add(subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, check=True).stdout)
+    assert len(found) == 1

@@ -60,6 +60,7 @@ def build_evidence(
             evidence=checkpoints,
             topic=topic,
             progress=progress,
+            told=say,
         )
     )
     topic.close()
@@ -70,6 +71,8 @@ def build_evidence(
         wrong.append(f"{left:,} records were not sealed within {_PATIENCE_S:.0f} s")
     if built.unrecorded is not None:
         wrong.append(f"the hash of edition {edition.id} is not on record: {built.unrecorded}")
+    elif built.unproved is not None:
+        wrong.append(f"no proof of the hashes of the report's files: {built.unproved}")
     return Evidence(
         len(found.chains),
         found.records,

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from services.reporter.escape import visible
+
 Detail = Literal["figures", "pseudonymous", "full"]
 DETAILS: tuple[Detail, ...] = ("figures", "pseudonymous", "full")
 _PEOPLE = {
@@ -21,7 +23,7 @@ _PEOPLE = {
     "origin": "origin",
 }
 """Fields that name somebody or something, and the word before their number."""
-_FREE = frozenset(("event_data", "payload", "event_id"))
+_FREE = frozenset(("event_data", "payload"))
 _REDACTED = frozenset(("summary", "ai_summary", "evidence", "why", "text"))
 """Texts of events, readings by AI and alerts that may hold any name."""
 _WITH_TEXTS = frozenset(("high_risk", "alerts", "outages"))
@@ -44,7 +46,7 @@ _OURS = frozenset(
 )
 """Keys of a document in which no name of an event stands."""
 _SHORTEST = 3
-"""Names shorter than this are not looked for within texts."""
+"""Names shorter than this are looked for within texts only where they stand in quotes, as facts put them."""
 
 
 def with_detail(document: Mapping[str, Any], detail: Detail) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def _figures_alone(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counted(table: Any) -> Any:
-    return {"rows": [], "keys": table.get("keys", 0)} if isinstance(table, dict) else table
+    return {"rows": [], "shown": 0, "keys": table.get("keys", 0)} if isinstance(table, dict) else table
 
 
 class _Names:
@@ -127,19 +129,19 @@ class _Names:
         for name, one in value.items():
             if name in _FREE:
                 continue
-            made[name] = self.taken(one, name, inner)
+            made[name] = "" if name == "event_id" else self.taken(one, name, inner)
         return made
 
     def cleaned(self, value: Any) -> Any:
         """`value` with the names that are known by now replaced within texts too, the longest first."""
-        names = {text: alias for (_, text), alias in self._known.items() if len(text) >= _SHORTEST}
+        names = {visible(text): alias for (_, text), alias in self._known.items()}
+        names |= {text: alias for (_, text), alias in self._known.items()}
         if not names:
             return value
-        pattern = re.compile(
-            r"(?<![\w])(?:"
-            + "|".join(re.escape(text) for text in sorted(names, key=len, reverse=True))
-            + r")(?![\w])"
-        )
+        by_length = sorted(names, key=len, reverse=True)
+        long = "|".join(re.escape(text) for text in by_length if len(text) >= _SHORTEST)
+        quoted = "|".join(re.escape(text) for text in by_length)
+        pattern = re.compile(rf"(?<=“)(?:{quoted})(?=”)" + (rf"|(?<!\w)(?:{long})(?!\w)" if long else ""))
         return _mapped(value, lambda text: pattern.sub(lambda found: names[found[0]], text))
 
 

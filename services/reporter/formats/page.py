@@ -241,10 +241,10 @@ def _signature(one: Object) -> list[Text]:
         Ours(", "),
         str(one.get("role", "")),
         Ours(", "),
-        when(one.get("time")),
+        when(one.get("recorded") or one.get("time")),
     ]
     lines: list[Text] = [who, [Prose(str(one.get("statement") or ""))]]
-    if one.get("despite"):
+    if one.get("reason"):  # asked for with --despite alone
         lines.append(
             [Ours("Signed although the verification is not good: "), Prose(str(one.get("reason") or ""))]
         )

@@ -39,6 +39,7 @@ def drafts_of(made: Part) -> list[Draft]:
         return [
             *_integrity(made),
             Draft("events.none", nothing, "volume", "counts", 0, must=True),
+            *_reviews(made["reviews"]),
             *_completeness(made),
             *_changes(made["changes"]),
             *_happened(made),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from services.common.clock import Clock, system_clock
 from services.common.errors import ConfigurationError, FatalError, TransientError
@@ -18,6 +18,7 @@ from services.reporter.runs.calendar import Calendar, Span
 from services.reporter.runs.configuration import Configuration
 from services.reporter.runs.due import filters_of, intents_of, period_of
 from services.reporter.runs.editions import Asked, Ground, Made, make_edition, open_ground
+from services.reporter.runs.filing import PATIENCE_S, Filed, Filing, unrecorded
 from services.reporter.runs.ledger import Ledger, open_ledger
 from services.reporter.runs.making import Wish, fill_template, make_whole, software, write_files
 from services.reporter.runs.own_events import SystemTopic, edition_event
@@ -28,13 +29,14 @@ AGAIN = "built again by hand"
 
 
 class BuiltByHand(NamedTuple):
-    """An edition, its files, and the verification in it; `unrecorded` says why its hash is not on audit.system yet, None
-    where it is."""
+    """An edition, its files, and the verification in it; `unrecorded` says why its hash is not on audit.system yet, `unproved`
+    why no proof of its files lies beside them; None where it is so."""
 
     edition: Edition
     paths: list[Path]
     verification: Verification
     unrecorded: str | None
+    unproved: str | None
 
 
 class Wanted(NamedTuple):
@@ -67,12 +69,16 @@ async def build_by_hand(
     configuration: Configuration,
     evidence: Evidence,
     topic: SystemTopic,
+    patience_s: float = PATIENCE_S,
     clock: Clock = system_clock,
     progress: Progress = lambda _done, _total: None,
+    told: Callable[[str], None] = lambda _what: None,
 ) -> BuiltByHand:
-    """The next edition of what is wanted, its files in `out`. Raises TransientError, ConfigurationError, or FatalError where
-    the folder cannot be written: then there is no edition."""
+    """The next edition of what is wanted, its files in `out`, with the proof of their hashes where it is there within
+    `patience_s`. Raises TransientError, ConfigurationError, or FatalError where the folder cannot be written: then there is no
+    edition."""
     _writable(out)
+    wish = Wish(formats)
     async with (
         open_ledger(dsn) as ledger,
         open_ground(dsn, evidence, progress=progress, kafka=topic.settings) as ground,
@@ -80,9 +86,30 @@ async def build_by_hand(
         run, asked, intents = await _asked(ledger, wanted, configuration, clock)
         made = await make_edition(ledger, ground, run, asked, intents, clock)
         edition = made.edition
-        paths = await _write(ground, made, formats, out, evidence)
-        unrecorded = await _record(ledger, topic, edition, run, clock)
-    return BuiltByHand(edition, paths, ground.verification, unrecorded)
+        document, paths = await _write(ground, made, wish, out, evidence)
+        not_recorded = await _record(ledger, topic, edition, run, clock)
+    filing = Filing(dsn, topic.record, patience_s, clock, told)
+    filed = await _file(filing, made, document, wish, out, paths, not_recorded)
+    return BuiltByHand(edition, filed.paths, ground.verification, not_recorded, filed.unproved)
+
+
+async def _file(
+    filing: Filing,
+    made: Made,
+    document: Mapping[str, Any],
+    wish: Wish,
+    out: Path,
+    paths: Sequence[Path],
+    why_not: str | None,
+) -> Filed:
+    """The user has the files whatever comes of it: then edition.json says that their hashes are on no record."""
+    if why_not is None:
+        try:
+            sealed = made.edition.inputs.cut.seal_no is not None
+            return await filing.file(document, wish, made.edition.made_by, out, paths, sealed=sealed)
+        except (TransientError, ConfigurationError) as error:
+            why_not = str(error)
+    return Filed(unrecorded(document, wish, out, paths, why_not), why_not)
 
 
 async def preview(
@@ -121,12 +148,13 @@ async def preview(
             template=str(template) if template is not None else asked.template,
         )
         document = await make_whole(ground.snapshot, inputs)
-        paths = await write_files(ground.snapshot, inputs, document, Wish(formats), out, evidence)
+        wish = Wish(formats)
+        paths = await write_files(ground.snapshot, inputs, document, wish, out, evidence)
         if inputs.template is not None:
             await fill_template(
                 Path(inputs.template), document, "full", out
             )  # once more: what is wrong in it is told
-        return paths
+    return unrecorded(document, wish, out, paths, "a preview: the hashes of its files are on no record")
 
 
 async def _asked(
@@ -167,13 +195,15 @@ async def _own(ledger: Ledger, wanted: Wanted, clock: Clock) -> tuple[Run, Asked
 
 
 async def _write(
-    ground: Ground, made: Made, formats: Collection[str], out: Path, evidence: Evidence
-) -> list[Path]:
+    ground: Ground, made: Made, wish: Wish, out: Path, evidence: Evidence
+) -> tuple[dict[str, Any], list[Path]]:
     document = made.document
     if document is None:  # somebody else made this edition just now: ours would be another one
         raise TransientError(f"{made.edition.id} was made by somebody else just now: run it again")
     try:
-        return await write_files(ground.snapshot, made.edition.inputs, document, Wish(formats), out, evidence)
+        return document, await write_files(
+            ground.snapshot, made.edition.inputs, document, wish, out, evidence
+        )
     except OSError as error:
         raise FatalError(
             f"edition {made.edition.id} is made, and its files cannot be written ({error}): `piperoll report rebuild "

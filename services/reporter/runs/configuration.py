@@ -38,6 +38,7 @@ DEFAULT_FILE = Path(__file__).with_name("reports.yaml")
 """The schedule that is there where REPORTS_FILE names none."""
 _DURATION = re.compile(r"^(\d{1,6})([smhd])$")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+LANGUAGES = ("en",)
 _UNITS: dict[str, Unit] = {"monthly": "month", "weekly": "week", "daily": "day"}
 _PERIODS: dict[str, Unit] = {"month": "month", "week": "week", "day": "day", "between": "fire"}
 
@@ -55,6 +56,12 @@ def _format(name: str) -> str:
     if name not in FORMATS:
         raise ValueError(f"a format is one of {', '.join(FORMATS)}")
     return name
+
+
+def _language(text: str) -> str:
+    if text not in LANGUAGES:
+        raise ValueError(f"reports are written in {', '.join(LANGUAGES)} only, for now: leave it out")
+    return text
 
 
 def _zone(name: str) -> str:
@@ -124,7 +131,7 @@ class Schedule(_Strict):
     due: Duration = timedelta(days=1)
     formats: list[Annotated[str, AfterValidator(_format)]] = Field(["html", "json"], min_length=1)
     filters: Filters = Filters()
-    language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] = "en"
+    language: Annotated[str, AfterValidator(_language)] = "en"
     template: Path | None = None
     alarm: Alarm | None = None
 

@@ -23,6 +23,7 @@ from services.reporter.formats.detail import with_detail
 from services.reporter.period import moment
 from services.reporter.runs import directory
 from services.reporter.runs.editions import gone_line, rebuild
+from services.reporter.runs.filing import Filing
 from services.reporter.runs.ledger import Ledger, backoff
 from services.reporter.runs.making import Wish, write_files
 from services.reporter.runs.rows import Edition, Intent
@@ -44,13 +45,20 @@ class Deliverer:
     """Keeps the documents that were just made, so that they need not be made again for each recipient."""
 
     def __init__(
-        self, dsn: str, root: Path, outcomes: Counter, clock: Clock, evidence: Callable[[], Evidence]
+        self,
+        dsn: str,
+        root: Path,
+        outcomes: Counter,
+        clock: Clock,
+        evidence: Callable[[], Evidence],
+        filing: Filing,
     ) -> None:
         self._dsn = dsn
         self._root = root
         self._outcomes = outcomes
         self._clock = clock
         self._evidence = evidence
+        self._filing = filing
         self._documents: dict[str, dict[str, Any]] = {}
 
     def remember(self, edition: Edition, document: dict[str, Any]) -> None:
@@ -58,10 +66,10 @@ class Deliverer:
 
     async def deliver(self, ledger: Ledger, leader: Leadership | None = None) -> None:
         """Everything that is to be delivered now. Raises TransientError where the database or the lead is lost."""
+        self._filing.begin()
         for intent in await ledger.open_intents(moment(self._clock())):
             if leader is not None:
                 await leader.check()
-            await ledger.begin(intent)
             try:
                 receipt = await self._deliver(ledger, intent)
             except UncertainError as error:
@@ -92,38 +100,46 @@ class Deliverer:
         log.error("report_not_delivered", edition=intent.edition, to=intent.recipient, error=str(error))
 
     async def _deliver(self, ledger: Ledger, intent: Intent) -> dict[str, Any]:
-        if intent.kind == "alarm":
-            return await self._alarm(intent)
-        if intent.kind == "test" or intent.edition is None:
-            return await self._test(intent)
-        edition = await ledger.edition(intent.edition)
-        if not intent.target.startswith("directory:"):
-            return await self._send_out(edition, intent)
+        if intent.kind == "edition" and intent.edition is not None:
+            edition = await ledger.edition(intent.edition)
+            if intent.target.startswith("directory:"):
+                return await self._put(ledger, edition, intent)
+            return await self._send_out(ledger, edition, intent)
+        await ledger.begin(intent)
+        return await (self._alarm(intent) if intent.kind == "alarm" else self._test(intent))
+
+    async def _put(self, ledger: Ledger, edition: Edition, intent: Intent) -> dict[str, Any]:
         draft = await asyncio.to_thread(directory.prepare, intent.target, self._root, edition.id)
         await self._write(edition, intent, draft)
+        await ledger.begin(intent)
         return await asyncio.to_thread(
             directory.put, intent.target, self._root, draft, edition.id, edition.sha256
         )
 
     async def _write(self, edition: Edition, intent: Intent, folder: Path) -> dict[str, Any]:
-        """The edition's files for a recipient; returns its document."""
+        """The edition's files for a recipient, their hashes on record, with the proof of it; returns the document."""
+        wish = Wish(intent.formats, intent.detail)
         async with open_snapshot(self._dsn) as snapshot:
             document = self._documents.get(edition.id)
             if document is None:
                 document = await _again(snapshot, edition)
                 self._documents[edition.id] = document
-            wish = Wish(intent.formats, intent.detail)
             evidence = await asyncio.to_thread(self._evidence)
-            await write_files(snapshot, edition.inputs, document, wish, folder, evidence)
+            paths = await write_files(snapshot, edition.inputs, document, wish, folder, evidence)
+        sealed = edition.inputs.cut.seal_no is not None
+        filed = await self._filing.file(document, wish, intent.recipient, folder, paths, sealed=sealed)
+        if filed.unproved is not None:
+            log.warning("report_without_proof", edition=edition.id, to=intent.recipient, why=filed.unproved)
         return document
 
-    async def _send_out(self, edition: Edition, intent: Intent) -> dict[str, Any]:
+    async def _send_out(self, ledger: Ledger, edition: Edition, intent: Intent) -> dict[str, Any]:
         """By mail, to a webhook, into a bucket: under the same id each time."""
         with tempfile.TemporaryDirectory(prefix="piperoll-report-") as name:
             folder = Path(name)
             document = await self._write(edition, intent, folder)
             letter = letter_of(with_detail(document, intent.detail), edition.sha256)
             files = await asyncio.to_thread(_files_in, folder)
+            await ledger.begin(intent)  # from here on it may be there: a crash before has sent nothing
             return await self._post(intent, edition.id, letter, files)
 
     async def _post(

@@ -130,7 +130,7 @@ class Ledger:
     async def note_unsent(self, intent: Intent, error: str, again_at: datetime | None) -> None:
         """`again_at` None: it is given up."""
         state = "given-up" if again_at is None else "waiting"
-        await self._rows("failed", intent.id, state, again_at, error[:_MOST_ERROR])
+        await self._rows("failed", intent.id, state, again_at, error[:_MOST_ERROR], intent.attempts + 1)
 
     async def unreceipted(self) -> list[Any]:
         """Deliveries that are over and not on audit.system yet, as rows."""

@@ -26,6 +26,7 @@ from services.reporter.runs.configuration import Configuration, Schedule, read_c
 from services.reporter.runs.delivering import Deliverer
 from services.reporter.runs.due import filters_of, intents_of, note_due, period_of
 from services.reporter.runs.editions import Asked, Ground, make_edition, open_ground
+from services.reporter.runs.filing import Filing
 from services.reporter.runs.ledger import Ledger, backoff, open_ledger
 from services.reporter.runs.own_events import SystemTopic, delivery_event, edition_event
 from services.reporter.runs.rows import NewIntent, Run
@@ -92,7 +93,8 @@ class Runs:
         self._announcer: Announcer | None = None
         self._configuration: Configuration | None = None
         self._troubles: dict[str, Trouble] = {}
-        self._deliverer = Deliverer(dsn, settings.folder, metrics.deliveries, clock, self._evidence)
+        filing = Filing(dsn, self._topic.record, settings.proof_wait_s, clock, _waiting)
+        self._deliverer = Deliverer(dsn, settings.folder, metrics.deliveries, clock, self._evidence, filing)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Raises ConfigurationError where REPORTS_FILE is wrong at the start."""
@@ -258,6 +260,10 @@ class Runs:
         self._topic.close()
         if self._announcer is not None:
             self._announcer.close()
+
+
+def _waiting(what: str) -> None:
+    log.info("report_waits_for_proof", what=what)
 
 
 def _wrong(name: str, schedule: str, error: str) -> Alert:

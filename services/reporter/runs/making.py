@@ -16,7 +16,7 @@ from services.common.errors import ConfigurationError
 from services.common.logging import get_logger
 from services.reporter.attachments import replacing, write_log
 from services.reporter.contents.selection import Selection
-from services.reporter.document import Inputs, canonical, edition_hash, make_document
+from services.reporter.document import Inputs, canonical, make_document
 from services.reporter.evidence import Evidence
 from services.reporter.formats import FORMATS, Detail, Extras, render, write_pack
 from services.reporter.formats.detail import with_detail
@@ -31,8 +31,6 @@ OWN = "report.own.md"
 """What a schedule's own template gave."""
 MOST_EVENTS = 10_000
 """Of those that a template gets."""
-MANIFEST = "edition.json"
-"""Names the edition, its hash and those of the files beside it."""
 _COUNTED = ("totals", "completeness", "reviews", "high_risk", "by_day", "ai", "late")
 """The parts of a document whose numbers two editions are compared by: their names are ours, not from events."""
 _NAMED_BY = ("day", "reason", "status", "figure")
@@ -112,8 +110,9 @@ async def write_files(
     folder: Path,
     evidence: Evidence,
 ) -> list[Path]:
-    """Writes the edition's files and MANIFEST into a folder that is there; returns their paths, the pages first. In full
-    detail all its events go along, as the document lists them. Raises OSError, TransientError."""
+    """Writes the edition's files into a folder that is there; returns their paths, the pages first. In full detail all its
+    events go along, as the document lists them. Given the same proofs, notes and policy, the bytes are the same each time.
+    Raises OSError, TransientError."""
     proofs = {}
     if _PROVED & set(wish.formats):
         cited = [str(item["record"]) for item in document["cited"]]
@@ -167,12 +166,4 @@ def _write(
                 write_pack(document, extras, file)
             else:
                 file.write(render(document, name, extras))
-    told = {
-        "edition": document["edition"]["id"],
-        "sha256": edition_hash(document),
-        "detail": wish.detail,
-        "files": {name: sha256((folder / name).read_bytes()).hexdigest() for name in names},
-    }
-    with replacing(folder / MANIFEST) as file:
-        file.write(json.dumps(told, indent=1).encode() + b"\n")
-    return [folder / name for name in [*names, MANIFEST]]
+    return [folder / name for name in names]

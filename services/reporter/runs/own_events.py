@@ -21,6 +21,7 @@ from services.reporter.runs.targets import shown
 
 SOURCE = "piperoll/report"
 EDITION = "piperoll.report.edition"
+FILES = "piperoll.report.files"
 SIGNATURE = "piperoll.report.signature"
 DELIVERY = "piperoll.report.delivery"
 READ = "piperoll.read"

@@ -75,8 +75,8 @@ UPDATE report.intent SET state = 'sending', attempts = attempts + 1 WHERE id = $
 -- sent: that it is delivered
 UPDATE report.intent SET state = $2, sent_at = $3, receipt = $4, last_error = NULL WHERE id = $1;
 
--- failed: that it was not, and when it is tried again
-UPDATE report.intent SET state = $2, next_at = $3, last_error = $4 WHERE id = $1;
+-- failed: that it was not, for the $5th time, and when it is tried again
+UPDATE report.intent SET state = $2, next_at = $3, last_error = $4, attempts = $5 WHERE id = $1;
 
 -- unreceipted: deliveries that are sent or given up and not on record yet, the oldest first
 SELECT i.id, i.edition, i.kind, i.recipient, i.role, i.target, i.detail, i.formats, i.message_id, i.state, i.attempts, i.last_error,

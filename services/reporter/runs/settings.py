@@ -27,3 +27,10 @@ class RunsSettings(SettingsGroup):
         le=3600,
         description="how often the reporter looks whether a report is due, seconds",
     )
+    proof_wait_s: float = Field(
+        30.0,
+        alias="REPORT_PROOF_WAIT_S",
+        ge=0,
+        le=600,
+        description="seconds that a report waits until the hashes of its files are sealed; then it goes without their proof",
+    )

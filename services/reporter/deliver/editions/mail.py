@@ -24,12 +24,15 @@ from services.reporter.period import moment
 MOST_BYTES = 10 * 1024 * 1024
 """Of all attachments together, before they are encoded; many servers take no more."""
 _TIMEOUT_S = 60.0
-_ORDER = (".pdf", ".html", ".md", ".json", ".zip")
+_ORDER = (".piperoll-proof", ".pdf", ".html", ".md", ".json", ".zip")
 _TYPES = {
     ".pdf": ("application", "pdf"),
     ".md": ("text", "markdown"),
     ".json": ("application", "json"),
     ".zip": ("application", "zip"),
+    ".csv": ("text", "csv"),
+    ".jsonl": ("application", "x-ndjson"),
+    ".piperoll-proof": ("application", "json"),
 }
 
 

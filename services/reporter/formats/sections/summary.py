@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.reporter.formats.blocks import Block, Listing, Ours, Paragraph, Prose, Section, Text
-from services.reporter.formats.words import Object, cites
+from services.reporter.formats.blocks import (
+    Block,
+    Code,
+    Column,
+    Listing,
+    Ours,
+    Paragraph,
+    Prose,
+    Section,
+    Table,
+    Text,
+)
+from services.reporter.formats.words import Object, cites, number, plural
 
 
 def summary(document: Object) -> Section | None:
@@ -14,13 +25,47 @@ def summary(document: Object) -> Section | None:
     sentences = said.get("sentences") or []
     if not sentences:
         return None
-    blocks: list[Block] = [Listing([_sentence(one) for one in sentences], numbered=True)]
+    by_ai = said.get("by") not in (None, "rules")
+    blocks: list[Block] = [Listing([_sentence(one, by_ai=by_ai) for one in sentences], numbered=True)]
     blocks.append(Paragraph(_origin(said), quiet=True))
+    if document.get("facts"):
+        blocks.append(_facts(document["facts"]))
     return Section("summary", Ours("Executive summary"), blocks)
 
 
-def _sentence(one: Object) -> Text:
+def _facts(facts: list[Object]) -> Table:
+    """What code counted, whether the summary tells it or not."""
+    columns = [
+        Column(Ours("Fact"), "text", 2.6),
+        Column(Ours("Number"), "number", 0.8),
+        Column(Ours("Records"), "number", 0.8),
+        Column(Ours("First of them"), "text", 0.9),
+        Column(Ours("Query"), "text", 1),
+        Column(Ours("SHA-256 of all their numbers"), "code", 2),
+    ]
+    rows: list[list[Text]] = [
+        [
+            [Prose(str(fact.get("sentence", "")))],
+            [number(fact.get("value"))],
+            [number(fact.get("records"))],
+            cites(fact),
+            [Code(str(fact.get("sql", "")))],
+            [Code(str(fact.get("records_sha256", "")))],
+        ]
+        for fact in facts
+    ]
+    caption: Text = [
+        Ours("All "),
+        plural(len(facts), "fact"),
+        Ours(" that the summary could tell, with the records each was counted over."),
+    ]
+    return Table(caption, columns, rows, folded=True)
+
+
+def _sentence(one: Object, *, by_ai: bool) -> Text:
     pieces: list[Any] = [Prose(str(one.get("text", "")))]
+    if by_ai and one.get("by") == "rules":
+        pieces.append(Ours(" (added by code)"))
     return [*pieces, *cites(one)]
 
 

@@ -131,7 +131,7 @@ const page = (() => {
         const proof = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(file.bytes));
         const shown = await Piperoll.check(proof, await Piperoll.readPolicy(given || parsed("seal").policy));
         const event = JSON.parse(new TextDecoder().decode(shown.value ?? new Uint8Array()) || "{}");
-        if (event.type !== "piperoll.report.edition" || shown.topic?.endsWith("audit.system") !== true) throw new Refused(`${file.name} is not the proof of an edition`);
+        if (!["piperoll.report.edition", "piperoll.report.files"].includes(event.type) || shown.topic?.endsWith(".system") !== true) throw new Refused(`${file.name} is not the proof of an edition`);
         recorded.set(event.data.sha256, `${event.data.edition} as JSON`);
         for (const one of event.data.files ?? []) recorded.set(one.sha256, `${one.name} of edition ${event.data.edition}`);
         return `edition ${event.data.edition} is recorded, and under seal ${shown.seal} of ${time(shown.sealTimeUs)}.`;
