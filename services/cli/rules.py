@@ -19,7 +19,8 @@ from schemas.text import neutral
 from services.cli.target import errors_told
 from services.common.errors import ConfigurationError
 from services.common.settings import read_settings
-from services.enricher.enrich import Coordinates, Enriched, Enricher, EnrichSettings, unwrap
+from services.enricher.enrich import Coordinates, Enriched, Enricher, EnrichSettings
+from services.enricher.envelope import unwrap
 from services.enricher.rules.explain import explain as explain_rule
 from services.enricher.rules.index import RuleSet, load_rules
 from services.enricher.rules.load import Rule

@@ -7,7 +7,7 @@ event, which would be a fault of ours, the event is recorded with the tag `enric
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from schemas.catalog import TAG_INCOMPLETE, TAG_UNKNOWN, Catalog, CatalogEntry, 
 from schemas.commitment import ABSENT_HASH, headers_fit, identities
 from schemas.documents import DocumentError
 from schemas.enrichment import Enrichment, Who, clean, highest
-from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError, parse_json, read_message
+from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError, read_message
 from schemas.mapping import GENERIC, UNKNOWN, Mapping, Mappings, load_mappings
 from schemas.record import Kind
 from schemas.text import neutral
@@ -27,6 +27,7 @@ from services.common.errors import ConfigurationError
 from services.common.logging import get_logger
 from services.common.settings import SettingsGroup
 from services.common.wire_records import OddName
+from services.enricher.envelope import unwrapped
 from services.enricher.identity import NAME_LIMIT, Sources, TimeFrom, event_time, kafka_time, sequence_number
 from services.enricher.readings import Readings
 from services.enricher.rules.follow import tell
@@ -202,7 +203,7 @@ class Enricher:
         """What kind of event it is, and the data that tells of it; completes source, id and type by it."""
         data: dict[str, Any] = event.data if type(event.data) is dict else {}
         kind = self._entries.get(event.type) or self._by_shape(event, data)
-        if type(kind) is Mapping and kind.within is not None and (inner := _unwrapped(kind.within(data))):
+        if type(kind) is Mapping and kind.within is not None and (inner := unwrapped(kind.within(data))):
             data, kind = inner, self._recognise(inner) or kind
         if not event.id or not event.source or not event.type:
             _complete(event, kind, data, at)
@@ -379,26 +380,6 @@ def _complete(event: Event, kind: CatalogEntry | Mapping, data: dict[str, Any], 
         event.id = mapping.id(data) or _coordinates(at)
     if not event.type:
         event.type = mapping.event_type(data) or UNKNOWN
-
-
-def unwrap(recognise: Callable[[dict[str, Any]], Mapping | None], data: Any) -> dict[str, Any]:
-    """What rules look at in an event's data: the data, or the event in the envelope that it is; empty where it is no
-    object."""
-    if type(data) is not dict:
-        return {}
-    mapping = recognise(data)
-    inner = _unwrapped(mapping.within(data)) if mapping is not None and mapping.within is not None else None
-    return inner or data
-
-
-def _unwrapped(value: Any) -> dict[str, Any] | None:
-    """The event in an envelope: an object, or one written as JSON into a text; None where it is neither."""
-    if type(value) is str and value.startswith("{"):
-        try:
-            value = parse_json(value.encode("utf-8", "replace"), [])
-        except PoisonError:
-            return None
-    return value if type(value) is dict else None
 
 
 def _coordinates(at: Coordinates) -> str:

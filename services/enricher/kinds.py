@@ -7,7 +7,7 @@ from typing import Any
 from schemas.catalog import CATALOG, Catalog, CatalogEntry
 from schemas.events import PoisonError, read_message
 from schemas.mapping import GENERIC, Mapping, Mappings
-from services.enricher.enrich import unwrap
+from services.enricher.envelope import unwrap
 from services.enricher.questions import Subject
 from services.enricher.readings import Readings
 from services.enricher.shapes import Shape

@@ -20,8 +20,9 @@ from services.reporter.formats.blocks import (
     Verdict,
 )
 from services.reporter.formats.sections.account import attachments, cited, events_of_ours, method, software
+from services.reporter.formats.sections.controls import controls
 from services.reporter.formats.sections.events import high_risk, reviews
-from services.reporter.formats.sections.figures import changes, controls, figures, irregular, rules_and_ai
+from services.reporter.formats.sections.figures import changes, figures, irregular, rules_and_ai
 from services.reporter.formats.sections.integrity import completeness, integrity
 from services.reporter.formats.sections.summary import summary
 from services.reporter.formats.words import Object, local, moment, number, period_title, plural, when
