@@ -29,9 +29,10 @@ def grown(kafka, by):
 
 
 @pytest.mark.timeout(400)
-def test_twenty_stops_in_mid_batch_lose_nothing(kafka, start_service):
+@pytest.mark.parametrize("stops", [6, pytest.param(20, marks=pytest.mark.long)])
+def test_stops_in_mid_batch_lose_nothing(kafka, start_service, stops):
     with feeder.Feeder(kafka, per_second=600):
-        for turn in range(20):
+        for turn in range(stops):
             enricher = start_service("enricher", **SMALL)
             grown(kafka, 30)
             enricher.signal(signal.SIGTERM if turn % 2 else signal.SIGINT)
