@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-export PYTHONDONTWRITEBYTECODE = 1
 .DEFAULT_GOAL := help
 .PHONY: help setup browser demo up down env test test-long bench bench-seal bench-risk bench-ai check format lock clean
 
@@ -71,4 +70,4 @@ lock: ## lock the dependencies anew, with hashes and without addresses
 	@for extra in $(EXTRAS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra $$extra $$(case $$extra in writer) echo --extra targets;; reporter) echo --extra targets --extra parquet;; esac) pyproject.toml -o requirements/$$extra.txt || exit 1; done
 
 clean: ## remove what tests and builds leave behind (not .piperoll, where the local data is)
-	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $$(find schemas services deploy tests -name __pycache__)

@@ -52,7 +52,7 @@ async def _ask(path: Path, question: bytes, limits: Limits) -> dict[str, Any]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"},
+        env={"PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"},
         start_new_session=True,
     )
     try:
