@@ -89,7 +89,10 @@ async def _measure(kafka: KafkaSettings, options: argparse.Namespace) -> list[in
 
 async def _send(kafka: KafkaSettings, options: argparse.Namespace) -> int:
     """Sends at the wanted rate; returns how many."""
-    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, acks="all")
+    # a builder that is full takes no more, and says so by its answer alone: so large that none is
+    producer = AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap_servers, acks="all", max_batch_size=1024 * 1024
+    )
     await producer.start()
     begun, sent, goal = time.monotonic(), 0, options.rate * options.seconds
     waiting = []
@@ -99,7 +102,8 @@ async def _send(kafka: KafkaSettings, options: argparse.Namespace) -> int:
         due = min(goal, int((time.monotonic() - begun) * options.rate))
         builder, partition = producer.create_batch(), tick % options.partitions
         for number in range(sent, due):
-            builder.append(timestamp=None, key=None, value=event(number, options.bytes))
+            if builder.append(timestamp=None, key=None, value=event(number, options.bytes)) is None:
+                raise RuntimeError("a tick's events do not fit one batch: lower --rate")
         if due > sent:
             waiting.append(await producer.send_batch(builder, kafka.topics.events, partition=partition))
         sent = due
