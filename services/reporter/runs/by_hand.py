@@ -141,7 +141,7 @@ async def preview(
             why="a preview: not an edition, its hash is on no record",
             by=wanted.by,
             made_us=clock(),
-            software=software(),
+            software=software(None if template is None else str(template)),
             integrity=ground.integrity,
             filters=asked.filters,
             language=asked.language,

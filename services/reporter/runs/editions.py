@@ -129,7 +129,7 @@ def _inputs(run: Run, asked: Asked, ground: Ground, before: Edition | None, now_
         why=None if before is None else asked.why,
         by=asked.by,
         made_us=now_us,
-        software=software(),
+        software=software(asked.template),
         integrity=ground.integrity,
         filters=asked.filters,
         language=asked.language,

@@ -12,6 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from schemas.catalog import load_catalog
+from schemas.controls import load_controls
+from schemas.mapping import load_mappings
 from services.common.errors import ConfigurationError
 from services.common.logging import get_logger
 from services.reporter.attachments import replacing, write_log
@@ -20,7 +23,7 @@ from services.reporter.document import Inputs, canonical, make_document
 from services.reporter.evidence import Evidence
 from services.reporter.formats import FORMATS, Detail, Extras, render, write_pack
 from services.reporter.formats.detail import with_detail
-from services.reporter.grounding.summary import Choosing
+from services.reporter.grounding.summary import PROMPT, Choosing
 from services.reporter.proving import prove_cited
 from services.reporter.store import Snapshot
 from services.reporter.templating.apart import render_template
@@ -44,9 +47,20 @@ class Wish(NamedTuple):
     detail: Detail = "full"
 
 
-def software() -> dict[str, str]:
-    """The versions of what makes a document."""
-    return {"piperoll": version("piperoll")}
+def software(template: str | None = None) -> dict[str, str]:
+    """The versions of what makes a document: Piperoll, catalogue, mappings and controls as they are shipped, the summary's
+    prompt, and the SHA-256 of the user's template. (Which rules judged an event stands in its own record.)"""
+    made = {
+        "piperoll": version("piperoll"),
+        "catalog": load_catalog().version,
+        "mappings": load_mappings().version,
+        "controls": load_controls().version,
+        "prompt": PROMPT,
+    }
+    if template is not None:
+        path = Path(template)  # one that is not there is said when it is to be filled, and holds up no report
+        made["template"] = sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+    return made
 
 
 def parts_of(document: Mapping[str, Any]) -> dict[str, str]:
