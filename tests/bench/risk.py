@@ -126,7 +126,7 @@ def unmapped() -> Enricher:
             copy(PACK / name, folder)
         rules = load_rules([], pack=Path(folder))
     return Enricher(
-        load_catalog(settings.catalog_dir), Mappings([], "none"), rules, event_limit=EVENT_LIMIT, ai=False
+        load_catalog(settings.catalog_dir), Mappings([], "none"), rules, event_limit=EVENT_LIMIT, ai=None
     )
 
 

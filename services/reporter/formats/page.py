@@ -222,11 +222,6 @@ def open_points(document: Object) -> list[Text]:
     return lines or [[Ours("Nothing: no finding, no difference, no event of high risk without a review.")]]
 
 
-def _unbalanced(account: Object) -> int:
-    """Differences, unless all of them are explained."""
-    return 0 if account.get("balanced") else len(account.get("differences") or [])
-
-
 def _count(value: Any) -> int:
     return len(value) if isinstance(value, list) else int(value or 0)
 

@@ -24,10 +24,11 @@ from services.reporter.period import moment
 MOST_BYTES = 10 * 1024 * 1024
 """Of all attachments together, before they are encoded; many servers take no more."""
 _TIMEOUT_S = 60.0
-_ORDER = (".piperoll-proof", ".pdf", ".html", ".md", ".json", ".zip")
+_ORDER = (".piperoll-proof", ".pdf", ".html", ".txt", ".md", ".json", ".zip")
 _TYPES = {
     ".pdf": ("application", "pdf"),
     ".md": ("text", "markdown"),
+    ".txt": ("text", "plain"),  # why the user's template was not filled
     ".json": ("application", "json"),
     ".zip": ("application", "zip"),
     ".csv": ("text", "csv"),
