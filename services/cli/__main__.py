@@ -45,6 +45,7 @@ COMMANDS = {
     "erase": Command(
         "erase", EVIDENCE, "Take the content of events away for good, and leave a record of it."
     ),
+    "open": Command("opening", EVIDENCE, "Show an event with its encrypted fields opened, on record."),
     "restore": Command("restore", EVIDENCE, "Put damaged records right, with bytes that fit the hashes."),
     "retain": Command(
         "retain", EVIDENCE, "Archive and drop the payloads of old months, and leave a record of it."

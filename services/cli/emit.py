@@ -21,12 +21,14 @@ from deploy.local.state import load_state
 from services.cli.declaring import declaration
 from services.cli.demo_month.days import month_before, parse_month
 from services.cli.demo_month.month import EVENTS, DemoMonth, declare, generate
-from services.cli.outgoing import from_lines, from_month, lines_over_http, over_http
+from services.cli.outgoing import encrypted, from_lines, from_month, lines_over_http, over_http
 from services.cli.posting import open_client, post_all
 from services.cli.producing import Outgoing, open_producer, send_all
 from services.cli.target import errors_told, target_variables
 from services.common.errors import ConfigurationError
 from services.common.settings import KafkaSettings, read_settings
+from services.common.shredding.door import configured_door
+from services.common.shredding.settings import SubjectKeySettings
 
 
 def _ignore(_count: int) -> None:
@@ -58,7 +60,8 @@ def emit(
     ] = "",
     http: Annotated[bool, typer.Option("--http", help="through ingest instead of Kafka")] = False,
 ) -> None:
-    """Send events. Exit status: 0 all acknowledged, 1 some were not, 2 could not try."""
+    """Send events; where SUBJECT_FIELDS is set, with the fields that it names encrypted (with --http ingest does that). Exit
+    status: 0 all acknowledged, 1 some were not, 2 could not try."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters of it is in the outcomes
     console = Console(stderr=True)
     if bool(file) == bool(demo_month):
@@ -106,7 +109,12 @@ def _send(
         bodies = over_http(made.messages) if made else lines_over_http(_lines(file), identifier)
         return _to_ingest(variables, bodies, progress)
     messages = from_month(made.messages) if made else from_lines(_lines(file), identifier)
-    return _to_kafka(settings, settings.topics.events, messages, progress)
+    refused: list[str] = []
+    door = configured_door(read_settings(SubjectKeySettings, variables))
+    if door is not None:
+        messages = encrypted(messages, door, refused)
+    result = _to_kafka(settings, settings.topics.events, messages, progress)
+    return Result(result.acknowledged, [*result.reasons, *refused])
 
 
 def _to_kafka(

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, NamedTuple, get_args
 
 import typer
 from kafka.errors import KafkaError
@@ -17,6 +17,7 @@ from services.cli.erasure.copies import (
     Copy,
     database_copies,
     kafka_copies,
+    key_copies,
     look_in,
     marks_of,
     outside_copies,
@@ -29,6 +30,7 @@ from services.cli.erasure.finding import (
     find_subject,
     places_to_name,
 )
+from services.cli.erasure.keys import Keyring, Subject
 from services.cli.erasure.naming import erase_places, remaining
 from services.cli.erasure.waiting import wait_until_passed
 from services.cli.ordering import RecordedOrder, Request, new_request
@@ -63,12 +65,23 @@ def erase(
         list[Path] | None,
         typer.Option("--look-in", help="Folder or file with reports, exports or archives; may be repeated."),
     ] = None,
+    key_only: Annotated[
+        bool,
+        typer.Option(
+            "--key-only",
+            help="Destroy the subject's key and leave the events: needs neither database nor writer.",
+        ),
+    ] = False,
+    namespace: Annotated[
+        str | None, typer.Option(help="Of --subject, where SUBJECT_FIELDS has several.")
+    ] = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the writer, at each step.")] = 120,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json_object: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Erase the content of events: payload, salts, summaries and AI readings. Records, times and places stay.
+    """Erase the content of events: payload, salts, summaries and AI readings. Records, times and places stay. Where
+    SUBJECT_KEYS_DIR is set the key of --subject is destroyed too, and with it what it encrypted in every copy.
 
     First waits until everything that the topics hold is recorded, so that nothing is missed. The order, its reason and
     what it names (by coordinates in Kafka) stand on the system chain ever after, and verification stays green.
@@ -78,19 +91,30 @@ def erase(
     with errors_told():
         variables = target_variables("piperoll_reporter")
         settings = read_settings(KafkaSettings, variables)
-        dsn = read_settings(PostgresSettings, variables).dsn
         request = new_request("erasure", by, reason, ticket, system_clock())
         chosen = _chosen(subject, field, ids, (reason, ticket or ""), dry_run=dry_run)
-        wait_until_passed(settings, dsn, wait, say)
-        found = asyncio.run(_find(dsn, subject, chosen, ids or []))
-        if dry_run or not found:
-            _tell_found(found, as_json=as_json_object)
+        keyring = Keyring(variables)
+        whom = None if subject is None else keyring.subject(subject, namespace)
+        job = _Job(settings, keyring, request, whom, chosen, "" if key_only else _dsn(variables), wait)
+        if not key_only:
+            wait_until_passed(settings, job.dsn, wait, say)
+        found = [] if key_only else asyncio.run(_find(job, ids or []))
+        key_id = _key_to_destroy(job, key_only=key_only)
+        if dry_run or not (found or key_id):
+            _tell_found(found, key_id, as_json=as_json_object)
             return
-        _confirm(found, yes=yes)
-        found, orders, left = _erase(settings, dsn, request, found, wait)
+        _confirm(found, key_id, yes=yes)
+        found, orders, left = _erase(job, found)
+        gone = None
+        if key_id is not None:
+            gone = keyring.destroy(settings, key_id, request, rows="kept" if key_only else "erased")
+            if not key_only:  # what was recorded while all this was done
+                late = [one for one in asyncio.run(_find(job, [])) if one not in found]
+                more = _erase(job, late)
+                found, orders, left = [*found, *more[0]], [*orders, *more[1]], left + more[2]
         folders = look if look is not None else [read_settings(ReporterSettings, variables).folder]
-        copies = _copies(settings, found, subject, folders)
-        certificate = Certificate(request, found, orders, copies)
+        copies = _copies(settings, found, subject, folders) if found else []
+        certificate = Certificate(request, found, orders, copies + (key_copies() if gone else []), gone)
         if as_json_object:
             print(json.dumps(as_json(certificate), indent=1))
         else:
@@ -98,6 +122,33 @@ def erase(
     if left:
         say(f"piperoll: {left} payloads are still there: run this again")
         raise typer.Exit(1)
+
+
+class _Job(NamedTuple):
+    """One erasure: whom it is about (None: events by id), where, and how long each step may wait (seconds)."""
+
+    settings: KafkaSettings
+    keyring: Keyring
+    request: Request
+    whom: Subject | None
+    field: Field
+    dsn: str
+    wait_s: float
+
+
+def _dsn(variables: dict[str, str]) -> str:
+    return read_settings(PostgresSettings, variables).dsn
+
+
+def _key_to_destroy(job: _Job, *, key_only: bool) -> str | None:
+    """The id of the subject's key. With a --field of its own an erasure is of some events and not of a subject: the key
+    stays. Raises ConfigurationError where only a key was to be destroyed and there is none."""
+    key_id = None if job.whom is None else job.whom.key_id
+    if key_only and key_id is None:
+        raise ConfigurationError(
+            "--key-only: SUBJECT_KEYS_DIR has no key of this subject. Was it destroyed before, or is it in another --namespace?"
+        )
+    return key_id if key_only or job.field == "any" else None
 
 
 def _chosen(
@@ -119,25 +170,28 @@ def _chosen(
     raise ConfigurationError(f"--field takes actor, subject or any, not {field!r}")
 
 
-async def _find(dsn: str, subject: str | None, field: Field, ids: Sequence[int]) -> list[FoundRecord]:
-    found = await find_ids(dsn, ids) if subject is None else await find_subject(dsn, subject, field)
-    return [*found, *await find_about(dsn, found)]
+async def _find(job: _Job, ids: Sequence[int]) -> list[FoundRecord]:
+    if job.whom is None:
+        found = await find_ids(job.dsn, ids)
+    else:
+        found = await find_subject(job.dsn, job.whom, job.field)
+    return [*found, *await find_about(job.dsn, found)]
 
 
-def _erase(
-    settings: KafkaSettings, dsn: str, request: Request, found: list[FoundRecord], wait_s: float
-) -> tuple[list[FoundRecord], list[RecordedOrder], int]:
+def _erase(job: _Job, found: list[FoundRecord]) -> tuple[list[FoundRecord], list[RecordedOrder], int]:
     """Orders until nothing is left: a repeat or a reading may have been recorded while the order was on its way. Returns
     everything erased, the orders' records, and how many payloads are left."""
+    if not found:
+        return [], [], 0
     orders: list[RecordedOrder] = []
     more = found
     for _ in range(_MOST_ROUNDS):
-        orders += erase_places(settings, dsn, request, places_to_name(more), wait_s)
-        more = asyncio.run(find_about(dsn, found))
+        orders += erase_places(job.settings, job.dsn, job.request, places_to_name(more), job.wait_s)
+        more = asyncio.run(find_about(job.dsn, found))
         if not more:
             break
         found = [*found, *more]
-    return found, orders, remaining(dsn, found)
+    return found, orders, remaining(job.dsn, found)
 
 
 def _copies(
@@ -164,18 +218,22 @@ def _copies(
     ]
 
 
-def _tell_found(found: Sequence[FoundRecord], *, as_json: bool) -> None:
+def _tell_found(found: Sequence[FoundRecord], key_id: str | None, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"found": found_json(found)}, indent=1))
+        print(json.dumps({"found": found_json(found), "key": key_id}, indent=1))
     else:
-        print("\n".join(found_lines(found)) if found else "nothing found")
+        print("\n".join([*(found_lines(found) if found else ["nothing found"]), *_key_lines(key_id)]))
 
 
-def _confirm(found: Sequence[FoundRecord], *, yes: bool) -> None:
+def _key_lines(key_id: str | None) -> list[str]:
+    return [] if key_id is None else [f"key {key_id}, and with it what it encrypted, in every copy"]
+
+
+def _confirm(found: Sequence[FoundRecord], key_id: str | None, *, yes: bool) -> None:
     """Shows what would go and asks. Raises ConfigurationError where nobody can answer."""
     if yes:
         return
-    for line in found_lines(found):
+    for line in [*(found_lines(found) if found else []), *_key_lines(key_id)]:
         say(line)
     if not sys.stdin.isatty():
         raise ConfigurationError("nobody can be asked here: say --yes, or look first with --dry-run")

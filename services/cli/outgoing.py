@@ -10,6 +10,9 @@ from schemas.events import is_reserved
 from schemas.topics import BACKFILL
 from services.cli.demo_month.messages import Message, compact
 from services.cli.producing import Outgoing
+from services.common.errors import TransientError
+from services.common.shredding.door import Door, RefusedError
+from services.common.shredding.door import Message as DoorMessage
 
 
 def from_lines(lines: Iterable[bytes], declaration: str = "") -> Iterator[Outgoing]:
@@ -25,6 +28,16 @@ def from_lines(lines: Iterable[bytes], declaration: str = "") -> Iterator[Outgoi
             continue
         key = str(event.get("partitionkey") or event.get("source") or "").encode() or None
         yield Outgoing(key, compact(event | {BACKFILL: declaration}) if declaration else value, [])
+
+
+def encrypted(messages: Iterable[Outgoing], door: Door, refused: list[str]) -> Iterator[Outgoing]:
+    """The messages as they may be sent, their declared fields encrypted. Those that cannot be are left out, and why is added
+    to `refused`."""
+    for message in messages:
+        try:
+            yield Outgoing(*door.encrypt(DoorMessage(*message)))
+        except (RefusedError, TransientError) as error:
+            refused.append(str(error))
 
 
 def lines_over_http(lines: Iterable[bytes], declaration: str = "") -> Iterator[bytes]:

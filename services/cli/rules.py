@@ -13,8 +13,9 @@ import typer
 
 from schemas.catalog import load_catalog
 from schemas.documents import DocumentError
-from schemas.events import PoisonError, read_message
+from schemas.events import PoisonError
 from schemas.mapping import load_mappings
+from schemas.shredding.token import read_shown
 from schemas.text import neutral
 from services.cli.target import errors_told
 from services.common.errors import ConfigurationError
@@ -236,7 +237,7 @@ def _told(found: RuleSet, value: bytes, result: Enriched, chosen: list[Rule]) ->
     if document.log_source not in found.sources:
         return told
     try:
-        event = read_message(value, [])
+        event = read_shown(value, [])
     except PoisonError:
         return told
     event.type, event.source, event.id, event.tags = (

@@ -18,9 +18,10 @@ from schemas.catalog import TAG_INCOMPLETE, TAG_UNKNOWN, Catalog, CatalogEntry, 
 from schemas.commitment import ABSENT_HASH, headers_fit, identities
 from schemas.documents import DocumentError
 from schemas.enrichment import Enrichment, Who, clean, highest
-from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError, read_message
+from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError
 from schemas.mapping import GENERIC, UNKNOWN, Mapping, Mappings, load_mappings
 from schemas.record import Kind
+from schemas.shredding.token import read_shown
 from schemas.text import neutral
 from schemas.topics import EVENT_LIMIT
 from services.common.errors import ConfigurationError
@@ -154,7 +155,7 @@ class Enricher:
         if headers and (unfit := _unfit(headers)) is not None:
             return self._poison(unfit, TAG_TOO_LARGE, size, at, withheld=True)
         try:
-            return read_message(value, headers)
+            return read_shown(value, headers)
         except PoisonError as error:
             return self._poison(str(error), TAG_UNREADABLE, size, at, withheld=False)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.catalog import CATALOG, Catalog, CatalogEntry
-from schemas.events import PoisonError, read_message
+from schemas.events import PoisonError
 from schemas.mapping import GENERIC, Mapping, Mappings
+from schemas.shredding.token import read_shown
 from services.enricher.envelope import unwrap
 from services.enricher.questions import Subject
 from services.enricher.readings import Readings
@@ -26,7 +27,7 @@ class Kinds:
         """The event's shape and its data; None where no reading can be shared."""
         document = subject.document
         try:
-            data = unwrap(self._recognise, read_message(subject.value, subject.headers).data)
+            data = unwrap(self._recognise, read_shown(subject.value, subject.headers).data)
         except PoisonError:
             return None, {}
         kind = self._kind(document.log_source, document.type)

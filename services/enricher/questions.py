@@ -16,9 +16,10 @@ import msgspec
 
 from schemas.catalog import Catalog
 from schemas.enrichment import RISKS, Enrichment, Header, Risk, decode_header
-from schemas.events import PoisonError, read_message
+from schemas.events import PoisonError
 from schemas.record import ABSENT
 from schemas.secrets import SECRET
+from schemas.shredding.token import read_shown
 from schemas.topics import PIPEROLL_HEADER, reply_token
 from services.common.ai.client import Message
 from services.common.ai.prompts import Prompt
@@ -158,7 +159,7 @@ def _shown(number: int, subject: Subject, redactor: Redactor) -> dict[str, Any]:
     """What the model sees of one event. Data first: what its secret fields hold is then masked everywhere."""
     document, header = subject.document, subject.header
     try:
-        data = redactor.data(read_message(subject.value, subject.headers).data)
+        data = redactor.data(read_shown(subject.value, subject.headers).data)
     except PoisonError:
         data = None
     line: dict[str, Any] = {

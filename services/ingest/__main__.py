@@ -8,9 +8,11 @@ import sys
 
 from schemas.catalog import load_catalog
 from schemas.documents import DocumentError
-from services.common.errors import ConfigurationError, FatalError
+from services.common.errors import ConfigurationError, FatalError, TransientError
 from services.common.logging import configure_logging, get_logger
 from services.common.settings import KafkaSettings, LogSettings, environment, read_settings
+from services.common.shredding.door import Door, configured_door
+from services.common.shredding.settings import SubjectKeySettings
 from services.ingest.access import KEYS_LOOK_SECONDS, Access
 from services.ingest.app import Ingest
 from services.ingest.metrics import Metrics
@@ -26,14 +28,26 @@ log = get_logger(__name__)
 
 
 async def run(
-    settings: IngestSettings, kafka: KafkaSettings, access: Access, reader: Reader, dsn: str | None
+    settings: IngestSettings,
+    kafka: KafkaSettings,
+    access: Access,
+    reader: Reader,
+    door: Door | None,
+    dsn: str | None,
 ) -> int:
     """Serves until SIGTERM or SIGINT, or a thread fails (FatalError, after an orderly end); returns the exit status."""
     metrics, stop = Metrics(), asyncio.Event()
     publisher = Publisher(kafka, settings.delivery_timeout, metrics, on_failure=stop.set)
     replies = Replies(kafka, settings.max_waiting, broker_away=publisher.away, on_failure=stop.set)
     routes = Routes(
-        settings, kafka, access=access, reader=reader, publisher=publisher, replies=replies, metrics=metrics
+        settings,
+        kafka,
+        access=access,
+        reader=reader,
+        publisher=publisher,
+        replies=replies,
+        metrics=metrics,
+        door=door,
     )
     ingest = Ingest(routes, Proofs(dsn, access))
     server = HttpServer(ingest, settings)
@@ -49,6 +63,8 @@ async def run(
             {serving, stopping}, timeout=KEYS_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
         access.reload()
+        if routes.door is not None:
+            await routes.door.look()
     if serving.done():
         stopping.cancel()
         serving.result()
@@ -71,8 +87,9 @@ def main() -> int:
         reader = Reader(
             load_catalog(settings.catalog), event_limit=kafka.event_limit, batch_events=settings.batch_events
         )
-        return asyncio.run(run(settings, kafka, access, reader, proofs_dsn(variables)))
-    except (FatalError, DocumentError) as error:
+        door = configured_door(read_settings(SubjectKeySettings, variables))
+        return asyncio.run(run(settings, kafka, access, reader, door, proofs_dsn(variables)))
+    except (FatalError, TransientError, DocumentError) as error:
         log.error("ingest_failed", reason=str(error))  # noqa: TRY400 - the text says all
         return 2 if isinstance(error, ConfigurationError | DocumentError) else 1
 

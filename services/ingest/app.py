@@ -107,7 +107,9 @@ class Ingest:
         """Why this instance is not ready, None where it is."""
         if self._routes.stopping:
             return "ingest is stopping"
-        return self._routes.publisher.trouble or self._routes.replies.trouble
+        door = self._routes.door
+        keys = None if door is None else door.trouble
+        return keys or self._routes.publisher.trouble or self._routes.replies.trouble
 
 
 async def _send(send: Send, answer: Answer) -> None:

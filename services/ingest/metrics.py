@@ -45,6 +45,11 @@ class Metrics:
             "Producers given up because the broker did not acknowledge in time.",
             registry=self.registry,
         )
+        self.encrypted = Counter(
+            "piperoll_ingest_encrypted_values",
+            "Values encrypted under the keys of their subjects.",
+            registry=self.registry,
+        )
         self.in_flight_requests = Gauge(
             "piperoll_ingest_in_flight_requests", "Requests that are not yet durable.", registry=self.registry
         )

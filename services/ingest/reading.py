@@ -121,11 +121,11 @@ class Reader:
                 try:
                     records.append(self._piece(request, piece))
                 except ProblemError as problem:
-                    errors.append(_item(where, place, problem))
+                    errors.append(item_error(where, place, problem))
         except BadJsonError as error:
             raise _bad_json(error) from None
         if errors:
-            raise _wrong_items(errors, count)
+            raise wrong_items(errors, count)
         if not count and where == "line":
             raise _bad_json(BadJsonError("the body holds no event", 1, 1))
         return records
@@ -304,12 +304,14 @@ def _cut(name: str) -> str:
     return name[:100].encode("utf-8", "replace").decode()
 
 
-def _item(where: str, place: int, problem: ProblemError) -> dict[str, Any]:
+def item_error(where: str, place: int, problem: ProblemError) -> dict[str, Any]:
+    """What is wrong with one event of several; `where` is `index` or `line`."""
     members = {name: value for name, value in problem.members.items() if name != "line"}
     return {where: place, "status": int(problem.status), "detail": problem.detail} | members
 
 
-def _wrong_items(errors: list[dict[str, Any]], count: int) -> ProblemError:
+def wrong_items(errors: list[dict[str, Any]], count: int) -> ProblemError:
+    """The problem of a request in which these of `count` events are wrong."""
     statuses = {error["status"] for error in errors}
     return ProblemError(
         statuses.pop() if len(statuses) == 1 else HTTPStatus.BAD_REQUEST,

@@ -9,10 +9,12 @@ from typing import Any
 
 from schemas.topics import REPLY_HEADER
 from services.common.settings import KafkaSettings
+from services.common.shredding.door import Door
 from services.ingest.access import Access
 from services.ingest.answers import Answer, json_answer
 from services.ingest.body import Receive, read_body
 from services.ingest.delivery import Delivery, Outcome
+from services.ingest.encrypting import FieldDoor
 from services.ingest.gate import Gate, Place
 from services.ingest.head import Head
 from services.ingest.media import Form, form_of, refuse_encoding
@@ -45,6 +47,7 @@ class Routes:
         publisher: Publisher,
         replies: Replies,
         metrics: Metrics,
+        door: Door | None = None,
     ) -> None:
         self._settings = settings
         self._event_limit = kafka.event_limit
@@ -53,6 +56,7 @@ class Routes:
         self.publisher = publisher
         self.replies = replies
         self.metrics = metrics
+        self.door = None if door is None else FieldDoor(door, kafka.event_limit, metrics)
         self.gate = Gate(settings.max_requests, settings.max_bytes)
         self.stopping = False
 
@@ -63,7 +67,7 @@ class Routes:
         try:
             with self.gate.enter() as place:
                 request = await self._request(head, receive, place, many=False)
-                record = self.reader.one(request)
+                record = await self._read_one(request)
                 if waiting is not None:
                     record = record._replace(headers=[*record.headers, (REPLY_HEADER, waiting.token)])
                 delivery = await self._publish(request, [record])
@@ -83,8 +87,7 @@ class Routes:
         """One event or many; answers with their ids."""
         with self.gate.enter() as place:
             request = await self._request(head, receive, place, many=True)
-            many = request.form.many
-            records = await self.reader.many(request) if many else [self.reader.one(request)]
+            records = await self._read_many(request) if request.form.many else [await self._read_one(request)]
             await self._publish(request, records)
         return json_answer(
             HTTPStatus.ACCEPTED, {"status": "accepted", "ids": [record.id for record in records]}
@@ -125,6 +128,14 @@ class Routes:
             setting=setting,
             seconds=self._settings.body_timeout,
         )
+
+    async def _read_one(self, request: Request) -> Record:
+        record = self.reader.one(request)
+        return record if self.door is None else await self.door.one(record)
+
+    async def _read_many(self, request: Request) -> list[Record]:
+        records = await self.reader.many(request)
+        return records if self.door is None else await self.door.many(records, places(request))
 
     def _receipt(self, record: Record, delivery: Delivery) -> dict[str, Any]:
         return receipt(record, delivery.results[0].value, self.publisher.topic_id())

@@ -152,8 +152,8 @@ def locked(service):
     return {re.split(r"[=\[ ]", line)[0] for line in lines if re.match(r"[a-z]", line)}
 
 
-SIGNED = ("schemas/tlog", "schemas/standalone")
-"""These need cryptography, which only services that sign or check signatures have."""
+SIGNED = ("schemas/tlog", "schemas/standalone", "schemas/shredding/cipher.py")
+"""These need cryptography, which only services that sign, check signatures or encrypt have."""
 
 
 def imported(folder, without=()):

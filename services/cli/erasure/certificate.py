@@ -13,6 +13,7 @@ from schemas.verification.findings import utc
 from services.cli.erasure.copies import Copy
 from services.cli.erasure.finding import FoundRecord
 from services.cli.ordering import RecordedOrder, Request
+from services.common.shredding.keys import Destroyed
 from services.reporter.escape import terminal
 from services.reporter.integrity import counted
 
@@ -32,6 +33,8 @@ class Certificate(NamedTuple):
     found: Sequence[FoundRecord]
     orders: Sequence[RecordedOrder]
     copies: Sequence[Copy]
+    key: Destroyed | None = None
+    """The subject's key, which is gone too."""
 
 
 def found_lines(found: Sequence[FoundRecord]) -> list[str]:
@@ -54,19 +57,21 @@ def found_lines(found: Sequence[FoundRecord]) -> list[str]:
 
 def as_lines(certificate: Certificate) -> list[str]:
     """The certificate for a terminal."""
-    request, found, orders, copies = certificate
+    request, found, orders, copies, key = certificate
     lines = [
         f"Erased on request {request.id}, asked for {utc(request.requested_us)}:",
-        *found_lines(found),
+        *(found_lines(found) if found else ["no event; the key alone"]),
         "",
     ]
-    lines.append("Recorded on the system chain, in the transaction that erased:")
+    lines += ["Recorded on the system chain, in the transaction that erased:"] if orders else []
     lines += [
         f"  record {order.seq} of chain {order.chain_no} (id {order.id}), {utc(order.appended_us)}, "
         f"{order.named:,} named, hash {order.record_hash.hex()}"
         for order in orders
     ]
-    lines += ["", "Copies that go by themselves:"]
+    if key is not None:
+        lines += ["", *_died_lines(key)]
+    lines += ["", f"Copies that go by themselves{'' if key is None else ', of what was not encrypted'}:"]
     lines += [
         terminal(f"  by {utc(copy.gone_us)[:10]}  {copy.where}: {copy.what}. {copy.to_do}")
         for copy in copies
@@ -77,6 +82,14 @@ def as_lines(certificate: Certificate) -> list[str]:
         terminal(f"  [ ] {copy.where}: {copy.what}. {copy.to_do}") for copy in copies if copy.gone_us is None
     ]
     return lines
+
+
+def _died_lines(key: Destroyed) -> list[str]:
+    return [
+        f"Died with key {key.key_id}, destroyed {key.at}, in every copy, known to us or not:",
+        "  the encrypted fields of this subject: in topics, dead letters, rows, WAL, replicas, dumps, archives, reports, packs,",
+        "  prompts, and whatever was delivered",
+    ]
 
 
 def found_json(found: Sequence[FoundRecord]) -> list[dict[str, Any]]:
@@ -101,13 +114,14 @@ def found_json(found: Sequence[FoundRecord]) -> list[dict[str, Any]]:
 
 def as_json(certificate: Certificate) -> dict[str, Any]:
     """The certificate for programs."""
-    request, found, orders, copies = certificate
+    request, found, orders, copies, key = certificate
     return {
         "format": "piperoll-erasure/v1",
         "request": request.id,
         "reason": request.reason,
         "ticket": request.ticket,
         "requested": utc(request.requested_us),
+        "key": None if key is None else {"id": key.key_id, "destroyed": key.at},
         "erased": found_json(found),
         "records": [
             {

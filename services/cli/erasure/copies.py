@@ -97,6 +97,19 @@ def database_copies(found: Sequence[FoundRecord]) -> list[Copy]:
     ]
 
 
+def key_copies() -> list[Copy]:
+    """What could still bring back a key that was destroyed."""
+    return [
+        Copy(
+            "Backups of SUBJECT_KEYS_DIR",
+            "the key, in those made while it lived",
+            None,
+            "Whoever has one can still read every copy: let them expire before your time for erasure is over, and after a "
+            "restore give the erasure again.",
+        )
+    ]
+
+
 def outside_copies(found: Sequence[FoundRecord]) -> list[Copy]:
     """What has left our hands, as far as can be known."""
     copies = [

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from schemas.own_events import EventPlace
 from schemas.record import ABSENT, decode
+from services.cli.erasure.keys import Subject
 from services.common.errors import ConfigurationError
 from services.common.queries import load_queries
 from services.reporter.store import open_snapshot, translated
@@ -47,17 +48,19 @@ async def query(dsn: str, name: str, *arguments: Any) -> list[Any]:
     return rows
 
 
-async def find_subject(dsn: str, text: str, field: Field) -> list[FoundRecord]:
-    """The events that concern a subject: whose actor or CloudEvents subject is `text`, or (any) in which it stands as a
-    word of its own, as UTF-8 or as JSON escapes it; annotations too."""
-    if not text.strip():
+async def find_subject(dsn: str, subject: Subject, field: Field) -> list[FoundRecord]:
+    """The events that concern a subject: which it or its key names as actor or CloudEvents subject, or (any) in which its
+    text or the id of its key stands as a word of its own, as UTF-8 or as JSON escapes it; annotations too."""
+    if not subject.text.strip():
         raise ConfigurationError("--subject is empty: that would be every event")
     if field == "any":
-        forms = sorted({text.encode(), json.dumps(text)[1:-1].encode()})
+        forms = sorted(
+            {form for text in subject.texts for form in (text.encode(), json.dumps(text)[1:-1].encode())}
+        )
         words = [re.compile(rb"(?<!%b)%b(?!%b)" % (_WORD, re.escape(form), _WORD)) for form in forms]
         rows = await query(dsn, "containing", forms)
         return [_found(row) for row in rows if _stands_in(row, words)]
-    wanted = (text, None) if field == "actor" else (None, text)
+    wanted = (subject.names, []) if field == "actor" else ([], subject.names)
     return [_found(row) for row in await query(dsn, "named", *wanted)]
 
 

@@ -3,14 +3,14 @@ SELECT c.topic, c.topic_id, c.partition, h.read_topic_id, h.next_read_offset, h.
 FROM audit.chain c JOIN audit.chain_head h USING (chain_no)
 WHERE c.topic = ANY ($1::text[]) AND NOT h.closed;
 
--- named: events whose actor is $1 or whose CloudEvents subject is $2, as their enrichment has them
+-- named: events whose actor is one of $1 or whose CloudEvents subject is one of $2, as their enrichment has them
 SELECT r.chain_no, r.seq, r.kind, c.topic, c.topic_id, c.partition, r.source_offset, r.appended_us, r.record_hash, r.leaf,
     x.e ->> 'type' AS event_type, NULL::bytea AS body, NULL::bytea AS enrich
 FROM audit.payload p
 JOIN audit.record r ON r.chain_no = p.chain_no AND r.seq = p.seq
 JOIN audit.chain c ON c.chain_no = r.chain_no
 CROSS JOIN LATERAL (SELECT audit.json_of(p.enrich) AS e OFFSET 0) x
-WHERE r.kind IN (1, 3) AND (x.e #>> '{who,actor}' = $1 OR x.e ->> 'subject' = $2)
+WHERE r.kind IN (1, 3) AND (x.e #>> '{who,actor}' = ANY ($1::text[]) OR x.e ->> 'subject' = ANY ($2::text[]))
 ORDER BY r.chain_no, r.seq;
 
 -- containing: events and annotations in whose bytes one of these stands

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
 from cronsim import CronSim, CronSimError
 from pydantic import (
     AfterValidator,
@@ -24,10 +23,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
+from services.common.checked_yaml import place, read_checked
 from services.common.errors import ConfigurationError
 from services.reporter.document import BY_HAND
 from services.reporter.formats import FORMATS
@@ -180,25 +179,11 @@ def read_configuration(path: Path | None) -> Configuration:
     """The schedules of a file; those that Piperoll brings where `path` is None. Raises ConfigurationError, a line for each
     thing that is wrong."""
     file = DEFAULT_FILE if path is None else path
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"REPORTS_FILE: {file}: {getattr(error, 'strerror', None) or error}"
-        ) from None
-    try:
-        data, lines = _parse(text)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{file}: no YAML: {error}") from None
-    try:
-        found = Configuration.model_validate(data)
-    except ValidationError as error:
-        told = [f"{file}, {_place(item['loc'], lines)}: {_what(item)}" for item in error.errors()]
-        raise ConfigurationError("\n".join(told)) from None
+    found, lines = read_checked(file, Configuration, "REPORTS_FILE")
     for number, schedule in enumerate(found.schedules):
         if schedule.template is not None and not (file.parent / schedule.template).is_file():
-            place = _place(("schedules", number, "template"), lines)
-            raise ConfigurationError(f"{file}, {place}: no such file: {file.parent / schedule.template}")
+            at = place(("schedules", number, "template"), lines)
+            raise ConfigurationError(f"{file}, {at}: no such file: {file.parent / schedule.template}")
     placed = [
         schedule
         if schedule.template is None
@@ -206,56 +191,6 @@ def read_configuration(path: Path | None) -> Configuration:
         for schedule in found.schedules
     ]
     return found.model_copy(update={"schedules": placed})
-
-
-Path_ = tuple[str | int, ...]
-
-
-def _parse(text: str) -> tuple[Any, dict[Path_, int]]:
-    """The document, and on which line each of its keys stands."""
-    loader = yaml.SafeLoader(text)
-    try:
-        node = loader.get_single_node()
-        lines: dict[Path_, int] = {}
-        if node is not None:
-            _note_lines(node, (), lines)
-        return {} if node is None else loader.construct_document(node), lines
-    finally:
-        loader.dispose()
-
-
-def _note_lines(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> None:
-    lines.setdefault(path, node.start_mark.line + 1)
-    if isinstance(node, yaml.SequenceNode):
-        for number, item in enumerate(node.value):
-            _note_lines(item, (*path, number), lines)
-    elif isinstance(node, yaml.MappingNode):
-        for key, item in node.value:
-            at = (*path, str(key.value))
-            if at in lines:
-                raise yaml.MarkedYAMLError("", None, f"the key {key.value!r} stands twice", key.start_mark)
-            lines[at] = key.start_mark.line + 1
-            _note_lines(item, at, lines)
-
-
-def _place(location: Path_, lines: dict[Path_, int]) -> str:
-    """`line 7, schedules[0].every`."""
-    known = location
-    while known and known not in lines:
-        known = known[:-1]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
-    return f"line {lines.get(known, 1)}{', ' if key else ''}{key}"
-
-
-def _what(item: Any) -> str:
-    """What is wrong, and what could stand there."""
-    if item["type"] == "extra_forbidden":
-        return "no such key; is it spelt as in the README?"
-    if item["type"] == "missing":
-        return "is missing: add it"
-    given = item.get("input")
-    shown = f" (there stands {str(given)[:80]!r})" if isinstance(given, str | int | float) else ""
-    return str(item["msg"]).removeprefix("Value error, ") + shown
 
 
 def first_moment(schedule: Schedule) -> datetime | None:
