@@ -51,7 +51,10 @@ def erase(
         str | None, typer.Option(help="A name, user id or address. Stands in no record afterwards.")
     ] = None,
     field: Annotated[
-        str, typer.Option(help="Where --subject is looked for: actor, subject (of the CloudEvent), or any.")
+        str,
+        typer.Option(
+            help="Where --subject is looked for: actor, subject (of the CloudEvent), key (only what its key encrypted), or any."
+        ),
     ] = "any",
     ids: Annotated[
         list[int] | None, typer.Option("--id", help="The id of an event in audit_events; may be repeated.")
@@ -96,10 +99,10 @@ def erase(
         keyring = Keyring(variables)
         whom = None if subject is None else keyring.subject(subject, namespace)
         job = _Job(settings, keyring, request, whom, chosen, "" if key_only else _dsn(variables), wait)
+        key_id = _key_to_destroy(job, key_only=key_only)
         if not key_only:
             wait_until_passed(settings, job.dsn, wait, say)
         found = [] if key_only else asyncio.run(_find(job, ids or []))
-        key_id = _key_to_destroy(job, key_only=key_only)
         if dry_run or not (found or key_id):
             _tell_found(found, key_id, as_json=as_json_object)
             return
@@ -141,14 +144,15 @@ def _dsn(variables: dict[str, str]) -> str:
 
 
 def _key_to_destroy(job: _Job, *, key_only: bool) -> str | None:
-    """The id of the subject's key. With a --field of its own an erasure is of some events and not of a subject: the key
-    stays. Raises ConfigurationError where only a key was to be destroyed and there is none."""
+    """The id of the subject's key. By actor or CloudEvents subject an erasure is of some events and not of a subject: the key
+    stays. Raises ConfigurationError where a key was asked for and there is none."""
     key_id = None if job.whom is None else job.whom.key_id
-    if key_only and key_id is None:
+    if key_id is None and (key_only or job.field == "key"):
         raise ConfigurationError(
-            "--key-only: SUBJECT_KEYS_DIR has no key of this subject. Was it destroyed before, or is it in another --namespace?"
+            "SUBJECT_KEYS_DIR is not set, or has no key of this subject. Was it destroyed before, or is it in another "
+            "--namespace?"
         )
-    return key_id if key_only or job.field == "any" else None
+    return key_id if key_only or job.field in ("any", "key") else None
 
 
 def _chosen(
@@ -167,7 +171,7 @@ def _chosen(
         if field == known:
             chosen: Field = known
             return chosen
-    raise ConfigurationError(f"--field takes actor, subject or any, not {field!r}")
+    raise ConfigurationError(f"--field takes actor, subject, key or any, not {field!r}")
 
 
 async def _find(job: _Job, ids: Sequence[int]) -> list[FoundRecord]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from schemas.shredding.cipher import BadTokenError, Number, SubjectKey, canonical
 from schemas.shredding.places import Tree, find_spots, replaced
 from schemas.shredding.token import read_shown, read_token, shown
+from services.common.ai.redactor import Redactor
 from services.common.errors import ConfigurationError, TransientError
 from services.common.shredding.door import (
     KEY_SECONDS,
@@ -149,6 +150,12 @@ def test_declared_values_are_replaced_and_no_other_byte_changes(paths, text, exp
         tree.add(path, 0)
     spots = find_spots(text, tree)
     assert replaced(text, spots, ["#"] * len(spots)) == expected
+
+
+def test_a_model_is_shown_the_subject_and_no_token():
+    seen = Redactor().data(shown({"user_id": str(KEY.seal('"jo"', "user_id")), "n": 1}))
+    assert seen == {"user_id": f"subject:{KEY.id[:16]}", "n": 1}
+    assert Redactor().data({"user_id": str(KEY.seal('"jo"', "user_id"))})["user_id"].startswith("shred:1:")
 
 
 def test_a_place_has_no_positions():

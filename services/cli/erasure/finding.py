@@ -16,7 +16,7 @@ from services.common.queries import load_queries
 from services.reporter.store import open_snapshot, translated
 
 QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
-Field = Literal["actor", "subject", "any"]
+Field = Literal["actor", "subject", "key", "any"]
 _WORD = rb"[A-Za-z0-9_]"
 
 
@@ -49,14 +49,13 @@ async def query(dsn: str, name: str, *arguments: Any) -> list[Any]:
 
 
 async def find_subject(dsn: str, subject: Subject, field: Field) -> list[FoundRecord]:
-    """The events that concern a subject: which it or its key names as actor or CloudEvents subject, or (any) in which its
-    text or the id of its key stands as a word of its own, as UTF-8 or as JSON escapes it; annotations too."""
+    """The events that concern a subject: which it or its key names as actor or CloudEvents subject, or in which the id of
+    its key (key), or its text too (any), stands as a word of its own, as UTF-8 or as JSON escapes it; annotations too."""
     if not subject.text.strip():
         raise ConfigurationError("--subject is empty: that would be every event")
-    if field == "any":
-        forms = sorted(
-            {form for text in subject.texts for form in (text.encode(), json.dumps(text)[1:-1].encode())}
-        )
+    if field in ("any", "key"):
+        texts = [text for text in subject.texts if field == "any" or text == subject.key_id]
+        forms = sorted({form for text in texts for form in (text.encode(), json.dumps(text)[1:-1].encode())})
         words = [re.compile(rb"(?<!%b)%b(?!%b)" % (_WORD, re.escape(form), _WORD)) for form in forms]
         rows = await query(dsn, "containing", forms)
         return [_found(row) for row in rows if _stands_in(row, words)]
