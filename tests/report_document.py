@@ -199,13 +199,14 @@ def document(text: str = "plain", **changes: Any) -> dict[str, Any]:
         "alerts": [_own(6, name=text, severity="high", text=text)],
         "outages": [_own(6, name=text, severity="high", text=text)],
         "erasures": [_own(6, by=text, reason=text, events=2, part=1, parts=1, request=text, ticket=text)],
+        "destroyed_keys": [_own(6, by=text, reason=text, request=text, ticket=text, key="0f" * 16, rows="kept")],
         "restores": [], "editions": [], "key_changes": [], "passed_by": [],
         "reads": [_own(7, by=text, what="export", count=30_912, range=text)],
         "retention": {"orders": [], "payloads_gone_to_the_end_of": None},
         "backfills": [_own(7, by=text, reason=text, file=text)],
         "late": [{"reason": "late", "sentence": "Late:", "events": 1, "high_risk": 0, "cites": [_cite(7)],
                   "first": [{"record": "1:7", "event_time": "2026-09-12T00:00:00Z", "recorded": "2026-10-12T00:00:00Z"}]}],
-        "listed": {name: {"shown": 1, "of": 2} for name in ("alerts", "outages", "erasures", "reads", "backfills", "signatures")}
+        "listed": {name: {"shown": 1, "of": 2} for name in ("alerts", "outages", "erasures", "destroyed_keys", "reads", "backfills", "signatures")}
         | {name: {"shown": 0, "of": 0} for name in ("restores", "editions", "key_changes", "passed_by", "retentions")},
         "duplicates": {"repeats": figure(183), "unchecked": figure(1)},
         "filters": {"sources": [], "types": [], "tags": []}, "language": "en", "template": None,

@@ -52,7 +52,7 @@ def open_event(
         with on_record("opened event", {"record": record}, record=on_the_record) as found:
             event = asyncio.run(_opened(dsn, record, opener))
             states = Counter(str(field.state) for field in opener.fields)
-            found |= {"outcome": dict(states)}
+            found |= {"count": 1, "outcome": dict(states)}
     if as_json:
         fields = [field._asdict() for field in opener.fields]
         print(json.dumps({"id": record, "event": event, "fields": fields}))

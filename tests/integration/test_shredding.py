@@ -230,11 +230,14 @@ def test_declared_fields_are_in_no_copy_and_die_with_their_key(shop, tmp_path):
     assert {field.state for field in opener.fields if field.key_id != key_id} == {State.OPENED}
     verification = shop.verify()
     assert (verification.findings, verification.erased) == ([], 5)
-    destroyed = [one["data"] for one in shop.said("piperoll.key-destruction")]
-    assert [(one["key"], one["rows"], "destroyed" in one) for one in destroyed] == [
-        (key_id, "erased", False),
-        (key_id, "erased", True),
-    ]
+    [ordered], [done] = shop.said("piperoll.key-destruction"), shop.said("piperoll.key-destroyed")
+    assert (ordered["data"]["key"], ordered["data"]["rows"], done["data"]["key"]) == (
+        key_id,
+        "erased",
+        key_id,
+    )
+    assert done["data"]["destroyed"] == certificate["key"]["destroyed"]
+    assert ordered["data"]["request"] == certificate["request"]
 
     status, out, said = shop.run(erase.app, "--subject", ANN, "--reason", "left", "--key-only", "--yes")
     assert status == 0, said

@@ -28,6 +28,10 @@ from services.common.shredding.keys import Destroyed, SubjectKeys
 from services.common.shredding.opening import Opener, State
 from services.common.shredding.rules import Rule, read_rules
 from services.common.shredding.settings import SubjectKeySettings
+from services.ingest.encrypting import FieldDoor
+from services.ingest.metrics import Metrics
+from services.ingest.problems import ProblemError
+from services.ingest.reading import Record
 
 KEY = SubjectKey(bytes(range(32)))
 PLACE = "actor.email"
@@ -503,3 +507,16 @@ def test_tokens_of_others_and_moved_ones_are_told(door, tmp_path):
         ("email", State.UNKNOWN),
         ("note", State.BAD),
     ]
+
+
+async def test_ingest_refuses_what_has_become_too_large_and_counts_the_rest(door):
+    metrics = Metrics()
+    fields = FieldDoor(door, 500, metrics)
+    key, value, headers = message({"user_id": "jo", "email": "jo@x"})
+    record = Record("1", key, value, headers)
+    with pytest.raises(ProblemError) as error:
+        await fields.one(record)
+    assert error.value.status == 413
+    [made] = await FieldDoor(door, 7000, metrics).many([record], [{"line": 1}])
+    assert (made.id, made.value.count(b"shred:1:")) == ("1", 2)
+    assert metrics.encrypted._value.get() == 4

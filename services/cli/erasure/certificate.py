@@ -61,9 +61,8 @@ def as_lines(certificate: Certificate) -> list[str]:
     lines = [
         f"Erased on request {request.id}, asked for {utc(request.requested_us)}:",
         *(found_lines(found) if found else ["no event; the key alone"]),
-        "",
     ]
-    lines += ["Recorded on the system chain, in the transaction that erased:"] if orders else []
+    lines += ["", "Recorded on the system chain, in the transaction that erased:"] if orders else []
     lines += [
         f"  record {order.seq} of chain {order.chain_no} (id {order.id}), {utc(order.appended_us)}, "
         f"{order.named:,} named, hash {order.record_hash.hex()}"
@@ -71,12 +70,17 @@ def as_lines(certificate: Certificate) -> list[str]:
     ]
     if key is not None:
         lines += ["", *_died_lines(key)]
-    lines += ["", f"Copies that go by themselves{'' if key is None else ', of what was not encrypted'}:"]
-    lines += [
+    going = [
         terminal(f"  by {utc(copy.gone_us)[:10]}  {copy.where}: {copy.what}. {copy.to_do}")
         for copy in copies
         if copy.gone_us is not None
     ]
+    if going:
+        lines += [
+            "",
+            f"Copies that go by themselves{'' if key is None else ', of what was not encrypted'}:",
+            *going,
+        ]
     lines += ["", "To do:"]
     lines += [
         terminal(f"  [ ] {copy.where}: {copy.what}. {copy.to_do}") for copy in copies if copy.gone_us is None

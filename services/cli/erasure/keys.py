@@ -16,6 +16,9 @@ from services.common.shredding.settings import SubjectKeySettings
 from services.reporter.runs.own_events import SystemTopic, own_event, user
 
 KEY_DESTRUCTION = "piperoll.key-destruction"
+"""Before: who destroys which key, and why. Reports list these."""
+KEY_DESTROYED = "piperoll.key-destroyed"
+"""After: that it is gone, and since when."""
 SOURCE = "piperoll/erase"
 
 
@@ -87,9 +90,7 @@ class Keyring:
             )
             gone = self._keys.destroy(key_id, request.id)
             done = data | {"destroyed": gone.at}
-            topic.record(
-                [own_event(KEY_DESTRUCTION, f"key-destruction:{key_id}:done", done, system_clock(), SOURCE)]
-            )
+            topic.record([own_event(KEY_DESTROYED, f"key-destroyed:{key_id}", done, system_clock(), SOURCE)])
         finally:
             topic.close()
         return gone

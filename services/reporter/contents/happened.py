@@ -37,6 +37,7 @@ _TYPES = {
     "editions": "piperoll.report.edition",
     "signatures": "piperoll.report.signature",
     "key_changes": "piperoll.key-change",
+    "destroyed_keys": "piperoll.key-destruction",
     "passed_by": "piperoll.annotator.passed-by",
 }
 
@@ -107,6 +108,7 @@ _TOLD: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "editions": _texts("edition", "by", "why", "sha256", "verdict"),
     "signatures": _texts("edition", "by", "role", "statement", "sha256", "reason"),
     "key_changes": _texts("by", "reason", "old", "new"),
+    "destroyed_keys": _texts("by", "reason", "ticket", "request", "key", "rows"),
     "passed_by": _passed_by,
 }
 

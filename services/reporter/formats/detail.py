@@ -86,6 +86,7 @@ def _figures_alone(document: dict[str, Any]) -> dict[str, Any]:
         "outages",
         "reads",
         "restores",
+        "destroyed_keys",
         "unreadable",
         "late",
         "backfills",

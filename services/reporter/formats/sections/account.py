@@ -57,6 +57,12 @@ _OWN = {
     ),
     "erasures": _List("Erasures", _ORDER),
     "restores": _List("Restorations", _ORDER),
+    "destroyed_keys": _List(
+        "Keys of subjects destroyed",
+        _RECORDED
+        | {"by": "By", "reason": _wide("Reason"), "ticket": "Ticket", "key": "Key", "rows": "Events"}
+        | _RECORD,
+    ),
     "reads": _List(
         "Who read what",
         _RECORDED | {"by": "By", "what": "What", "range": _wide("Range"), "count": "Records"} | _RECORD,
