@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from schemas.shredding.cipher import BadTokenError, Number, SubjectKey, canonical
 from schemas.shredding.places import Tree, find_spots, replaced
 from schemas.shredding.token import read_shown, read_token, shown
+from services.cli.erasure.keys import Keyring, Subject
 from services.common.ai.redactor import Redactor
 from services.common.errors import ConfigurationError, TransientError
 from services.common.shredding.door import (
@@ -431,7 +432,10 @@ def test_what_is_not_quite_a_cloudevent_does_not_slip_through(folder, form):
         "bare": {"user_id": "j@x"},
     }
     headers = [("ce_source", b"/shop")] if form == "no ce_id" else []
-    assert b"j@x" not in door.encrypt(Message(None, json.dumps(values[form]).encode(), headers)).value
+    sent = door.encrypt(Message(None, json.dumps(values[form]).encode(), headers))
+    assert b"j@x" not in sent.value
+    [field] = opened(door, sent)[1]
+    assert (field.place, field.state) == ("user_id", State.OPENED)
 
 
 @pytest.mark.parametrize(
@@ -520,3 +524,23 @@ async def test_ingest_refuses_what_has_become_too_large_and_counts_the_rest(door
     [made] = await FieldDoor(door, 7000, metrics).many([record], [{"line": 1}])
     assert (made.id, made.value.count(b"shred:1:")) == ("1", 2)
     assert metrics.encrypted._value.get() == 4
+
+
+def test_an_erasure_finds_the_key_by_id_in_any_namespace_or_by_its_own_id(folder, tmp_path):
+    fields = tmp_path / "fields.yaml"
+    fields.write_text("- {subject: a, fields: [a]}\n- {subject: b, namespace: customers, fields: [b]}\n")
+    keys = SubjectKeys(folder, create=True)
+    places = [("1", ""), ("2", "customers"), ("3", ""), ("3", "customers")]
+    made = {place: keys.key_of(*place).id for place in places}
+    keyring = Keyring({"SUBJECT_KEYS_DIR": str(folder), "SUBJECT_FIELDS": str(fields)})
+    assert keyring.subject("1", None) == Subject("1", made["1", ""])
+    assert keyring.subject("2", None) == Subject("2", made["2", "customers"])
+    assert keyring.subject("2", "") == Subject("2", None)
+    assert keyring.subject(made["1", ""], None).key_id == made["1", ""]
+    assert keyring.subject("4", None).names == ["4"]
+    assert keyring.subject("1", None).names == ["1", f"subject:{made['1', ''][:16]}"]
+    with pytest.raises(ConfigurationError, match="--namespace"):
+        keyring.subject("3", None)
+    with pytest.raises(ConfigurationError, match="SUBJECT_KEYS_DIR"):
+        Keyring({}).subject("1", "customers")
+    assert Keyring({}).subject("1", None) == Subject("1", None)

@@ -18,12 +18,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
-from schemas.events import Event, PoisonError, read_message
+from schemas.events import Event, PoisonError
 from schemas.paths import compile_path
 from schemas.shredding.cipher import SUBJECT_ID, SubjectKey, canonical
 from schemas.shredding.places import Spot, Tree, find_spots, replaced
 from services.common.errors import ConfigurationError
 from services.common.shredding.keys import SubjectKeys
+from services.common.shredding.reading import read_declared
 from services.common.shredding.rules import Rule, read_rules
 from services.common.shredding.settings import SubjectKeySettings
 
@@ -83,7 +84,7 @@ class Door:
         """The message as it may be sent; itself where nothing in it is declared. Raises RefusedError, and TransientError
         where the keys cannot be reached."""
         try:
-            event = _lenient(read_message(message.value, message.headers), message.headers)
+            event = read_declared(message.value, message.headers)
         except PoisonError:
             return message  # no source, no type: nothing can be declared of it
         find = self._kind if len(event.source) + len(event.type) < _NAMES_LIMIT else self._find_kind
@@ -198,24 +199,6 @@ def _found(event: Event, path: str) -> Any:
     if path.startswith("@"):
         return event.attributes.get(path[1:])
     return compile_path(path)(event.data) if type(event.data) is dict else None
-
-
-def _lenient(event: Event, headers: Headers) -> Event:
-    """A CloudEvent that lacks something is bare JSON to whoever reads it later; its rules are those of what it meant to be."""
-    if event.form != "bare":
-        return event
-    said: dict[str, Any] = {
-        name.removeprefix(_BINARY): content.decode("utf-8", "replace")
-        for name, content in headers
-        if name.startswith(_BINARY) and content is not None
-    }
-    if type(event.raw) is dict and "specversion" in event.raw:
-        event.form, event.attributes, event.data = "structured", event.raw, event.raw.get("data")
-    elif said:
-        event.form, event.attributes = "binary", said
-    source, kind = event.attributes.get("source"), event.attributes.get("type")
-    event.source, event.type = (source if type(source) is str else ""), (kind if type(kind) is str else "")
-    return event
 
 
 def _below(place: str) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from schemas.events import Event, read_message
+from schemas.events import Event
 from schemas.shredding.cipher import SUBJECT_ID, BadTokenError, SubjectKey
 from schemas.shredding.token import Token, read_token
 from services.common.shredding.keys import Destroyed, SubjectKeys
+from services.common.shredding.reading import read_declared
 
 _MEMBERS = ("data", "event_data")
 
@@ -43,7 +44,7 @@ class Opener:
     def event(self, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> Any:
         """The event as JSON, a binary one too; what cannot be opened stays a token. Raises PoisonError, and TransientError
         where the keys cannot be read."""
-        event = read_message(value, headers)
+        event = read_declared(value, headers)
         return (
             self._members(_whole(event))
             if event.form in ("structured", "binary", "short")
