@@ -19,6 +19,7 @@ from services.ingest.reading import Record, item_error, wrong_items
 log = get_logger(__name__)
 
 _RETRY_AFTER = 5
+_PATIENCE_S = 5
 
 
 class FieldDoor:
@@ -43,7 +44,11 @@ class FieldDoor:
     async def look(self) -> None:
         """Whether the folder of keys is there now, so that an instance without it is not ready."""
         try:
-            await asyncio.to_thread(self._door.keys.check)
+            # A file system that hangs must not keep a signal from being heard.
+            await asyncio.wait_for(asyncio.to_thread(self._door.keys.check), _PATIENCE_S)
+        except TimeoutError:
+            self._troubled(TransientError(f"SUBJECT_KEYS_DIR does not answer within {_PATIENCE_S} s"))
+            return
         except (TransientError, FatalError) as error:
             self._troubled(error)
             return

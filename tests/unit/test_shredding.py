@@ -544,3 +544,20 @@ def test_an_erasure_finds_the_key_by_id_in_any_namespace_or_by_its_own_id(folder
     with pytest.raises(ConfigurationError, match="SUBJECT_KEYS_DIR"):
         Keyring({}).subject("1", "customers")
     assert Keyring({}).subject("1", None) == Subject("1", None)
+
+
+async def test_a_folder_that_hangs_or_is_away_is_trouble_until_it_is_back(door, folder, monkeypatch):
+    fields = FieldDoor(door, 7000, Metrics())
+    monkeypatch.setattr("services.ingest.encrypting._PATIENCE_S", 0.05)
+    with monkeypatch.context() as patched:
+        patched.setattr(door.keys, "check", lambda: time.sleep(0.3))
+        await fields.look()
+    assert "does not answer" in fields.trouble
+    await fields.look()
+    assert fields.trouble is None
+    away = folder.rename(folder.with_name("away"))
+    await fields.look()
+    assert "no file `master`" in fields.trouble
+    away.rename(folder)
+    await fields.look()
+    assert fields.trouble is None

@@ -3,7 +3,7 @@
 Ingest, `piperoll emit` and apps that send over Kafka themselves use the same one:
 
     door = open_door(Path("subject-fields.yaml"), Path("/keys/subjects"))
-    value, headers, key = door.encrypt(Message(key, value, headers))      # then producer.send(...)
+    key, value, headers = door.encrypt(Message(key, value, headers))      # then producer.send(…)
 
 Nothing declared leaves in the clear: where a field cannot be encrypted the event is refused.
 """

@@ -24,7 +24,6 @@ from services.common.checked_yaml import place, read_checked
 from services.common.errors import ConfigurationError
 
 _KEPT = ("specversion", "id", "source", "type", "time", "sequence", "datacontenttype", "dataschema", "data")
-_MEMBERS = ("data", "event_data", "data_base64")
 
 
 def _path(path: str) -> str:
