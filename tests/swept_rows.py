@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from struct import pack
 
+from schemas.record import ABSENT
 from schemas.verification import sweep
-from schemas.verification.image import make_image
 from schemas.verification.sweep import Sweep, conclude
-from services.reporter.copying import PayloadRows
+from services.reporter.copying import Rows, payload_rows
 
 _SINCE_2000_US = 946_684_800_000_000
 
@@ -22,22 +22,45 @@ def copied(contents):
     return b"".join([*made, b"\xff\xff"])
 
 
-def feed(taker, stream, sizes):
-    """The stream in pieces of these sizes, over and over; what is taken of each, and of the end."""
-    at, number, found = 0, 0, []
+def copied_records(rows):
+    """Rows of audit.record as the query of sweeps gives them."""
+    made = [b"PGCOPY\n\xff\r\n\0", bytes(8)]
+    for row in rows:
+        offset, event_us = (
+            ABSENT if item is None else item for item in (row.source_offset, row.event_time_us)
+        )
+        numbers = (offset, row.appended_us, event_us, row.identity_hash or 0)
+        cells = [pack(">q", row.seq), pack(">h", row.kind), *(pack(">q", number) for number in numbers)]
+        cells += [row.record_hash, row.leaf]
+        made.append(pack(">h", len(cells)))
+        made += [pack(">i", len(cell)) + cell for cell in cells]
+    return b"".join([*made, b"\xff\xff"])
+
+
+def feed(take, stream, sizes):
+    """Hands the stream in pieces of these sizes, over and over, to `take`; what has read it, not yet told of the end."""
+    rows, at, number = Rows(take), 0, 0
     while at < len(stream):
         size = sizes[number % len(sizes)]
-        found.append(taker.take(stream[at : at + size]))
+        rows.piece(stream[at : at + size])
         at, number = at + size, number + 1
-    return [*found, taker.end()]
+    return rows
 
 
 def swept(info, start, rows, contents, sizes=(), *, pieces=(900,), **options):
-    """One range; None where it is not clean."""
+    """One range, as `sweep_range` sweeps it; None where it is not clean."""
     made = Sweep(info, start, sizes, with_contents=contents is not None, **options)
-    made.records(make_image(rows))
-    for some in feed(PayloadRows(), copied(contents or ()), pieces):
-        made.contents(some)
+
+    def take(data, at):
+        found, after = payload_rows(data, at)
+        made.contents(found)
+        return after
+
+    records = feed(made.records, copied_records(rows), pieces)
+    if made.clean and records.end():
+        return None
+    if made.clean and contents is not None:
+        assert feed(take, copied(contents), pieces).end() == b""
     return made.finish()
 
 

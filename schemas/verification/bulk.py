@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from hashlib import sha256
 from itertools import compress
 from typing import Any, NamedTuple
@@ -16,7 +15,6 @@ from schemas.verification.contents import Content
 from schemas.verification.image import Names
 
 _EVENT = int(Kind.EVENT)
-_producer = lru_cache(maxsize=4096)(producer_id)
 
 
 class _Named(msgspec.Struct, gc=False):
@@ -68,13 +66,14 @@ def doubtful(rows: Contents, said: Said) -> list[int]:
 
 def _differing(rows: Any, said: Said) -> list[int]:
     """The same among events whose payload rows are whole."""
-    everything = list(range(len(rows.seqs)))
     names, salts = said.names, rows.salts
     try:
         named = [_named(enrichment) for enrichment in rows.enrichments]
-        texts = [f"{one.source}\0{one.id}".encode("utf-8", "surrogatepass") for one in named]
+        texts = [f"{one.source}\0{one.id}".encode() for one in named]
     except (ValueError, msgspec.MsgspecError):
-        return everything
+        return list(range(len(rows.seqs)))
+    sources = {one.source for one in named}
+    producers = {source: producer_id(source) for source in sources}
     made: list[tuple[Sequence[Any], Sequence[Any]]] = [
         (rows.appended_us, said.appended_us),
         (
@@ -96,7 +95,7 @@ def _differing(rows: Any, said: Said) -> list[int]:
             names.event_ids,
         ),
         ([sha256(text).digest()[:8] for text in texts], names.identities),
-        ([_producer(one.source) for one in named], names.producers),
+        ([producers[one.source] for one in named], names.producers),
     ]
     wrong: set[int] = set()
     for ours, theirs in made:

@@ -7,16 +7,14 @@ row's width through the bytes takes one byte of every row: two columns of all ro
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from hashlib import sha256
 from struct import Struct
 from typing import Any, NamedTuple
 
-from schemas.record import ABSENT, LABEL, RECORD_BYTES, Record, unpack
-from schemas.verification.links import Row
+from schemas.record import LABEL, RECORD_BYTES, Record, unpack
 
-_ROW = Struct(">h iq ih iq iq iq iq i32s i227s")
-ROW_BYTES = _ROW.size
+ROW_BYTES = Struct(">h iq ih iq iq iq iq i32s i227s").size
 _CELLS = ((6, 8), (18, 2), (24, 8), (36, 8), (48, 8), (60, 8), (72, 32), (108, RECORD_BYTES))
 """Where a cell's content begins, and its length: the columns of Row in their order."""
 _LEAF = 108
@@ -24,8 +22,10 @@ _SAME = ((6, 30, 8), (19, 13, 1), (24, 82, 8), (36, 74, 8), (48, 99, 8))
 """seq, kind (its lower byte), source_offset, appended_us, event_time_us: place in the row, in the leaf, length."""
 _CHAIN_ID = _LEAF + 14
 _KIND = 19
-_STRIDE = 256
-"""Rows compared at a time, few enough to stay in the processor's cache."""
+STRIDE = 512
+"""Rows looked at together, few enough to stay in the processor's cache."""
+_UNPACKED = 64
+"""Rows that one Struct takes apart: one by one they cost three times as much."""
 
 _LEAVES = (f"{_LEAF}x{RECORD_BYTES}s", 1)
 _LINKS = ("6xq10xq4xq24x4x32s4x38x32sI153x", 6)
@@ -41,7 +41,11 @@ def _constants() -> list[tuple[int, int]]:
     return [*found, (_KIND - 1, 0), *enumerate(LABEL, _LEAF)]
 
 
-_CONSTANTS = [(at, bytes([value]) * _STRIDE) for at, value in _constants()]
+def _stretched(bytes_of_rows: Iterable[tuple[int, int]]) -> list[tuple[int, bytes]]:
+    return [(at, bytes([value]) * STRIDE) for at, value in bytes_of_rows]
+
+
+_CONSTANTS = _stretched(_constants())
 _PAIRS = [(at + k, _LEAF + of_leaf + k) for at, of_leaf, length in _SAME for k in range(length)]
 
 
@@ -55,85 +59,67 @@ class Names(NamedTuple):
     enrichments: list[bytes]
 
 
-class Image(NamedTuple):
-    """Rows whose columns and hash are what their leaf says, by column. `kinds`: one byte a row. An offset is ABSENT
-    where there is none."""
+class Image:
+    """The rows of a part of one chain by column, in the order in which they came: each with the columns and the hash that
+    its leaf says, and linked to the one before. `kinds`: one byte a row; an offset is ABSENT where there is none."""
 
-    leaves: list[bytes]
-    digests: list[bytes]
-    prevs: list[bytes]
-    seqs: list[int]
-    kinds: bytes
-    offsets: list[int]
-    appended_us: list[int]
-    epochs: list[int]
+    def __init__(self, chain_id: bytes) -> None:
+        self._bytes = bytearray()
+        self._constants = [*_CONSTANTS, *_stretched(enumerate(chain_id, _CHAIN_ID))]
+        self.first_prev = b""
+        self.last_hash = b""
+        self.seqs: list[int] = []
+        self.kinds = bytearray()
+        self.offsets: list[int] = []
+        self.appended_us: list[int] = []
+        self.epochs: list[int] = []
+
+    def add(self, rows: bytes) -> list[bytes] | None:
+        """Takes the next rows, STRIDE at most; returns their hashes, None where a row is not as it must be."""
+        count, over = divmod(len(rows), ROW_BYTES)
+        if over or not 0 < count <= STRIDE or not self._agrees(rows, count):
+            return None
+        seqs, offsets, appended_us, stored, prevs, epochs = _columns(rows, range(count), *_LINKS)
+        (leaves,) = _columns(rows, range(count), *_LEAVES)
+        hashes = [sha256(b"\0" + leaf).digest() for leaf in leaves]
+        if not self._bytes:
+            self.first_prev = self.last_hash = prevs[0]
+        if hashes != stored or prevs != [self.last_hash, *hashes[:-1]]:
+            return None
+        self._bytes += rows
+        self.last_hash = hashes[-1]
+        self.seqs += seqs
+        self.kinds += rows[_KIND::ROW_BYTES]
+        self.offsets += offsets
+        self.appended_us += appended_us
+        self.epochs += epochs
+        return hashes
 
     def record(self, at: int) -> Record:
         """One record, decoded."""
-        return Record._make(unpack(self.leaves[at])[1:])
+        begin = at * ROW_BYTES + _LEAF
+        return Record._make(unpack(self._bytes[begin : begin + RECORD_BYTES])[1:])
+
+    def names(self, places: range) -> Names:
+        """The names and commitments of the rows at these places, one after the other."""
+        return Names(*_columns(self._bytes, places, *_NAMES))
+
+    def _agrees(self, rows: bytes, count: int) -> bool:
+        """Whether each row has cells of the right lengths, a leaf of this chain, and columns as the leaf has them."""
+        for at, wanted in self._constants:
+            if rows[at::ROW_BYTES] != wanted[:count]:
+                return False
+        return all(rows[column::ROW_BYTES] == rows[of_leaf::ROW_BYTES] for column, of_leaf in _PAIRS)
 
 
-def read_image(image: bytes, chain_id: bytes) -> Image | None:
-    """The rows of one chain; None where there are none, or a row is not what its leaf says."""
-    rows, over = divmod(len(image), ROW_BYTES)
-    if over or not rows or not _agrees(image, chain_id):
-        return None
-    (leaves,) = _columns(image, *_LEAVES)
-    seqs, offsets, appended_us, stored, prevs, epochs = _columns(image, *_LINKS)
-    digests = [sha256(b"\0" + leaf).digest() for leaf in leaves]
-    if digests != stored:
-        return None
-    return Image(leaves, digests, prevs, seqs, image[_KIND::ROW_BYTES], offsets, appended_us, epochs)
-
-
-def read_names(image: bytes) -> Names:
-    """The names and commitments of rows that `read_image` has read."""
-    return Names(*_columns(image, *_NAMES))
-
-
-def make_image(rows: Iterable[Row]) -> bytes:
-    """Rows as COPY would give them. Raises struct.error where a row is not of the table's form."""
-    made = []
-    for row in rows:
-        offset, event_us = (
-            ABSENT if item is None else item for item in (row.source_offset, row.event_time_us)
-        )
-        cells = (row.seq, row.kind, offset, row.appended_us, event_us, row.identity_hash or 0)
-        lengths = [length for _, length in _CELLS]
-        numbers = [item for pair in zip(lengths, cells, strict=False) for item in pair]
-        made.append(
-            _ROW.pack(len(_CELLS), *numbers, len(row.record_hash), row.record_hash, len(row.leaf), row.leaf)
-        )
-    return b"".join(made)
-
-
-def _columns(image: bytes, row: str, values: int) -> list[list[Any]]:
-    """Values of all rows, by column; many rows at once, since one by one they cost three times as much."""
+def _columns(image: bytes | bytearray, places: range, row: str, values: int) -> list[list[Any]]:
+    """Values of the rows at these places, one after the other, by column."""
     flat: list[Any] = []
-    for at in range(0, len(image), _STRIDE * ROW_BYTES):
-        rows = min(_STRIDE, (len(image) - at) // ROW_BYTES)
-        flat += _struct(row, rows).unpack_from(image, at)
+    for at in range(places.start, places.stop, _UNPACKED):
+        flat += _struct(row, min(_UNPACKED, places.stop - at)).unpack_from(image, at * ROW_BYTES)
     return [flat[column::values] for column in range(values)]
 
 
-@lru_cache(maxsize=64)
+@cache
 def _struct(row: str, rows: int) -> Struct:
     return Struct(">" + row * rows)
-
-
-def _agrees(image: bytes, chain_id: bytes) -> bool:
-    """Whether each row has cells of the right lengths, a leaf of this chain, and columns as the leaf has them."""
-    constants = [
-        *_CONSTANTS,
-        *((at, bytes([value]) * _STRIDE) for at, value in enumerate(chain_id, _CHAIN_ID)),
-    ]
-    for start in range(0, len(image), _STRIDE * ROW_BYTES):
-        some = image[start : start + _STRIDE * ROW_BYTES]
-        rows = len(some) // ROW_BYTES
-        for at, wanted in constants:
-            if some[at::ROW_BYTES] != wanted[:rows]:
-                return False
-        for column, of_leaf in _PAIRS:
-            if some[column::ROW_BYTES] != some[of_leaf::ROW_BYTES]:
-                return False
-    return True

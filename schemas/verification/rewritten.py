@@ -108,7 +108,7 @@ def _moved(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def _edited(chain_no: int, pair: Pair) -> Finding:
-    text = "was rewritten with all hashes after it; the signed tree has another record here"
+    text = "was rewritten; the signed tree has another record here"
     return _finding(chain_no, Change.EDITED, text, pair.signed, fields=pair.fields)
 
 

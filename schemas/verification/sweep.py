@@ -8,6 +8,7 @@ not show that all is well.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,7 +20,7 @@ from schemas.verification.bulk import Contents, Said, doubtful
 from schemas.verification.contents import Content, check_content
 from schemas.verification.ends import compare_head
 from schemas.verification.erasures import ERASABLE, NOTHING_GONE, Coverage
-from schemas.verification.image import Image, Names, read_image, read_names
+from schemas.verification.image import ROW_BYTES, STRIDE, Image, Names
 from schemas.verification.links import ChainInfo, Head, Place
 from schemas.verification.result import ChainResult
 from schemas.verification.rules import PLAIN, apply_rules
@@ -47,9 +48,9 @@ class Swept:
 
 
 class Sweep:
-    """Sweeps the records of one chain from `start` on: `records` once, `contents` with their payload rows in order (never,
-    for the leaves alone), `finish`. `sizes`: sizes of the chain's tree, rising, at which its root is wanted; `coverage`:
-    which payloads are lawfully gone."""
+    """Sweeps the records of one chain from `start` on: `records` to their end, then `contents` with their payload rows in
+    order (never, for the leaves alone), `finish`. `sizes`: sizes of the chain's tree, rising, at which its root is wanted;
+    `coverage`: which payloads are lawfully gone."""
 
     def __init__(
         self,
@@ -61,28 +62,31 @@ class Sweep:
         with_contents: bool = True,
     ) -> None:
         self._start = start
-        self._chain = chain
-        self._sizes = sizes
         self._coverage = coverage
         self._result = ChainResult(chain, with_contents)
-        self._rows: Image | None = None
-        self._names = Names([], [], [], [], [])
+        self._rows = Image(chain.chain_id)
+        self._tree = _Tree(start, sizes)
         self._own: dict[int, Content] = {}
         self._at = 0
         self.clean = True
 
-    def records(self, image: bytes) -> None:
-        """The range's rows of audit.record, as COPY gives them (`image.py`)."""
-        self._rows = rows = read_image(image, self._chain.chain_id)
-        self.clean = rows is not None and rows.prevs[1:] == rows.digests[:-1]
-        if self.clean and rows is not None:
-            self.clean = rows.seqs == list(range(self._start, self._start + len(rows.seqs)))
-        if self.clean and self._result.with_contents:
-            self._names = read_names(image)
+    def records(self, data: bytes, at: int) -> int:
+        """Rows of audit.record as COPY gives them (`image.py`), from `at` on; returns where the first that is not whole
+        begins. Nothing is looked at any more once a row is not clean."""
+        if not self.clean:
+            return len(data)
+        whole = len(data) - (len(data) - at) % ROW_BYTES
+        for begin in range(at, whole, STRIDE * ROW_BYTES):
+            hashes = self._rows.add(data[begin : min(begin + STRIDE * ROW_BYTES, whole)])
+            if hashes is None:
+                self.clean = False
+                return len(data)
+            self._tree.extend(hashes)
+        return whole
 
     def contents(self, rows: Contents) -> None:
         """The next payload rows of the range."""
-        if self._rows is None or not self.clean or not rows.seqs:
+        if not self.clean or not rows.seqs:
             return
         places = self._places(rows.seqs)
         if places is None:
@@ -98,27 +102,28 @@ class Sweep:
     def finish(self) -> Swept | None:
         """The range, None where it is not clean."""
         rows, result = self._rows, self._result
-        if rows is None or not self.clean:
+        count = len(rows.seqs)
+        if not self.clean or rows.seqs != list(range(self._start, self._start + count)) or not count:
             return None
-        if result.with_contents and not self._all_gone(range(self._at, len(rows.seqs))):
+        if result.with_contents and not self._all_gone(range(self._at, count)):
             return None
-        first = Place(rows.prevs[0], self._start, 0, None, rows.appended_us[0], rows.epochs[0])
+        first = Place(rows.first_prev, self._start, 0, None, rows.appended_us[0], rows.epochs[0])
         last = Place(b"", self._start, 0, None, rows.appended_us[0], rows.epochs[0])
         self._follow(rows, first, last)
         if result.found:
             return None
-        last.last_hash, last.next_seq = rows.digests[-1], self._start + len(rows.seqs)
+        last.last_hash, last.next_seq = rows.last_hash, self._start + count
         last.appended_us, last.epoch = rows.appended_us[-1], rows.epochs[-1]
         for kind in set(rows.kinds):
             result.kinds[kind] += rows.kinds.count(kind)
         result.first_appended_us, result.last_appended_us = rows.appended_us[0], rows.appended_us[-1]
-        frontier, sealed = _grow(self._start, rows.digests, self._sizes)
-        return Swept(self._start, result, rows.prevs[0], first, last, frontier, sealed)
+        return Swept(
+            self._start, result, rows.first_prev, first, last, self._tree.frontier, self._tree.sealed
+        )
 
     def _places(self, seqs: Sequence[int]) -> Sequence[int] | None:
         """Which records these numbers are of, those passed over being lawfully gone; None where a number has no record,
         or a record two rows."""
-        assert self._rows is not None
         at, count = self._at, len(self._rows.seqs)
         upto = seqs[-1] - self._start + 1
         places: Sequence[int] = range(at, upto)
@@ -134,11 +139,13 @@ class Sweep:
         return places
 
     def _named(self, places: Sequence[int]) -> Names:
-        return Names(*(_some(column, places) for column in self._names))
+        names = self._rows.names(range(places[0], places[-1] + 1))
+        if isinstance(places, range):
+            return names
+        return Names(*([column[at - places[0]] for at in places] for column in names))
 
     def _is_good(self, at: int, content: Content) -> bool:
         """Looks closely at one record and its payload row."""
-        assert self._rows is not None
         record = self._rows.record(at)
         if record.kind not in PLAIN:
             self._own[at] = content
@@ -146,11 +153,10 @@ class Sweep:
 
     def _identity(self, at: int) -> int | None:
         """The column as it is, but for 0, which also stands for null: then it is not sure, and no event's own."""
-        return int.from_bytes(self._names.identities[at], "big", signed=True) or None
+        return int.from_bytes(self._rows.names(range(at, at + 1)).identities[0], "big", signed=True) or None
 
     def _all_gone(self, places: Iterable[int]) -> bool:
         """Whether the records without a payload row commit to none, or an order covers them; counts these."""
-        assert self._rows is not None
         for at in places:
             record = self._rows.record(at)
             if check_content(record, self._identity(at), None):
@@ -163,7 +169,6 @@ class Sweep:
 
     def _not_erased(self, places: Sequence[int]) -> bool:
         """Whether a payload is there that an erasure covers."""
-        assert self._rows is not None
         coverage, rows = self._coverage, self._rows
         if not coverage:
             return False
@@ -171,7 +176,7 @@ class Sweep:
         return any(rows.kinds[at] in _ERASABLE for at in named) or (
             bool(coverage.about)
             and any(
-                rows.kinds[at] == Kind.ANNOTATION and self._names.event_ids[at] in coverage.about
+                rows.kinds[at] == Kind.ANNOTATION and rows.record(at).event_id in coverage.about
                 for at in places
             )
         )
@@ -224,28 +229,28 @@ def _some(column: list[_Item], places: Sequence[int]) -> list[_Item]:
     return [column[at] for at in places]
 
 
-def _bytes(column: bytes, places: Sequence[int]) -> bytes:
-    return (
-        column[places.start : places.stop]
-        if isinstance(places, range)
-        else bytes(column[at] for at in places)
-    )
+def _bytes(column: bytearray, places: Sequence[int]) -> bytes:
+    if isinstance(places, range):
+        return bytes(column[places.start : places.stop])
+    return bytes(column[at] for at in places)
 
 
-def _grow(
-    start: int, digests: list[bytes], sizes: Iterable[int]
-) -> tuple[Frontier, list[tuple[int, list[bytes]]]]:
-    """The range's tree, and its frontier at each size."""
-    frontier, sealed, at = Frontier(), [], 0
-    for size in sizes:
-        upto = size - start
-        if upto > len(digests):
-            break
-        frontier.extend(digests[at:upto])
-        sealed.append((size, list(frontier.hashes)))
-        at = upto
-    frontier.extend(digests[at:])
-    return frontier, sealed
+class _Tree:
+    """The range's tree as its leaves come, and its frontier at each size asked for."""
+
+    def __init__(self, start: int, sizes: Iterable[int]) -> None:
+        self.frontier = Frontier()
+        self.sealed: list[tuple[int, list[bytes]]] = []
+        self._start = start
+        self._sizes = deque(sizes)
+
+    def extend(self, hashes: list[bytes]) -> None:
+        """The next leaves."""
+        while self._sizes and (upto := self._sizes[0] - self._start - self.frontier.size) <= len(hashes):
+            self.frontier.extend(hashes[:upto])
+            self.sealed.append((self._sizes.popleft(), list(self.frontier.hashes)))
+            hashes = hashes[upto:]
+        self.frontier.extend(hashes)
 
 
 def join(

@@ -6,13 +6,15 @@ u32 length (-1 for null) and the bytes; at the end -1 instead of a number of col
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from struct import Struct
 from typing import Any
 
 from schemas.verification.bulk import Contents
 from services.common.errors import TransientError
 
+PORTION = 128 * 1024
+"""Bytes of rows that are looked at together: few enough for the processor's cache, enough for work by column."""
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 """With no flags and no extension."""
 _END = b"\xff\xff"
@@ -27,88 +29,91 @@ _i32 = Struct(">i").unpack_from
 _i64 = Struct(">q").unpack
 
 
-def rows_within(pieces: Sequence[bytes]) -> bytes:
-    """The bytes of all rows of a whole stream. Raises TransientError if it is none."""
-    begin, end = b"", b""
-    parts = [*pieces]
-    while parts and len(begin) < len(_SIGNATURE):
-        begin += parts.pop(0)
-    parts.insert(0, begin.removeprefix(_SIGNATURE))
-    while parts and len(end) < len(_END):
-        end = parts.pop() + end
-    parts.append(end.removesuffix(_END))
-    if not begin.startswith(_SIGNATURE) or not end.endswith(_END):
-        raise TransientError("PostgreSQL's COPY in binary did not come whole")
-    return b"".join(parts)  # the one copy of all
+class Rows:
+    """Takes a stream of rows in pieces, and hands them on in portions of about PORTION bytes: `take` is given bytes and where
+    the first row in them begins, and returns where the first that is not whole begins. At most a portion, a piece and a row
+    are in memory."""
 
-
-class PayloadRows:
-    """Takes a stream of rows of audit.payload (seq, appended_at, enrich_salt, salt, body, enrich) in pieces, and gives the
-    rows as soon as they are whole. At most a piece and a row are in memory."""
-
-    def __init__(self) -> None:
+    def __init__(self, take: Callable[[bytes, int], int]) -> None:
+        self._take = take
         self._parts: list[bytes] = []
         self._held = 0
-        self._wanted = len(_SIGNATURE)
+        self._wanted = max(PORTION, len(_SIGNATURE))
         self._begun = False
 
-    def take(self, piece: bytes) -> Contents:
-        """The rows that are whole with this piece."""
+    def piece(self, piece: bytes) -> None:
+        """The next piece."""
         self._parts.append(piece)
         self._held += len(piece)
-        if self._held < self._wanted:
-            return Contents([], [], [], [], [], [])
-        return self._parse()
+        if self._held >= self._wanted:
+            self._hand_on()
 
-    def end(self) -> Contents:
-        """The last rows. Raises TransientError if the stream did not come to its end."""
-        rows = self._parse()
-        if self._parts != [_END]:
-            raise TransientError("PostgreSQL's COPY ended too early")
-        return rows
+    def end(self) -> bytes:
+        """That was all; what is left of it is no whole row. Raises TransientError if the stream did not come to its end."""
+        data = b"".join(self._parts)
+        if not data.endswith(_END):
+            raise TransientError("PostgreSQL's COPY in binary ended too early")
+        self._parts = [data.removesuffix(_END)]
+        self._hand_on()
+        return self._parts[0]
 
-    def _parse(self) -> Contents:
-        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        rows = Contents([], [], [], [], [], [])
+    def _hand_on(self) -> None:
+        data = b"".join(self._parts)
         at = 0
         if not self._begun:
             if not data.startswith(_SIGNATURE):
                 raise TransientError("PostgreSQL sent something else than COPY in binary")
             at, self._begun = len(_SIGNATURE), True
-        while True:
-            at = _take_regular(data, at, rows)
-            after = _take_odd(data, at, rows)
-            if after is None:
-                break
-            at = after
+        at = self._take(data, at)
         self._parts = [data[at:]]
         self._held = len(data) - at
-        self._wanted = 2 * self._held  # a row far larger than the pieces is not looked at anew with each
-        return rows
+        # a row far larger than the pieces is not looked at anew with each
+        self._wanted = max(PORTION, 2 * self._held)
+
+
+def payload_rows(data: bytes, at: int) -> tuple[Contents, int]:
+    """The rows of audit.payload (seq, appended_at, enrich_salt, salt, body, enrich) that begin at `at`, as far as they are
+    whole, and where the first that is not begins."""
+    rows = Contents([], [], [], [], [], [])
+    while True:
+        at = _take_regular(data, at, rows)
+        after = _take_odd(data, at, rows)
+        if after is None:
+            return rows, at
+        at = after
 
 
 def _take_regular(data: bytes, at: int, rows: Contents) -> int:
     """Takes rows without nulls and with salts of 32 bytes, up to the first that is not whole or not so; returns where
     that begins. The hot loop."""
     seqs, appended_us, salts, bodies, enrich_salts, enrichments = rows
-    form = (_COLUMNS, 8, 8, 32, 32)
-    upto = len(data) - _HEAD_BYTES
+    size = len(data)
+    upto = size - _HEAD_BYTES
     while at <= upto:
         columns, len1, seq, len2, us, len3, enrich_salt, len4, salt, length = _head(data, at)
         begin = at + _HEAD_BYTES
         end = begin + length
-        if (columns, len1, len2, len3, len4) != form or length < 0 or end + 4 > len(data):
+        if (
+            columns != _COLUMNS
+            or len1 != 8
+            or len2 != 8
+            or len3 != 32
+            or len4 != 32
+            or length < 0
+            or end + 4 > size
+        ):
             break
         (length,) = _i32(data, end)
-        after = end + 4 + length
-        if length < 0 or after > len(data):
+        begin_enrichment = end + 4
+        after = begin_enrichment + length
+        if length < 0 or after > size:
             break
         seqs.append(seq)
         appended_us.append(us + _POSTGRES_EPOCH_US)
         salts.append(salt)
         enrich_salts.append(enrich_salt)
         bodies.append(data[begin:end])
-        enrichments.append(data[end + 4 : after])
+        enrichments.append(data[begin_enrichment:after])
         at = after
     return at
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 from schemas.chain import ChainVerifier, OrderReader
@@ -13,7 +14,8 @@ from schemas.verification.erasures import NOTHING_GONE, Coverage, Orders
 from schemas.verification.links import ChainInfo, Head
 from schemas.verification.result import ChainResult
 from schemas.verification.sweep import Sweep, Swept
-from services.reporter.copying import PayloadRows, rows_within
+from services.common.errors import TransientError
+from services.reporter.copying import Rows, payload_rows
 from services.reporter.store import QUERIES, Snapshot, open_snapshot
 
 READ_RECORDS = 8192
@@ -61,21 +63,23 @@ async def sweep_range(snapshot: Snapshot, task: RangeTask) -> Swept | None:
     """Sweeps one range, in a snapshot opened by `open_for_sweeps`; None where it is not clean."""
     number, last = task.chain.chain_no, task.end - 1
     sweep = Sweep(task.chain, task.start, task.sizes, task.coverage, with_contents=task.contents)
-    pieces: list[bytes] = []
-    await snapshot.copy("swept_records", number, task.start, last, output=pieces.append)
-    sweep.records(rows_within(pieces))
-    if task.contents and sweep.clean:
-        rows = PayloadRows()
-        await snapshot.copy(
-            "swept_payloads",
-            number,
-            task.start,
-            last,
-            output=lambda piece: sweep.contents(rows.take(piece)),
-        )
-        sweep.contents(rows.end())
+    rows = Rows(sweep.records)
+    await snapshot.copy("swept_records", number, task.start, last, output=rows.piece)
+    if sweep.clean and rows.end():
+        return None
+    if sweep.clean and task.contents:
+        rows = Rows(partial(_contents, sweep))
+        await snapshot.copy("swept_payloads", number, task.start, last, output=rows.piece)
+        if rows.end():
+            raise TransientError("PostgreSQL's COPY of payloads ended within a row")
     swept = sweep.finish()
     return swept if swept is not None and swept.frontier.size == task.end - task.start else None
+
+
+def _contents(sweep: Sweep, data: bytes, at: int) -> int:
+    rows, after = payload_rows(data, at)
+    sweep.contents(rows)
+    return after
 
 
 @asynccontextmanager

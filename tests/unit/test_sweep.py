@@ -13,18 +13,33 @@ from schemas.tlog.merkle import Frontier, leaf_hash
 from schemas.verification import sweep
 from schemas.verification.contents import Content
 from schemas.verification.erasures import NOTHING_GONE, Coverage
-from schemas.verification.image import make_image, read_image
+from schemas.verification.image import ROW_BYTES, Image
 from services.common.errors import TransientError
-from services.reporter.copying import PayloadRows, rows_within
+from services.reporter import copying
+from services.reporter.copying import payload_rows
 from tests.chain_rows import ChainRows
 from tests.rewriting import ATTACKS, attack
-from tests.swept_rows import copied, feed, swept, swept_chain
+from tests.swept_rows import copied, copied_records, feed, swept, swept_chain
 
 
 @pytest.fixture(autouse=True)
 def short_ranges(monkeypatch):
-    """Many borders between ranges."""
+    """Many borders between ranges, and within them."""
     monkeypatch.setattr(sweep, "RANGE", 16)
+    monkeypatch.setattr(sweep, "STRIDE", 5)
+    monkeypatch.setattr(copying, "PORTION", 1)
+
+
+def taken(stream, pieces):
+    """The payload rows of a stream, and what is left at its end."""
+    found = []
+
+    def take(data, at):
+        rows, after = payload_rows(data, at)
+        found.extend(rows.row(number) for number in range(len(rows.seqs)))
+        return after
+
+    return found, feed(take, stream, pieces).end()
 
 
 def of_events():
@@ -308,6 +323,19 @@ def test_a_time_or_epoch_that_goes_back_is_not_clean_also_at_the_borders_of_rang
     assert quickly(tables, True, NOTHING_GONE) is None
 
 
+@pytest.mark.parametrize("built", ["of_events", "of_annotations"])
+def test_a_payload_that_is_there_although_erased_is_not_clean(built):
+    """Events by their offset, annotations by what they are about."""
+    row = record.decode(BUILT[built].rows[20].leaf)
+    coverage = Coverage(frozenset([row.source_offset]))
+    if built == "of_annotations":
+        coverage = Coverage(about=frozenset([row.event_id]))
+    tables = Tables(BUILT[built], Random(1))
+    assert quickly(tables, True, NOTHING_GONE) is not None
+    assert not thoroughly(tables, True, coverage).good
+    assert quickly(tables, True, coverage) is None
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_of_the_drill_is_judged_alike(name):
     chain, random = of_events(), Random(name)
@@ -346,15 +374,13 @@ def test_payload_rows_are_read_in_pieces_of_any_size(data):
         )
     )
     pieces = data.draw(st.lists(st.integers(1, 120), min_size=1, max_size=4))
-    taken = feed(PayloadRows(), copied(rows), pieces)
-    assert [some.row(at) for some in taken for at in range(len(some.seqs))] == rows
+    assert taken(copied(rows), pieces) == (rows, b"")
 
 
 def test_a_row_much_larger_than_the_pieces_is_taken_apart_in_time():
     """Not looked at anew with every piece: 32 MiB in pieces of 1 KiB."""
     row = Content(1, 10**15, bytes(32), bytes(2**25), bytes(32), b"{}")
-    taken = feed(PayloadRows(), copied([row]), (1024,))
-    assert [some.row(0) for some in taken if some.seqs] == [row]
+    assert taken(copied([row]), (1024,)) == ([row], b"")
 
 
 @pytest.mark.parametrize(
@@ -363,22 +389,39 @@ def test_a_row_much_larger_than_the_pieces_is_taken_apart_in_time():
 )
 def test_a_stream_that_is_cut_or_none_is_an_error(stream):
     with pytest.raises(TransientError, match="COPY"):
-        feed(PayloadRows(), stream, (7,))
-    with pytest.raises(TransientError, match="COPY"):
-        rows_within([stream[:5], stream[5:-1]])
+        taken(stream, (7,))
 
 
-def test_the_rows_of_a_stream_are_found_in_pieces_of_any_size():
-    stream = copied([Content(1, 10**15, b"s", b"b", b"e", b"{}")])
-    for size in range(1, len(stream) + 1):
-        assert rows_within([stream[at : at + size] for at in range(0, len(stream), size)]) == stream[19:-2]
+@pytest.mark.parametrize("at", [0, 15, 16, 46])
+@pytest.mark.parametrize(
+    ("name", "cut"), [("leaf", -1), ("leaf", -226), ("record_hash", -1), ("record_hash", None)]
+)
+@pytest.mark.parametrize("portion", [1, 2**20])
+def test_a_cell_of_another_length_is_not_clean_wherever_it_stands(at, name, cut, portion, monkeypatch):
+    """Also in the last row of a range, where the stream only ends earlier; whether it comes in portions or at once."""
+    monkeypatch.setattr(copying, "PORTION", portion)
+    tables = Tables(BUILT["of_events"], Random(1))
+    row = tables.rows[at]
+    cell = getattr(row, name)
+    tables.rows[at] = row._replace(**{name: cell + b"more" if cut is None else cell[:cut]})
+    assert not thoroughly(tables, False, NOTHING_GONE).good
+    assert quickly(tables, False, NOTHING_GONE) is None
 
 
-def test_an_image_of_another_chain_or_with_a_row_cut_is_none():
+def test_rows_of_another_chain_or_cut_are_not_taken():
     chain = ChainRows().events(3)
-    image = make_image(chain.rows)
-    assert read_image(image, chain.chain_id) is not None
-    assert read_image(image, bytes(16)) is None
-    assert read_image(image[:-1], chain.chain_id) is None
-    assert read_image(b"", chain.chain_id) is None
+    rows = copied_records(chain.rows)[19:-2]
+    assert Image(chain.chain_id).add(rows) == [row.record_hash for row in chain.rows]
+    assert Image(bytes(16)).add(rows) is None
+    assert Image(chain.chain_id).add(rows[:-1]) is None
+    assert Image(chain.chain_id).add(b"") is None
     assert swept(chain.info, 0, [], []) is None
+
+
+def test_rows_are_linked_over_the_border_of_two_portions():
+    """Each row by itself is good; the second does not follow the first."""
+    chain = ChainRows().events(3)
+    rows = copied_records(chain.rows)[19:-2]
+    image = Image(chain.chain_id)
+    assert image.add(rows[:ROW_BYTES]) is not None
+    assert image.add(rows[2 * ROW_BYTES : 3 * ROW_BYTES]) is None
