@@ -7,7 +7,7 @@ source offset and all that is committed to; a record that only has another prede
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.record import ABSENT, Record, decode
@@ -36,17 +36,19 @@ def explain_rewritten(
     old = {_key(record): record for record in map(decode, signed)}
     new = {_key(record): record for record in _readable(found)}
     pairs = [Pair(old[key], new[key], _differences(old[key], new[key])) for key in old if key in new]
-    gone = [record for key, record in old.items() if key not in new]
+    spoilt = _spoilt(old, new, found)
+    gone = [record for key, record in old.items() if key not in new and key not in spoilt]
     made_up = [
         record for key, record in new.items() if key not in old and (not old or record.seq < first + len(old))
     ]
     again = [pair for pair in pairs if pair.fields]
-    if again and not gone and all(map(_written_again, again)):
+    if again and not gone and not spoilt and all(map(_written_again, again)):
         return [_forked(chain_no, again[0].signed, len(again), sealed)]
     findings = [_edited(chain_no, pair) for pair in pairs if pair.fields]
-    findings += _gone(chain_no, gone, {_key(record) for record in new.values()}, list(old))
+    findings += [_unreadable(chain_no, old[key]) for key in spoilt]
+    findings += _gone(chain_no, gone, {*new, *spoilt}, list(old))
     findings += [_inserted(chain_no, record) for record in made_up]
-    if moved := _moved(pairs):
+    if moved := _moved(pairs, list(new)):
         findings.append(_reordered(chain_no, moved))
     return findings or [_unexplained(chain_no, first, sealed)]
 
@@ -100,11 +102,35 @@ def _readable(leaves: Sequence[bytes]) -> Iterator[Record]:
             continue
 
 
-def _moved(pairs: Sequence[Pair]) -> list[Pair]:
-    """Records that do not stand in the order in which they were signed."""
-    ordered = sorted(pairs, key=lambda pair: pair.found.seq)
+def _spoilt(
+    old: Mapping[_Key, Record], new: Mapping[_Key, Record], found: Sequence[bytes]
+) -> dict[_Key, None]:
+    """The signed records in whose places stands what is no record any more: each follows the one before it."""
+    order = list(old)
+    place = {key: at for at, key in enumerate(order)}
+    spoilt: dict[_Key, None] = {}
+    wanted = 0
+    for leaf in found:
+        try:
+            wanted = place.get(_key(decode(leaf)), wanted - 1) + 1
+        except ValueError:
+            if wanted < len(order) and order[wanted] not in new:
+                spoilt[order[wanted]] = None
+            wanted += 1
+    return spoilt
+
+
+def _moved(pairs: Sequence[Pair], order: Sequence[_Key]) -> list[Pair]:
+    """Records that do not stand in the order in which they were signed; `order` is that in which they stand."""
+    place = {key: at for at, key in enumerate(order)}
+    ordered = sorted(pairs, key=lambda pair: place[_key(pair.found)])
     rank = {pair.signed.seq: at for at, pair in enumerate(sorted(pairs, key=lambda pair: pair.signed.seq))}
     return [pair for at, pair in enumerate(ordered) if rank[pair.signed.seq] != at]
+
+
+def _unreadable(chain_no: int, signed: Record) -> Finding:
+    text = "was overwritten with what is no record; the signed tree has one here"
+    return _finding(chain_no, Change.EDITED, text, signed, fields=("leaf",))
 
 
 def _edited(chain_no: int, pair: Pair) -> Finding:

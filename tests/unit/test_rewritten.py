@@ -43,6 +43,28 @@ def test_every_rewriting_is_named_and_placed_a_hundred_times(name):
         assert all(item.part is Part.RECORD for item in findings)
 
 
+@pytest.mark.parametrize("at", [5, 20, 59, 60])
+@pytest.mark.parametrize("spoil", [lambda leaf: leaf[:-1], lambda leaf: b"x" + leaf[1:], lambda _: b""])
+def test_a_leaf_that_is_none_any_more_is_edited_and_not_gone(at, spoil):
+    """Whether its length or its label is wrong; another record was deleted behind it."""
+    chain = ChainRows().events(60)
+    signed = [row.leaf for row in chain.rows]
+    found = [*signed[:at], spoil(signed[at]), *signed[at + 1 :]]
+    gone = [] if at > 50 else [found.pop(at + 7)]
+    findings = explain_rewritten(1, signed, found, 0, sealed(chain))
+    told = [(item.change, item.seq, item.fields) for item in findings]
+    assert told == [(Change.EDITED, at, ("leaf",)), *((Change.DELETED, at + 7, ()) for _ in gone)]
+
+
+def test_rows_that_only_changed_places_are_reordered_and_nothing_else():
+    """Their leaves as they were signed, under each other's numbers."""
+    chain = ChainRows().events(60)
+    signed = [row.leaf for row in chain.rows]
+    found = [*signed[:30], signed[31], signed[30], *signed[32:]]
+    findings = explain_rewritten(1, signed[30:], found[30:], 30, sealed(chain))
+    assert [(item.change, item.seq, item.last_seq) for item in findings] == [(Change.REORDERED, 30, 31)]
+
+
 @pytest.mark.parametrize("name", CONSISTENT)
 def test_nothing_inside_the_database_tells_of_these(name):
     """The reason for checkpoints: the sweep finds every hash, link, number, time and commitment as it should be."""
