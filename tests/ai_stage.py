@@ -152,7 +152,7 @@ class Bench:
         by = By(ai.model_name, FORM.version)
         model = Model(by, By(ai.model_name, SHAPE_PROMPT), FORM)
         self.annotator = Annotator(
-            Limits(ai.events_per_request, ai.concurrency, ai.window_events),
+            Limits(ai.events_per_request, ai.concurrency, ai.window_events, ai.linger_s),
             Reader(model, asker, shapes, kinds, self.raises, self.outbox),
             kinds,
             Intake(self.metrics, self.raises, sample=ai.sample, max_age_ms=3_600_000, now_ms=lambda: now_ms),

@@ -36,11 +36,12 @@ NO_SHAPE = "no-shared-reading"
 
 
 class Limits(NamedTuple):
-    """Events of one request, requests at the same time, events in hand."""
+    """Events of one request, requests at the same time, events in hand; seconds that events wait for company."""
 
     events_per_request: int
     concurrency: int
     window: int
+    linger_s: float
 
 
 class Annotator:
@@ -73,7 +74,7 @@ class Annotator:
         self._complete = complete
         self._fail = fail
         self._clock = clock
-        self._agenda = Agenda(limits.events_per_request)
+        self._agenda = Agenda(limits.events_per_request, limits.linger_s)
         self._in_hand = 0
         self._room = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()

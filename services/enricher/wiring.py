@@ -72,7 +72,7 @@ def wire(
     max_age_ms = float("inf") if run else ai.max_age_hours * 3_600_000
     intake = Intake(metrics, raises, sample=ai.sample, max_age_ms=max_age_ms, now_ms=_now_ms, again=bool(run))
     annotator = Annotator(
-        Limits(ai.events_per_request, ai.concurrency, ai.window_events),
+        Limits(ai.events_per_request, ai.concurrency, ai.window_events, ai.linger_s),
         Reader(Model(by, by_shape, form), asker, shapes, kinds, raises, outbox),
         kinds,
         intake,

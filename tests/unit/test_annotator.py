@@ -59,6 +59,17 @@ async def test_the_highest_risk_is_asked_about_first(server, make):
     assert [event["risk"] for event in asked(server)] == sorted(risks, key=RISKS.index, reverse=True)
 
 
+async def test_grave_events_wait_a_moment_for_company_unless_somebody_waits_for_one(server, make):
+    bench = make(AI_LINGER="30", AI_EVENTS_PER_REQUEST="4", AI_CONCURRENCY="4")
+    await bench.work(*(batch(record(n)) for n in range(8)))
+    assert [len(standin.events_in(body)) for body in server.requests] == [4, 4]
+    await bench.work(batch(record(8)), batch(record(9, token=b"t" * 22)))
+    assert sum(len(standin.events_in(body)) for body in server.requests) == 10
+    bench = make(AI_LINGER="0.2")
+    await bench.work(batch(record(0)))  # alone: read after all
+    assert (0, 0) in bench.outbox.annotated
+
+
 async def test_what_is_not_pending_or_poison_or_not_ours_is_not_asked_about(server, make):
     bench = make()
     foreign = SimpleNamespace(offset=4, value=b"{}", headers=[("x", b"y")], timestamp=TIME_MS)

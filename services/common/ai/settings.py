@@ -54,6 +54,13 @@ class AiSettings(SettingsGroup):
     events_per_request: int = Field(
         10, alias="AI_EVENTS_PER_REQUEST", ge=1, le=50, description="events read at once by the model"
     )
+    linger_s: float = Field(
+        1.0,
+        alias="AI_LINGER",
+        ge=0,
+        le=60,
+        description="seconds for which events wait until a request is full; those for which somebody waits do not",
+    )
     concurrency: int = Field(4, alias="AI_CONCURRENCY", ge=1, le=64, description="requests at the same time")
     window_events: int = Field(
         1000,
