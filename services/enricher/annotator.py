@@ -144,8 +144,13 @@ class Annotator:
     async def _work(self) -> None:
         while True:
             await self._do(await self._agenda.next())
-            for alert in self._raises.due():
-                await self._outbox.alert(alert, SOURCE, self._clock())
+
+    async def _say(self) -> None:
+        """What is due to be told of the readings so far."""
+        for alert in self._raises.due():
+            await self._outbox.alert(alert, SOURCE, self._clock())
+        if (event := self._raises.agreement.due(SOURCE, self._by.model)) is not None:
+            await self._outbox.own_event(event)
 
     async def _do(self, work: Work) -> None:
         if isinstance(work, EventsToRead):
@@ -172,6 +177,7 @@ class Annotator:
         if held.left or self._failed:
             return
         await self._pass_by(held.passed)
+        await self._say()
         self._intake.done(held.ranges)
         self._complete(held.batch)
         self._metrics.batches.inc()

@@ -55,7 +55,7 @@ class AiSettings(SettingsGroup):
         10, alias="AI_EVENTS_PER_REQUEST", ge=1, le=50, description="events read at once by the model"
     )
     linger_s: float = Field(
-        1.0,
+        5.0,
         alias="AI_LINGER",
         ge=0,
         le=60,
