@@ -133,7 +133,7 @@ class Bench:
         asker = Asker(
             self.client,
             Breaker(sleep=sleep),
-            Budget(self.log, ai.limits, ai.price()),
+            Budget(self.log, ai.limits, ai.price(), now_ms=self.log.now_ms),
             recorder,
             recorder.spent,
             give_up_after_s=ai.give_up_after_s,

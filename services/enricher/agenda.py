@@ -59,7 +59,7 @@ Work = EventsToRead | ShapeToRead
 
 class Agenda:
     """Grave events go first, yet every third turn is a shape's, so that neither starves the other; then samples. Among
-    shapes, the source that has asked least goes first. Events that are too few for a request wait up to `linger_s` seconds
+    shapes, sources that were here before today go first, then the source that has asked least. Events that are too few for a request wait up to `linger_s` seconds
     for company, unless somebody waits for one of them."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Agenda:
         self._due = 0.0
         self._waited_for = 0
         self._events: list[tuple[int, int, Item]] = []
-        self._shapes: list[tuple[int, int, ShapeToRead]] = []
+        self._shapes: list[tuple[bool, int, int, ShapeToRead]] = []
         self._by_shape: dict[Shape, ShapeToRead] = {}
         self._asked: Counter[str] = Counter()
         self._number = self._turn = 0
@@ -85,8 +85,8 @@ class Agenda:
         self._waited_for += item.subject.token is not None
         heapq.heappush(self._events, (-RISKS.index(item.subject.document.risk), self._number, item))
 
-    def add_shape(self, shape: Shape, item: Item) -> None:
-        """An event that waits for the reading of its shape."""
+    def add_shape(self, shape: Shape, item: Item, *, new: bool = False) -> None:
+        """An event that waits for the reading of its shape; `new`: its source has had none before today."""
         waiting = self._by_shape.get(shape)
         if waiting is None:
             source = item.subject.document.source
@@ -95,7 +95,7 @@ class Agenda:
             if len(self._asked) > 10_000:
                 self._asked.clear()
             self._number += 1
-            heapq.heappush(self._shapes, (self._asked[source], self._number, waiting))
+            heapq.heappush(self._shapes, (new, self._asked[source], self._number, waiting))
         waiting.items.append(item)
 
     def close_shape(self, work: ShapeToRead) -> list[Item]:
@@ -129,7 +129,7 @@ class Agenda:
         ready = self._ready()
         grave = ready and _is_grave(self._events[0][2])
         if self._shapes and (not ready or not grave or self._turn % _EVERY_THIRD == 0):
-            return heapq.heappop(self._shapes)[2]
+            return heapq.heappop(self._shapes)[3]
         items = [self._pop()]
         while self._events and len(items) < self._most and _is_grave(self._events[0][2]) == grave:
             items.append(self._pop())

@@ -139,7 +139,8 @@ class Annotator:
             item.held.left -= 1
             self._in_hand -= 1
         else:
-            self._agenda.add_shape(shape, item)
+            new = self._reader.is_new(item.subject.document.source)
+            self._agenda.add_shape(shape, item, new=new)
 
     async def _work(self) -> None:
         while True:

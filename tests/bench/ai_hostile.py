@@ -53,7 +53,7 @@ class Stage:
     def __init__(self, server: OpenAiStandIn, **variables: str) -> None:
         server.seen.clear()
         self.server = server
-        defaults = {"AI_WINDOW_EVENTS": WINDOW, "AI_MAX_REQUESTS_PER_MONTH": "1000000", "AI_MAX_NEW_SHAPES_PER_SOURCE": "1000000",
+        defaults = {"AI_WINDOW_EVENTS": WINDOW, "AI_MAX_REQUESTS_PER_MONTH": "1000000", "AI_MAX_NEW_SHAPES_PER_SOURCE": "1000000", "AI_MAX_NEW_SHAPES_TOGETHER": "1000000",
                     "AI_MAX_REQUESTS_PER_MINUTE": "1000000"}  # fmt: skip
         self.bench = Bench(server, **(defaults | variables))
         self.enricher: Enricher = load_enricher(ai=self.bench.readings)

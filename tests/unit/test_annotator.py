@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from schemas.enrichment import RISKS, AiReading, Who
+from services.common.ai.account import DAY_MS
 from services.common.ai.budget import MemoryLog
 from services.common.errors import FatalError
 from services.enricher.shape_reading import Entry
@@ -335,6 +336,29 @@ async def test_random_keys_of_one_source_cost_its_quota_and_another_sources_shap
     assert (0, 1000) in bench.outbox.annotated
     assert Counter(bench.outbox.passed_by().values()) == {"source": 995}
     assert len(bench.log.entries) < 40
+
+
+async def test_a_sender_that_makes_up_sources_costs_one_quota_and_takes_nothing_from_sources_of_before(
+    server, make
+):
+    """A new shape under a new name each time: all of them have one quota, the budget's log is not flooded, and a source that
+    was here yesterday is read at once, before those that came first."""
+    now_ms = [TIME_MS - 2 * DAY_MS]
+    log = MemoryLog(lambda: now_ms[0])
+    server.behave(standin.slow(0.05))
+    bench = make(AI_MAX_NEW_SHAPES_TOGETHER="5", AI_WINDOW_EVENTS="100000", log=log)
+    await bench.work(batch(low(0, source="/old", data={"first": 1})))
+    now_ms[0] = TIME_MS
+    names = [
+        f"{'abcdefghij'[n % 10]}{'qrstuvwxyz'[n // 10 % 10]}{'klmnopqrst'[n // 100]}" for n in range(1000)
+    ]
+    flood = [low(n, source=f"/made-up/{name}", data={f"k{name}": 1}) for n, name in enumerate(names, 1)]
+    await bench.work(batch(*flood, low(1001, source="/old", data={"second": 1})))
+    assert Counter(bench.outbox.passed_by().values()) == {"source": 995}
+    assert (0, 1001) in bench.outbox.annotated
+    assert len(server.requests) == 1 + 5 + 1
+    assert "second" in server.requests[1]["messages"][-1]["content"]
+    assert len(log.entries) < 40
 
 
 async def test_two_annotators_ask_about_a_shape_once(server, make):

@@ -106,6 +106,12 @@ class AiSettings(SettingsGroup):
         ge=1,
         description="new kinds of events an hour that one source may have read; further ones stay with the rules",
     )
+    shapes_together: int = Field(
+        100,
+        alias="AI_MAX_NEW_SHAPES_TOGETHER",
+        ge=1,
+        description="the same for all sources of about one age together (new today, since yesterday, for four days, eight …)",
+    )
     prices_file: Path | None = Field(
         None,
         alias="AI_PRICES_FILE",
@@ -144,7 +150,7 @@ class AiSettings(SettingsGroup):
         """What may be spent."""
         minute = (self.requests_a_minute, self.tokens_a_minute, round(self.dollars_a_minute * 1_000_000))
         month = (self.requests_a_month, self.tokens_a_month, round(self.dollars_a_month * 1_000_000))
-        return Limits(minute, month, self.shapes_an_hour)
+        return Limits(minute, month, self.shapes_an_hour, self.shapes_together)
 
     def price(self) -> Price | None:
         """The price of the model; None where it is not known and no limit is in dollars. Raises ConfigurationError."""
