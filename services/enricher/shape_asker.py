@@ -94,7 +94,7 @@ class ShapeAsker:
             if result.kind not in _LASTS:
                 return result
             return await self._publish(shape, msgspec.structs.replace(entry, withheld=result.kind))
-        reading = read_answer(self._readings, shape, result.text)
+        reading = read_answer(self._readings, shape, result.text, self._form.words)
         if reading is None:
             log.warning("ai_reading_of_shape_invalid", log_source=shape.source)
             return await self._publish(shape, msgspec.structs.replace(entry, withheld=INVALID))

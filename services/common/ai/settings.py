@@ -45,7 +45,7 @@ class AiSettings(SettingsGroup):
         "English",
         alias="AI_LANGUAGE",
         pattern=r"^[^\W\d_][\w -]{0,40}$",
-        description="of summaries; tags stay English",
+        description="of summaries, one of services/enricher/languages.yaml; tags stay English",
     )
     timeout_s: float = Field(60.0, alias="AI_TIMEOUT", gt=0, description="seconds for one answer")
     output_tokens: int = Field(
