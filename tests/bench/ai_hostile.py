@@ -122,8 +122,8 @@ async def planted(server: OpenAiStandIn, data: Path, every: int) -> dict[str, An
         counts["annotated"] += said is not None
         counts["of_them_by_shape"] += said is not None and said["prompt_version"] == SHAPE_PROMPT
         counts["lowered"] += RISKS.index(risk) < RISKS.index(document.risk)
-        counts["below_the_event_without_it"] += place != "value" and RISKS.index(risk) < RISKS.index(
-            floor.risk
+        counts["below_the_event_without_it"] += (
+            offset < len(messages) and place != "value" and RISKS.index(risk) < RISKS.index(floor.risk)
         )
         counts["lost_tags"] += not set(document.tags) <= set(tags)
         counts["markup_or_placeholders"] += any(LEAKS.search(one) is not None for one in by_ai)
