@@ -97,8 +97,9 @@ class Alerter:
             seen_until_ms = await asyncio.to_thread(self._horizon.look, self._next)
             self._metrics.horizon.set(seen_until_ms / 1000)
             self._metrics.entries.set(len(self._table))
-            alerts = self._judge.look(self._clock() // 1000, seen_until_ms)
+            # Read before judging: what is judged is noted as said, and a failure here must not swallow it.
             seen, next_offset = await asyncio.to_thread(self._ai_feed.read, self._ai_use.cursor())
+            alerts = self._judge.look(self._clock() // 1000, seen_until_ms)
             alerts += self._ai_use.take(seen, next_offset, self._clock() // 1000)
             await self._keep(alerts)
 
