@@ -133,7 +133,7 @@ class Bench:
         asker = Asker(
             self.client,
             Breaker(sleep=sleep),
-            Budget(self.log, ai.limits, ai.price()),
+            Budget(self.log, ai.limits, ai.price(), now_ms=self.log.now_ms),
             recorder,
             recorder.spent,
             give_up_after_s=ai.give_up_after_s,
@@ -152,7 +152,7 @@ class Bench:
         by = By(ai.model_name, FORM.version)
         model = Model(by, By(ai.model_name, SHAPE_PROMPT), FORM)
         self.annotator = Annotator(
-            Limits(ai.events_per_request, ai.concurrency, ai.window_events),
+            Limits(ai.events_per_request, ai.concurrency, ai.window_events, ai.linger_s),
             Reader(model, asker, shapes, kinds, self.raises, self.outbox),
             kinds,
             Intake(self.metrics, self.raises, sample=ai.sample, max_age_ms=3_600_000, now_ms=lambda: now_ms),

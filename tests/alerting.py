@@ -81,8 +81,21 @@ class Alerts:
         self._producer.send(self.kafka.topics.system, value=json.dumps(said).encode())
         self._producer.flush()
 
+    def record(self, *events: bytes) -> None:
+        """Own events, on audit.system; acknowledged on return."""
+        for value in events:
+            self._producer.send(self.kafka.topics.system, value=value)
+        self._producer.flush()
+
     def close(self) -> None:
         self._producer.close()
+
+    def wait_looked(self, timeout: float = 45) -> None:
+        """Until an alerter knows from where on requests to models count."""
+        deadline = time.monotonic() + timeout
+        while not any("since_ms" in said for said in self.all(self.kafka.topics.alert_state)):
+            assert time.monotonic() < deadline, "the alerter has not looked"
+            time.sleep(0.2)
 
     def all(self, topic: str | None = None) -> list[dict[str, Any]]:
         """What stands on audit.alerts, or on another topic of one partition, as JSON."""

@@ -24,7 +24,7 @@ from services.enricher.app import new_app, new_producer, run_until
 from services.enricher.enrich import EnrichSettings, load_enricher
 from services.enricher.metrics import Metrics
 from services.enricher.pipeline import Pipeline
-from services.enricher.readings import SHAPE_PROMPT, Readings
+from services.enricher.readings import Readings, shape_version
 from services.enricher.rules.follow import follow_rules
 from services.enricher.settings import EnricherSettings
 from services.enricher.shape_feed import ShapeFeed
@@ -88,7 +88,8 @@ def _readings(own: EnrichSettings) -> Readings | None:
     """The readings of shapes by the model of the settings; None where none is asked."""
     if not ai_configured():
         return None
-    return Readings(load_catalog(own.catalog_dir), read_settings(AiSettings).model_name, SHAPE_PROMPT)
+    ai = read_settings(AiSettings)
+    return Readings(load_catalog(own.catalog_dir), ai.model_name, shape_version(ai.language))
 
 
 def main() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -57,12 +59,19 @@ Work = EventsToRead | ShapeToRead
 
 class Agenda:
     """Grave events go first, yet every third turn is a shape's, so that neither starves the other; then samples. Among
-    shapes, the source that has asked least goes first."""
+    shapes, sources that were here before today go first, then the source that has asked least. Events that are too few for a request wait up to `linger_s` seconds
+    for company, unless somebody waits for one of them."""
 
-    def __init__(self, events_per_request: int) -> None:
+    def __init__(
+        self, events_per_request: int, linger_s: float = 0.0, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._most = events_per_request
+        self._linger_s = linger_s
+        self._now = now
+        self._due = 0.0
+        self._waited_for = 0
         self._events: list[tuple[int, int, Item]] = []
-        self._shapes: list[tuple[int, int, ShapeToRead]] = []
+        self._shapes: list[tuple[bool, int, int, ShapeToRead]] = []
         self._by_shape: dict[Shape, ShapeToRead] = {}
         self._asked: Counter[str] = Counter()
         self._number = self._turn = 0
@@ -71,10 +80,13 @@ class Agenda:
     def add_event(self, item: Item) -> None:
         """An event that is to be read by itself."""
         self._number += 1
+        if not self._events:
+            self._due = self._now() + self._linger_s
+        self._waited_for += item.subject.token is not None
         heapq.heappush(self._events, (-RISKS.index(item.subject.document.risk), self._number, item))
 
-    def add_shape(self, shape: Shape, item: Item) -> None:
-        """An event that waits for the reading of its shape."""
+    def add_shape(self, shape: Shape, item: Item, *, new: bool = False) -> None:
+        """An event that waits for the reading of its shape; `new`: its source has had none before today."""
         waiting = self._by_shape.get(shape)
         if waiting is None:
             source = item.subject.document.source
@@ -83,7 +95,7 @@ class Agenda:
             if len(self._asked) > 10_000:
                 self._asked.clear()
             self._number += 1
-            heapq.heappush(self._shapes, (self._asked[source], self._number, waiting))
+            heapq.heappush(self._shapes, (new, self._asked[source], self._number, waiting))
         waiting.items.append(item)
 
     def close_shape(self, work: ShapeToRead) -> list[Item]:
@@ -99,18 +111,35 @@ class Agenda:
     async def next(self) -> Work:
         """The next piece of work; waits for it."""
         async with self._news:
-            await self._news.wait_for(lambda: bool(self._events or self._shapes))
+            while not (self._shapes or self._ready()):
+                left_s = self._due - self._now() if self._events else None
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left_s):
+                        await self._news.wait()
             return self._take()
+
+    def _ready(self) -> bool:
+        """Whether there are events to be read now."""
+        if not self._events:
+            return False
+        return len(self._events) >= self._most or self._waited_for > 0 or self._now() >= self._due
 
     def _take(self) -> Work:
         self._turn += 1
-        grave = bool(self._events) and _is_grave(self._events[0][2])
-        if self._shapes and (not grave or self._turn % _EVERY_THIRD == 0):
-            return heapq.heappop(self._shapes)[2]
-        items = [heapq.heappop(self._events)[2]]
+        ready = self._ready()
+        grave = ready and _is_grave(self._events[0][2])
+        if self._shapes and (not ready or not grave or self._turn % _EVERY_THIRD == 0):
+            return heapq.heappop(self._shapes)[3]
+        items = [self._pop()]
         while self._events and len(items) < self._most and _is_grave(self._events[0][2]) == grave:
-            items.append(heapq.heappop(self._events)[2])
+            items.append(self._pop())
+        self._due = self._now() + self._linger_s
         return EventsToRead(items)
+
+    def _pop(self) -> Item:
+        item = heapq.heappop(self._events)[2]
+        self._waited_for -= item.subject.token is not None
+        return item
 
 
 def _is_grave(item: Item) -> bool:

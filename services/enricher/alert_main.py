@@ -18,6 +18,8 @@ from services.common.health import health_server
 from services.common.kafka import check_topics
 from services.common.logging import get_logger
 from services.common.settings import HealthSettings, KafkaSettings, SettingsGroup, read_settings
+from services.enricher.alerting.ai_feed import AiFeed
+from services.enricher.alerting.ai_use import AiUse
 from services.enricher.alerting.alerter import Alerter
 from services.enricher.alerting.declarations import Declarations
 from services.enricher.alerting.horizon import Horizon
@@ -55,14 +57,17 @@ async def run() -> int:
     await asyncio.to_thread(check_topics, kafka)
     app = new_app(kafka, limits, service="alerter", batched=kafka.topics.counts)
     table, metrics, producer = new_table(app), AlerterMetrics(), new_producer(kafka, "piperoll-alerter")
+    state = State(table)
     alerter = Alerter(
-        Judge(State(table), thresholds),
+        Judge(state, thresholds),
         table,
         producer,
         kafka.topics,
         metrics,
         Declarations(kafka),
         Horizon(kafka),
+        AiUse(state, thresholds),
+        AiFeed(kafka),
         read_said=lambda: read_said(kafka),
         owned_since=lambda: app.batch_consumer.progress()[1],
         holds=lambda batch: app.batch_consumer.holds(batch),  # noqa: PLW0108 - not there yet

@@ -36,11 +36,12 @@ NO_SHAPE = "no-shared-reading"
 
 
 class Limits(NamedTuple):
-    """Events of one request, requests at the same time, events in hand."""
+    """Events of one request, requests at the same time, events in hand; seconds that events wait for company."""
 
     events_per_request: int
     concurrency: int
     window: int
+    linger_s: float
 
 
 class Annotator:
@@ -73,7 +74,7 @@ class Annotator:
         self._complete = complete
         self._fail = fail
         self._clock = clock
-        self._agenda = Agenda(limits.events_per_request)
+        self._agenda = Agenda(limits.events_per_request, limits.linger_s)
         self._in_hand = 0
         self._room = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -138,13 +139,19 @@ class Annotator:
             item.held.left -= 1
             self._in_hand -= 1
         else:
-            self._agenda.add_shape(shape, item)
+            new = self._reader.is_new(item.subject.document.source)
+            self._agenda.add_shape(shape, item, new=new)
 
     async def _work(self) -> None:
         while True:
             await self._do(await self._agenda.next())
-            for alert in self._raises.due():
-                await self._outbox.alert(alert, SOURCE, self._clock())
+
+    async def _say(self) -> None:
+        """What is due to be told of the readings so far."""
+        for alert in self._raises.due():
+            await self._outbox.alert(alert, SOURCE, self._clock())
+        if (event := self._raises.agreement.due(SOURCE, self._by.model)) is not None:
+            await self._outbox.own_event(event)
 
     async def _do(self, work: Work) -> None:
         if isinstance(work, EventsToRead):
@@ -171,6 +178,7 @@ class Annotator:
         if held.left or self._failed:
             return
         await self._pass_by(held.passed)
+        await self._say()
         self._intake.done(held.ranges)
         self._complete(held.batch)
         self._metrics.batches.inc()

@@ -1,7 +1,7 @@
 """Whether a model's sentence speaks of the event that it is about: no made-up names, no other outcome. Pure.
 
 Not a proof. It catches what a model takes from another event or from nowhere where that shows: names with digits or dots,
-addresses, an actor who is not there, `failed` where it succeeded. What is caught costs a reading, never an event.
+addresses, an actor who is not there, `failed` where it succeeded (in every language of `languages.yaml`). What is caught costs a reading, never an event.
 """
 
 from __future__ import annotations
@@ -9,15 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_TOKEN = re.compile(r"[\w.:/@+*#$%&=~-]{4,}")
+from services.enricher.outcome_words import ENGLISH, UNSPACED, OutcomeWords
+
+_LETTER = rf"[^\W{UNSPACED}]"
+_TOKEN = re.compile(rf"(?:{_LETTER}|[.:/@+*#$%&=~-]){{4,}}")
 _NAMES = re.compile(r"\d|@|_|[^\W_][.:][^\W_]")
-_FAILED = re.compile(
-    r"\b(?:fail(?:ed|s|ure)?|den(?:ied|ies)|refused|rejected|unsuccessful(?:ly)?|blocked|forbidden|unauthori[sz]ed)\b",
-    re.IGNORECASE,
-)
-_SUCCEEDED = re.compile(
-    r"\b(?:succe(?:ss|eded|eds|ssful|ssfully)|granted|allowed|permitted|worked)\b", re.IGNORECASE
-)
 _SEPARATORS = re.compile(r"[/:@\\|#]")
 _LEAST = 3
 
@@ -31,19 +27,19 @@ def invents(text: str, shown: str) -> bool:
     )
 
 
-def contradicts(text: str, outcome: str | None, shown: str) -> bool:
+def contradicts(text: str, outcome: str | None, shown: str, words: OutcomeWords = ENGLISH) -> bool:
     """Whether `text` speaks of failure where `outcome` is success, or the other way round; words that were shown
     prove nothing."""
     if not outcome:
         return False
-    failed, succeeded = _FAILED.search(text), _SUCCEEDED.search(text)
+    claims = words.claims(text)
     if outcome == "success":
-        found, against = failed, succeeded
+        found, against = claims.failed, claims.succeeded
     elif outcome.startswith("failure"):
-        found, against = succeeded, failed
+        found, against = claims.succeeded, claims.failed
     else:
         return False
-    return found is not None and against is None and found[0].casefold() not in shown.casefold()
+    return found is not None and against is None and found not in shown.casefold()
 
 
 def names_actor(text: str, actor: str | None) -> bool:
@@ -61,6 +57,6 @@ def speaks_of_others(text: str, shown: str, others: Iterable[str]) -> bool:
     return any(
         len(value) > _LEAST
         and value.casefold() not in known
-        and re.search(rf"(?<!\w){re.escape(value.casefold())}(?!\w)", said)
+        and re.search(rf"(?<!{_LETTER}){re.escape(value.casefold())}(?!{_LETTER})", said)
         for value in others
     )

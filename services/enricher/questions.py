@@ -27,6 +27,7 @@ from services.common.ai.redactor import Redactor
 from services.common.ai.text import plain_text
 from services.common.ai.vocabulary import TAGS_LIMIT
 from services.enricher.faithful import contradicts, invents, names_actor, speaks_of_others
+from services.enricher.outcome_words import outcome_words
 
 SUMMARY_LIMIT = 400
 ANSWER_LIMIT = 200_000
@@ -75,6 +76,7 @@ class Form:
     ) -> None:
         listed = "\n".join(f"- {tag}: {meaning}" for tag, meaning in vocabulary.items())
         self.version = prompt.version
+        self.words = outcome_words(language)
         self.instructions = prompt.filled(language=language, tags=listed)
         self.vocabulary = frozenset(vocabulary)
         self.schema = _schema(list(vocabulary))
@@ -139,7 +141,7 @@ class Question:
         found = {
             "actor": not names_actor(text, _kept(actor) if nameable else None),
             "invented": invents(text, _kept(shown)),
-            "outcome": contradicts(text, who.get("outcome"), shown),
+            "outcome": contradicts(text, who.get("outcome"), shown, self._form.words),
             "other event": speaks_of_others(text, _kept(shown), map(_kept, others)),
         }
         return [name for name, wrong in found.items() if wrong]

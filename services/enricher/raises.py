@@ -10,6 +10,7 @@ from typing import NamedTuple
 from schemas.enrichment import RISKS, Enrichment
 from schemas.text import neutral
 from services.common.alerts import Alert
+from services.enricher.agreement import Agreement
 
 SHARE, LEAST = 0.05, 20
 HOUR_MS = 3_600_000
@@ -44,6 +45,7 @@ class Raises:
         self._instance = instance
         self._hour = Hour(int(now_ms()) // HOUR_MS, {})
         self._due: list[Alert] = []
+        self.agreement = Agreement(now_ms)
 
     def seen(self, document: Enrichment) -> None:
         """An event as the enricher left it, with or without the reading of its shape."""
@@ -53,6 +55,7 @@ class Raises:
 
     def read(self, document: Enrichment, risk: str) -> None:
         """A model's risk of an event that was seen."""
+        self.agreement.read(document, risk)
         if RISKS.index(risk) <= max(RISKS.index(document.risk), RISKS.index("low")):
             return
         tally = self._tally(document.source)

@@ -17,7 +17,7 @@ from services.enricher.outbox import Outbox
 from services.enricher.questions import Form, Reading, Subject
 from services.enricher.raises import Raises
 from services.enricher.readings import GRAVE
-from services.enricher.shape_asker import ShapeAsker
+from services.enricher.shape_asker import SOURCE_LIMIT, ShapeAsker
 from services.enricher.shape_reading import SharedReading
 from services.enricher.shape_store import Withheld
 
@@ -58,6 +58,11 @@ class Reader:
         self._outbox = outbox
         self._now = now
         self._refused: dict[str, tuple[float, str]] = {}
+        self._told: dict[str, float] = {}
+
+    def is_new(self, source: str) -> bool:
+        """Whether a source has had no new shape before today."""
+        return self._asker.is_new(source[:SOURCE_LIMIT])
 
     async def events(self, items: Sequence[Item]) -> Missing:
         """Asks about some events together, then one by one about those that got no reading: so one event that makes
@@ -80,7 +85,9 @@ class Reader:
             return found.reason
         if found.kind in ("budget", "source"):
             self._note_refusal("" if found.kind == "budget" else f"source/{work.source}", found)
-        log.warning("ai_gave_no_reading_of_shape", why=found.kind, advice=found.advice)
+        if self._now() >= self._told.get(found.kind, 0.0) + _REFUSED_S:  # made-up sources would fill the log
+            self._told[found.kind] = self._now()
+            log.warning("ai_gave_no_reading_of_shape", why=found.kind, advice=found.advice)
         return found.kind
 
     async def fill(self, reading: SharedReading, items: Sequence[Item]) -> None:

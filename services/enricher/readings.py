@@ -10,11 +10,20 @@ from schemas.catalog import CATALOG, Catalog, CatalogEntry
 from schemas.enrichment import Enrichment
 from schemas.mapping import Mapping
 from services.common.ai.vocabulary import load_vocabulary
+from services.enricher.outcome_words import ENGLISH, outcome_words
 from services.enricher.shape_reading import Entry, SharedReading, checked
 from services.enricher.shape_store import RETRY_MS, ShapeStore, Withheld
 from services.enricher.shapes import Shape, Shapes, placeholders
 
 SHAPE_PROMPT = "shape-1"
+
+
+def shape_version(language: str) -> str:
+    """What the readings of a language are kept under: another language is another reading. Raises ConfigurationError."""
+    name = outcome_words(language).name
+    return SHAPE_PROMPT if name == ENGLISH.name else f"{SHAPE_PROMPT}.{name}"
+
+
 GRAVE = ("high", "critical")
 """Risks by rules at which an event is read for itself."""
 

@@ -15,7 +15,6 @@ from services.enricher.annotator_metrics import AnnotatorMetrics
 from services.enricher.outbox import Outbox
 
 _HOUR_US = 3_600_000_000
-_LEAST = 20
 _LASTING = ("key", "model", "quota")
 """Failures that one request is enough for: nobody is answered until somebody acts."""
 
@@ -59,7 +58,8 @@ class Recorder:
             self._told.add(alert.id)
 
     async def _watch(self, outcome: str) -> None:
-        """Where most requests of an hour fail, that is said once."""
+        """Where somebody must act before anything is answered again, that is said once an hour. That many fail for other
+        reasons is the alerter's to say (`ai_failures`)."""
         hour = self._clock() // _HOUR_US
         if hour != self._hour:
             self._hour, self._failures = hour, Counter()
@@ -67,8 +67,8 @@ class Recorder:
         made = self._failures.total()
         failed = made - self._failures[""]
         lasting = any(self._failures[kind] for kind in _LASTING)
-        if failed * 2 > made and (made >= _LEAST or lasting):
-            why = max((kind for kind in self._failures if kind), key=self._failures.__getitem__)
+        if lasting and failed * 2 > made:
+            why = max(_LASTING, key=self._failures.__getitem__)
             alert = failing_alert(why, failed, made, self._model, self._clock())
             if alert.id not in self._told:
                 await self._outbox.alert(alert, SOURCE, self._clock())

@@ -24,6 +24,8 @@ INVALID = "invalid"
 _LASTS = frozenset({"refused", "truncated", "malformed", "request", "dialect"})
 """Failures that asking again would only repeat: the shape has no reading for a day."""
 _CLAIM_WAIT_S = 0.5
+SOURCE_LIMIT = 200
+"""Characters of a source's name in the budget's log."""
 
 
 class Publisher(Protocol):
@@ -79,7 +81,7 @@ class ShapeAsker:
     async def _ask(self, shape: Shape, source: str) -> Asked:
         messages = self._form.ask(shape, self._readings.allowed(shape))
         claim = entry_key(shape, *self._name).decode()
-        about = About("shape", self._form.version, source[:200], claim)
+        about = About("shape", self._form.version, source[:SOURCE_LIMIT], claim)
         return await self._asker.ask(messages, self._form.name, self._form.schema, about)
 
     @property
@@ -92,7 +94,7 @@ class ShapeAsker:
             if result.kind not in _LASTS:
                 return result
             return await self._publish(shape, msgspec.structs.replace(entry, withheld=result.kind))
-        reading = read_answer(self._readings, shape, result.text)
+        reading = read_answer(self._readings, shape, result.text, self._form.words)
         if reading is None:
             log.warning("ai_reading_of_shape_invalid", log_source=shape.source)
             return await self._publish(shape, msgspec.structs.replace(entry, withheld=INVALID))

@@ -17,6 +17,7 @@ from services.common.ai.client import Message
 from services.common.ai.prompts import Prompt
 from services.common.ai.redactor import Redactor
 from services.enricher.faithful import contradicts, invents
+from services.enricher.outcome_words import ENGLISH, OutcomeWords, outcome_words
 from services.enricher.questions import ANSWER_LIMIT, object_schema
 from services.enricher.readings import Readings
 from services.enricher.shape_reading import SharedReading, names_in
@@ -31,6 +32,7 @@ class ShapeForm:
     def __init__(self, prompt: Prompt, vocabulary: Mapping[str, str], language: str) -> None:
         listed = "\n".join(f"- {tag}: {meaning}" for tag, meaning in vocabulary.items())
         self.version = prompt.version
+        self.words = outcome_words(language)
         self.instructions = prompt.filled(language=language, tags=listed)
         self.schema = object_schema(
             {
@@ -70,7 +72,9 @@ def described(shape: Shape, places: tuple[str, ...]) -> str:
     return json.dumps(shown, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def read_answer(readings: Readings, shape: Shape, answer: str) -> SharedReading | None:
+def read_answer(
+    readings: Readings, shape: Shape, answer: str, words: OutcomeWords = ENGLISH
+) -> SharedReading | None:
     """The reading in an answer; None where there is none that all events of the shape could bear."""
     answer = answer[:ANSWER_LIMIT]
     try:
@@ -87,6 +91,7 @@ def read_answer(readings: Readings, shape: Shape, answer: str) -> SharedReading 
     text = reading.text
     for name in names_in(text):
         text = text.replace(f"{{{name}}}", " ")
-    if invents(text, described(shape, ())) or contradicts(text, shape.values[-1], described(shape, ())):
+    shown = described(shape, ())
+    if invents(text, shown) or contradicts(text, shape.values[-1], shown, words):
         return None
     return reading

@@ -27,7 +27,7 @@ from services.enricher.outbox import Outbox
 from services.enricher.questions import Form
 from services.enricher.raises import Raises
 from services.enricher.reader import Model, Reader
-from services.enricher.readings import SHAPE_PROMPT, Readings
+from services.enricher.readings import SHAPE_PROMPT, Readings, shape_version
 from services.enricher.recorder import Recorder
 from services.enricher.shape_asker import ShapeAsker
 from services.enricher.shape_feed import ShapeFeed
@@ -62,17 +62,17 @@ def wire(
     catalog = load_catalog(read_settings(EnrichSettings).catalog_dir)
     recorder = Recorder(outbox, metrics, ai.model_name, system_clock, ai.prompt_log)
     asker = Asker(client, Breaker(), budget, recorder, recorder.spent, give_up_after_s=ai.give_up_after_s)
-    families, readings = Families(), Readings(catalog, ai.model_name, SHAPE_PROMPT)
+    families, readings = Families(), Readings(catalog, ai.model_name, shape_version(ai.language))
     feed = ShapeFeed(kafka, readings, families.admits)
     shape_form = ShapeForm(load_prompt(SHAPE_PROMPT), load_vocabulary(), ai.language)
     shapes = ShapeAsker(readings, shape_form, asker, outbox, caught_up=feed.caught_up, families=families)
     form = Form(load_prompt(EVENT_PROMPT), load_vocabulary(), catalog, ai.language)
-    by, by_shape = By(ai.model_name, form.version, run), By(ai.model_name, SHAPE_PROMPT, run)
+    by, by_shape = By(ai.model_name, form.version, run), By(ai.model_name, readings.prompt_version, run)
     raises, kinds = Raises(_now_ms, uuid4().hex), Kinds(catalog, load_mappings(), readings)
     max_age_ms = float("inf") if run else ai.max_age_hours * 3_600_000
     intake = Intake(metrics, raises, sample=ai.sample, max_age_ms=max_age_ms, now_ms=_now_ms, again=bool(run))
     annotator = Annotator(
-        Limits(ai.events_per_request, ai.concurrency, ai.window_events),
+        Limits(ai.events_per_request, ai.concurrency, ai.window_events, ai.linger_s),
         Reader(Model(by, by_shape, form), asker, shapes, kinds, raises, outbox),
         kinds,
         intake,

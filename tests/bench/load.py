@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -21,8 +22,10 @@ def event(number: int, size: int) -> bytes:
     return _TEXT % (number, number % 997, number % 89, b"x" * max(0, size - len(bare)))
 
 
-async def send(kafka: KafkaSettings, count: int, size: int) -> None:
-    """Sends `count` events, spread evenly over the partitions."""
+async def send(
+    kafka: KafkaSettings, count: int, size: int, make: Callable[[int, int], bytes] = event
+) -> None:
+    """Sends `count` events, spread evenly over the partitions; `make` gives the one of a number and size."""
     producer = AIOKafkaProducer(
         bootstrap_servers=kafka.bootstrap_servers, acks="all", max_batch_size=900_000, enable_idempotence=True
     )
@@ -31,7 +34,7 @@ async def send(kafka: KafkaSettings, count: int, size: int) -> None:
     for partition in range(kafka.partitions):
         builder = producer.create_batch()
         for number in range(partition, count, kafka.partitions):
-            value = event(number, size)
+            value = make(number, size)
             if builder.append(timestamp=None, key=None, value=value) is None:
                 waiting.append(await producer.send_batch(builder, kafka.topics.events, partition=partition))
                 builder = producer.create_batch()

@@ -125,6 +125,43 @@ def test_declared_backfills_count_apart_and_undeclared_ones_do_not_hide(start, a
     assert undeclared["facts"]["backfill"] == "made-up"
 
 
+def test_what_models_cost_fail_and_disagree_is_told_from_the_record_and_once(start, alerts, kafka):
+    """By whichever service asked; what anybody but Piperoll says of itself does not count; a killed alerter goes on."""
+
+    def asked(number, outcome, source="piperoll/reporter", **data):
+        facts = {
+            "model": "m",
+            "outcome": outcome,
+            "tokens_in": 900,
+            "tokens_out": 100,
+            "cost_usd": 0.01,
+        } | data
+        return event(number, source, type="model_inference", data=facts)
+
+    span = {"window": "1d", "history": 0}
+    _, alerter = start(
+        ai_spend=span | {"requests": 30}, ai_failures={"window": "1d", "requests": 25}, ai_disagreement=span
+    )
+    alerts.wait_looked()
+    alerts.record(*(asked(n, "away") for n in range(20)), *(asked(n, "away", "/mallory") for n in range(20)))
+    alerter.kill()
+    _, alerter = start(
+        ai_spend=span | {"requests": 30}, ai_failures={"window": "1d", "requests": 25}, ai_disagreement=span
+    )
+    readings = {"readings": 100, "apart": 60}
+    alerts.record(
+        *(asked(n, "answered") for n in range(20, 30)),
+        event(1, "piperoll/annotator", type="piperoll.annotator.readings", data=readings),
+    )
+    (failures,) = alerts.until("ai_failures")
+    assert (failures["facts"]["why"], failures["source"]) == ("away", "piperoll/alerter")
+    (spend,) = alerts.until("ai_spend")
+    assert (spend["facts"]["requests"], spend["facts"]["dollars"]) == (30, 0.3)
+    (apart,) = alerts.until("ai_disagreement")
+    assert (apart["facts"]["readings"], apart["facts"]["apart"]) == (100, 60)
+    alerts.assert_each_once()
+
+
 def test_wrong_thresholds_are_refused_with_what_to_do(start_service, tmp_path):
     path = thresholds(tmp_path, risk_spike={"window": "soon"})
     refused = start_service("enricher", "alerter", ALERTS_FILE=path)

@@ -100,6 +100,7 @@ class OpenAiStandIn:
             "OPENAI_MODEL": "stand-in",
             "AI_MAX_REQUESTS_PER_MINUTE": "6000",
             "AI_SAMPLE": "0",
+            "AI_LINGER": "0",
         }
 
 

@@ -96,6 +96,39 @@ def test_a_source_has_so_many_new_shapes_an_hour_and_takes_nothing_from_another(
     assert granted(account, 10, at=START + HOUR_MS, purpose="shape", limits=limits, source="/a") == 3
 
 
+def test_sources_of_about_one_age_have_one_quota_together_and_take_nothing_from_older_ones():
+    account, limits = Account(), Limits(shapes_an_hour=3, shapes_together=5)
+
+    def ask(prefix, count, at):
+        return sum(
+            granted(account, 1, at=at, purpose="shape", limits=limits, source=f"{prefix}{n}")
+            for n in range(count)
+        )
+
+    assert ask("/old", 3, START) == 3
+    assert ask("/made-up", 1000, START) == 2  # five of them new today
+    assert ask("/old", 3, START + 25 * HOUR_MS) == 3
+    assert ask("/late", 1000, START + 25 * HOUR_MS) == 5
+    assert account.age("/old0") == account.age("/made-up1") == 1
+    assert account.age("/made-up999") == 0  # never had one
+    assert ask("/old", 3, START + 30 * 24 * HOUR_MS) == 3
+    assert (account.age("/old0"), account.age("/late0")) == (5, 5)
+    assert ask("/again", 1000, START + 30 * 24 * HOUR_MS) == 5
+
+
+def test_an_account_full_of_made_up_sources_stays_small_and_knows_those_of_before():
+    account, limits = Account(), Limits(shapes_an_hour=3)
+    for n in range(9_000):
+        account.apply(
+            reserve(n, purpose="shape", limits=limits, source="/s/" + "x" * 180 + str(n)), START + n
+        )
+        account.apply(Settle(str(n), 1, 1), START + n)
+    account.apply(Settle("0", 1, 1), START + DAY)
+    assert account.age("/s/" + "x" * 180 + "0") == 1
+    assert account.age("/s/" + "x" * 180 + "8999") == 0
+    assert len(msgspec.json.encode(account.snapshot(1))) < 1_000_000  # what one message takes
+
+
 def test_what_is_claimed_is_nobody_elses_until_it_is_released_or_forgotten():
     account = Account()
     assert isinstance(account.apply(reserve(1, claim="s"), START), Granted)
@@ -117,8 +150,8 @@ entries = st.lists(
                 st.sampled_from(["summary", "high", "event", "shape"]),
                 st.integers(0, 100),
                 st.integers(0, 100),
-                st.just(Limits((5, 300, 300), (20, 1000, 900), 3)),
-                source=st.sampled_from(["", "/a"]),
+                st.just(Limits((5, 300, 300), (20, 1000, 900), 3, 4)),
+                source=st.sampled_from(["", "/a", "/b", "/c"]),
                 claim=st.sampled_from(["", "s"]),
             ),
             st.builds(Settle, st.integers(0, 30).map(str), st.integers(0, 50), st.integers(0, 50)),

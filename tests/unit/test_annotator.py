@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from schemas.enrichment import RISKS, AiReading, Who
+from services.common.ai.account import DAY_MS
 from services.common.ai.budget import MemoryLog
 from services.common.errors import FatalError
 from services.enricher.shape_reading import Entry
@@ -57,6 +58,17 @@ async def test_the_highest_risk_is_asked_about_first(server, make):
     risks = ["high", "critical", "high", "high", "critical"] * 4
     await make(AI_EVENTS_PER_REQUEST="2").work(batch(*[record(n, risk=risk) for n, risk in enumerate(risks)]))
     assert [event["risk"] for event in asked(server)] == sorted(risks, key=RISKS.index, reverse=True)
+
+
+async def test_grave_events_wait_a_moment_for_company_unless_somebody_waits_for_one(server, make):
+    bench = make(AI_LINGER="30", AI_EVENTS_PER_REQUEST="4", AI_CONCURRENCY="4")
+    await bench.work(*(batch(record(n)) for n in range(8)))
+    assert [len(standin.events_in(body)) for body in server.requests] == [4, 4]
+    await bench.work(batch(record(8)), batch(record(9, token=b"t" * 22)))
+    assert sum(len(standin.events_in(body)) for body in server.requests) == 10
+    bench = make(AI_LINGER="0.2")
+    await bench.work(batch(record(0)))  # alone: read after all
+    assert (0, 0) in bench.outbox.annotated
 
 
 async def test_what_is_not_pending_or_poison_or_not_ours_is_not_asked_about(server, make):
@@ -324,6 +336,29 @@ async def test_random_keys_of_one_source_cost_its_quota_and_another_sources_shap
     assert (0, 1000) in bench.outbox.annotated
     assert Counter(bench.outbox.passed_by().values()) == {"source": 995}
     assert len(bench.log.entries) < 40
+
+
+async def test_a_sender_that_makes_up_sources_costs_one_quota_and_takes_nothing_from_sources_of_before(
+    server, make
+):
+    """A new shape under a new name each time: all of them have one quota, the budget's log is not flooded, and a source that
+    was here yesterday is read at once, before those that came first."""
+    now_ms = [TIME_MS - 2 * DAY_MS]
+    log = MemoryLog(lambda: now_ms[0])
+    server.behave(standin.slow(0.05))
+    bench = make(AI_MAX_NEW_SHAPES_TOGETHER="5", AI_WINDOW_EVENTS="100000", log=log)
+    await bench.work(batch(low(0, source="/old", data={"first": 1})))
+    now_ms[0] = TIME_MS
+    names = [
+        f"{'abcdefghij'[n % 10]}{'qrstuvwxyz'[n // 10 % 10]}{'klmnopqrst'[n // 100]}" for n in range(1000)
+    ]
+    flood = [low(n, source=f"/made-up/{name}", data={f"k{name}": 1}) for n, name in enumerate(names, 1)]
+    await bench.work(batch(*flood, low(1001, source="/old", data={"second": 1})))
+    assert Counter(bench.outbox.passed_by().values()) == {"source": 995}
+    assert (0, 1001) in bench.outbox.annotated
+    assert len(server.requests) == 1 + 5 + 1
+    assert "second" in server.requests[1]["messages"][-1]["content"]
+    assert len(log.entries) < 40
 
 
 async def test_two_annotators_ask_about_a_shape_once(server, make):

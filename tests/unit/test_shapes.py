@@ -15,7 +15,7 @@ from services.common.ai.vocabulary import load_vocabulary
 from services.enricher.enrich import Coordinates, load_enricher
 from services.enricher.kinds import Kinds
 from services.enricher.questions import Subject
-from services.enricher.readings import Readings
+from services.enricher.readings import SHAPE_PROMPT, Readings, shape_version
 from services.enricher.shape_question import described, read_answer
 from services.enricher.shape_reading import FILLED_LIMIT, Entry, checked, read_entry
 from services.enricher.shape_store import RETRY_MS, Families, ShapeStore, Withheld
@@ -184,6 +184,14 @@ def test_required_fields_of_the_catalogue_are_places_but_for_those_that_are_with
     for name, entry in CATALOG.entries.items():
         allowed = readings.allowed(of(entry, name, {}, Who()))
         assert not set(allowed) & entry.sensitive
+
+
+def test_readings_of_another_language_are_other_readings():
+    assert shape_version("English") == SHAPE_PROMPT
+    assert shape_version("Deutsch") == shape_version("German") == f"{SHAPE_PROMPT}.German"
+    entry = Entry(list(generic({"a": 1})), "m", shape_version("German"), 0, "jemand tat etwas", [], "low")
+    assert Readings(CATALOG, "m", SHAPE_PROMPT).learn(generic({"a": 1}), entry) is None
+    assert Readings(CATALOG, "m", shape_version("Deutsch")).learn(generic({"a": 1}), entry) is not None
 
 
 def test_what_stands_on_the_topic_is_checked_again():

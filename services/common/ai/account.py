@@ -6,12 +6,17 @@ exceed a limit, and a crash leaves a reservation that stays spent. Time is the b
 
 Limits are kept for a sliding minute and for the month (UTC), in requests, tokens and micro-dollars. Of each, 10 % are kept
 for executive summaries and 20 % for events of high risk: others cannot use that part.
+
+Anybody who may send events may make up sources. So each source has its quota of new shapes an hour, and sources of about the
+same age (less than a day, two, four, eight …) have one together: who makes up sources today takes from those that are new today, and
+from none that was here before.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Literal
 
 import msgspec
@@ -21,19 +26,22 @@ SHARES: dict[str, float] = {"summary": 0.1, "high": 0.2}
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 CLAIM_MS = 10 * 60_000
 """After this a claim is nobody's: whoever held it has crashed."""
-_SOURCES_LIMIT, _CLAIMS_LIMIT = 20_000, 2_000
+DAY_MS = 24 * HOUR_MS
+_FORGOTTEN_MS = 30 * DAY_MS
+_SOURCES_LIMIT, _CLAIMS_LIMIT = 5_000, 2_000
 Amount = list[int]
 """Requests, tokens, micro-dollars."""
 UNITS = ("requests", "tokens", "dollars")
 
 
 class Limits(msgspec.Struct, frozen=True, array_like=True):
-    """Requests, tokens and micro-dollars a minute and a month (0: no limit), and new readings of shapes for each source
-    and hour."""
+    """Requests, tokens and micro-dollars a minute and a month (0: no limit), and new readings of shapes an hour for each
+    source, and for all sources of about one age together."""
 
     minute: tuple[int, int, int] = (0, 0, 0)
     month: tuple[int, int, int] = (0, 0, 0)
     shapes_an_hour: int = 0
+    shapes_together: int = 0
 
 
 class Reserve(msgspec.Struct, tag="reserve", omit_defaults=True):
@@ -84,6 +92,8 @@ class Snapshot(msgspec.Struct, tag="snapshot"):
     unsettled: dict[str, Open]
     claims: dict[str, tuple[str, int]]
     sources: dict[str, list[int]]
+    ages: dict[str, tuple[int, int]] = {}
+    together: dict[int, list[int]] = {}
 
 
 Entry = Reserve | Settle | Release | Snapshot
@@ -96,8 +106,8 @@ class Granted(msgspec.Struct):
 
 
 class Refused(msgspec.Struct):
-    """It may not: `limit` is `month requests`, `minute tokens`, `source` or `claimed`. `again_ms`: milliseconds until it is
-    worth asking again, None if time does not help."""
+    """It may not: `limit` is `month requests`, `minute tokens`, `source`, `sources` (of its age) or `claimed`. `again_ms`:
+    milliseconds until it is worth asking again, None if time does not help."""
 
     limit: str
     again_ms: int | None = None
@@ -115,6 +125,8 @@ class Account:
         self._unsettled: dict[str, Open] = {}
         self._claims: dict[str, tuple[str, int]] = {}
         self._sources: dict[str, list[int]] = {}
+        self._ages: dict[str, tuple[int, int]] = {}
+        self._together: dict[int, list[int]] = {}
 
     def apply(self, entry: Entry, at_ms: int) -> Granted | Refused | None:
         """Takes the next entry of the log, which the broker took at `at_ms` (milliseconds since 1970 UTC)."""
@@ -131,6 +143,12 @@ class Account:
         """Whether somebody works on it."""
         return claim in self._claims
 
+    def age(self, source: str, now_ms: int = 0) -> int:
+        """For how long a source has had new shapes: 0 less than a day, 1 less than two, 2 less than four, and so on; by the
+        log's time, or by `now_ms` where that is later."""
+        known = self._ages.get(_short(source))
+        return 0 if known is None else ((max(self.at_ms, now_ms) - known[0]) // DAY_MS).bit_length()
+
     def snapshot(self, upto: int) -> Snapshot:
         """The whole account."""
         return Snapshot(
@@ -142,6 +160,8 @@ class Account:
             self._unsettled,
             self._claims,
             self._sources,
+            self._ages,
+            self._together,
         )
 
     @classmethod
@@ -150,6 +170,7 @@ class Account:
         made = cls()
         made.at_ms, made.month, made.spent = snapshot.at_ms, snapshot.month, snapshot.spent
         made._unsettled, made._claims, made._sources = snapshot.unsettled, snapshot.claims, snapshot.sources
+        made._ages, made._together = snapshot.ages, snapshot.together
         # One reservation is one object again, also where it is both recent and unsettled.
         made._lately = deque((name, made._unsettled.get(name, held)) for name, held in snapshot.lately)
         for _, held in made._lately:
@@ -181,20 +202,31 @@ class Account:
             if len(self._claims) > _CLAIMS_LIMIT:
                 self._drop_old_claims()
         if wanted.source:
-            self._sources.setdefault(wanted.source, []).append(self.at_ms)
-            if len(self._sources) > _SOURCES_LIMIT:
-                self._sources = {name: times for name in self._sources if (times := self._hour(name))}
+            self._note_source(wanted.source)
         return Granted(wanted.id)
+
+    def _note_source(self, source: str) -> None:
+        """Both tables are in the order of the last asking, so what is to be forgotten stands first."""
+        name, at_ms = _short(source), self.at_ms
+        self._together.setdefault(self.age(source), []).append(at_ms)
+        self._sources[name] = [*self._hour(self._sources.pop(name, [])), at_ms]
+        if len(self._sources) > _SOURCES_LIMIT:
+            del self._sources[next(iter(self._sources))]
+        known = self._ages.pop(name, None)
+        if len(self._ages) >= _SOURCES_LIMIT:
+            first = next(iter(self._ages))
+            if self._ages[first][1] > at_ms - _FORGOTTEN_MS:
+                return  # full of sources that are in use: who is new stays new
+            del self._ages[first]
+        self._ages[name] = (at_ms if known is None else known[0], at_ms)
 
     def _refused(self, wanted: Reserve, amount: Amount) -> Refused | None:
         if wanted.claim and (claim := self._claims.get(wanted.claim)) is not None:
             left = claim[1] + CLAIM_MS - self.at_ms
             if left > 0:
                 return Refused("claimed", left)
-        if wanted.source and wanted.limits.shapes_an_hour:
-            times = self._sources[wanted.source] = self._hour(wanted.source)
-            if len(times) >= wanted.limits.shapes_an_hour:
-                return Refused("source", times[0] + HOUR_MS - self.at_ms)
+        if wanted.source and (refused := self._source_refused(wanted)) is not None:
+            return refused
         for at, unit in enumerate(UNITS):
             spent = {purpose: used[at] for purpose, used in self.spent.items()}
             if amount[at] > _room(wanted.limits.month[at], spent, wanted.purpose):
@@ -208,11 +240,21 @@ class Account:
                 return Refused(f"minute {unit}", max(1, self._lately[0][1].at_ms + MINUTE_MS - self.at_ms))
         return None
 
+    def _source_refused(self, wanted: Reserve) -> Refused | None:
+        times = self._hour(self._sources.get(_short(wanted.source), []))
+        if 0 < wanted.limits.shapes_an_hour <= len(times):
+            return Refused("source", times[0] + HOUR_MS - self.at_ms)
+        age = self.age(wanted.source)
+        together = self._together[age] = self._hour(self._together.get(age, []))
+        if 0 < wanted.limits.shapes_together <= len(together):
+            return Refused("sources", together[0] + HOUR_MS - self.at_ms)
+        return None
+
     def _drop_old_claims(self) -> None:
         self._claims = {name: held for name, held in self._claims.items() if held[1] > self.at_ms - CLAIM_MS}
 
-    def _hour(self, source: str) -> list[int]:
-        return [at_ms for at_ms in self._sources.get(source, []) if at_ms > self.at_ms - HOUR_MS]
+    def _hour(self, times: list[int]) -> list[int]:
+        return [at_ms for at_ms in times if at_ms > self.at_ms - HOUR_MS]
 
     def _settle(self, entry: Settle) -> None:
         held = self._unsettled.pop(entry.id, None)
@@ -224,6 +266,11 @@ class Account:
             _add(self.spent, held.purpose, change)
         if held.at_ms > self.at_ms - MINUTE_MS:
             _add(self._minute, held.purpose, change)
+
+
+def _short(source: str) -> str:
+    """A source's name of fixed length: a snapshot with thousands of them is one message."""
+    return blake2b(source.encode("utf-8", "replace"), digest_size=6).hexdigest()
 
 
 def _add(sums: dict[str, Amount], purpose: str, amount: Amount) -> None:

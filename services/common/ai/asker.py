@@ -117,6 +117,10 @@ class Asker:
             if own_failures >= _OWN_FAILURES or self._now() - first_failure >= patience_s:
                 return Asked(result, grants[0] if grants else None)
 
+    def is_new(self, source: str) -> bool:
+        """Whether a source has had no new shape before today."""
+        return self._budget.age(source) == 0
+
     async def release(self, asked: Asked) -> None:
         """What was claimed may be asked about by others."""
         if asked.grant is not None:
@@ -171,13 +175,12 @@ def _tokens(result: Answer | Failure, most: tuple[int, int]) -> tuple[int, int]:
 
 
 def _refusal(refused: Refused) -> Failure:
-    if refused.limit == "source":
-        return Failure(
-            "source",
-            "the source has had its new readings for this hour: AI_MAX_NEW_SHAPES_PER_SOURCE",
-            None,
-            (refused.again_ms or 0) / 1000,
-        )
+    if refused.limit in ("source", "sources"):
+        advice = {
+            "source": "the source has had its new readings for this hour: AI_MAX_NEW_SHAPES_PER_SOURCE",
+            "sources": "sources of its age have had their new readings for this hour: AI_MAX_NEW_SHAPES_TOGETHER",
+        }
+        return Failure("source", advice[refused.limit], None, (refused.again_ms or 0) / 1000)
     if refused.limit == "claimed":
         return Failure(
             "claimed", "another annotator asks about it", retry_after_s=(refused.again_ms or 0) / 1000

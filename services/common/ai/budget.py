@@ -43,15 +43,15 @@ class MemoryLog:
     def __init__(self, now_ms: Callable[[], float]) -> None:
         self.account = Account()
         self.entries: list[Entry] = []
-        self._now_ms = now_ms
+        self.now_ms = now_ms
 
     async def append(self, entry: Entry) -> None:
         self.entries.append(entry)
-        self.account.apply(entry, int(self._now_ms()))
+        self.account.apply(entry, int(self.now_ms()))
 
     async def decide(self, entry: Reserve) -> Granted | Refused:
         self.entries.append(entry)
-        decision = self.account.apply(entry, int(self._now_ms()))
+        decision = self.account.apply(entry, int(self.now_ms()))
         assert decision is not None
         return decision
 
@@ -86,14 +86,21 @@ class Budget:
         *,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
         now: Callable[[], float] = time.monotonic,
+        now_ms: Callable[[], float] = lambda: time.time() * 1000,
     ) -> None:
         self._log = log
         self._limits = limits
         self.price = price
         self._sleep = sleep
         self._now = now
+        self._now_ms = now_ms
         self._over: dict[str, tuple[float, Refused]] = {}
+        self._closed: dict[int, tuple[float, Refused]] = {}
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def age(self, source: str) -> int:
+        """As `Account.age`: 0 for a source that is new here."""
+        return self._log.account.age(source, int(self._now_ms()))
 
     async def reserve(self, wanted: Wanted) -> Grant | Refused:
         """Waits for a minute's limit. Refused: the month's limit, the source's, or claimed by somebody else."""
@@ -104,6 +111,10 @@ class Budget:
             until, refused = self._over.get(wanted.purpose, (0.0, None))
             if refused is not None and self._now() < until:
                 return refused  # a month that is used up is not asked about for every event
+            age = self.age(wanted.source) if wanted.source else -1
+            until, refused = self._closed.get(age, (0.0, None))
+            if refused is not None and self._now() < until:
+                return refused  # nor what all sources of an age have had, for every source that is made up
             while True:
                 entry = Reserve(
                     uuid4().hex, wanted.purpose, tokens, micro, self._limits, wanted.source, wanted.claim
@@ -113,6 +124,9 @@ class Budget:
                     return Grant(entry.id, tokens, micro, wanted.claim)
                 if decision.limit.startswith("month"):
                     self._over[wanted.purpose] = (self._now() + _OVER_S, decision)
+                if decision.limit == "sources":
+                    again_s = (decision.again_ms or 0) / 1000
+                    self._closed[age] = (self._now() + min(max(again_s, _LEAST_S), _LONGEST_S), decision)
                 if not decision.limit.startswith("minute") or decision.again_ms is None:
                     return decision
                 await self._sleep(min(max(decision.again_ms / 1000, _LEAST_S), _LONGEST_S))

@@ -45,7 +45,7 @@ class AiSettings(SettingsGroup):
         "English",
         alias="AI_LANGUAGE",
         pattern=r"^[^\W\d_][\w -]{0,40}$",
-        description="of summaries; tags stay English",
+        description="of summaries, one of services/enricher/languages.yaml; tags stay English",
     )
     timeout_s: float = Field(60.0, alias="AI_TIMEOUT", gt=0, description="seconds for one answer")
     output_tokens: int = Field(
@@ -53,6 +53,13 @@ class AiSettings(SettingsGroup):
     )
     events_per_request: int = Field(
         10, alias="AI_EVENTS_PER_REQUEST", ge=1, le=50, description="events read at once by the model"
+    )
+    linger_s: float = Field(
+        5.0,
+        alias="AI_LINGER",
+        ge=0,
+        le=60,
+        description="seconds for which events wait until a request is full; those for which somebody waits do not",
     )
     concurrency: int = Field(4, alias="AI_CONCURRENCY", ge=1, le=64, description="requests at the same time")
     window_events: int = Field(
@@ -99,6 +106,12 @@ class AiSettings(SettingsGroup):
         ge=1,
         description="new kinds of events an hour that one source may have read; further ones stay with the rules",
     )
+    shapes_together: int = Field(
+        100,
+        alias="AI_MAX_NEW_SHAPES_TOGETHER",
+        ge=1,
+        description="the same for all sources of about one age together (new today, since yesterday, for four days, eight …)",
+    )
     prices_file: Path | None = Field(
         None,
         alias="AI_PRICES_FILE",
@@ -137,7 +150,7 @@ class AiSettings(SettingsGroup):
         """What may be spent."""
         minute = (self.requests_a_minute, self.tokens_a_minute, round(self.dollars_a_minute * 1_000_000))
         month = (self.requests_a_month, self.tokens_a_month, round(self.dollars_a_month * 1_000_000))
-        return Limits(minute, month, self.shapes_an_hour)
+        return Limits(minute, month, self.shapes_an_hour, self.shapes_together)
 
     def price(self) -> Price | None:
         """The price of the model; None where it is not known and no limit is in dollars. Raises ConfigurationError."""

@@ -21,6 +21,8 @@ from services.common.alerts import Alert, as_message, as_own_event
 from services.common.clock import Clock
 from services.common.errors import FatalError, TransientError
 from services.common.logging import get_logger
+from services.enricher.alerting.ai_feed import AiFeed
+from services.enricher.alerting.ai_use import AiUse
 from services.enricher.alerting.declarations import Declarations
 from services.enricher.alerting.horizon import Horizon
 from services.enricher.alerting.judge import Judge
@@ -47,6 +49,8 @@ class Alerter:
         metrics: AlerterMetrics,
         declarations: Declarations,
         horizon: Horizon,
+        ai_use: AiUse,
+        ai_feed: AiFeed,
         *,
         read_said: Callable[[], set[str]],
         owned_since: Callable[[], int],
@@ -62,6 +66,8 @@ class Alerter:
         self._metrics = metrics
         self._declarations = declarations
         self._horizon = horizon
+        self._ai_use = ai_use
+        self._ai_feed = ai_feed
         self._read_said = read_said
         self._owned_since = owned_since
         self._said: tuple[int, set[str]] = (-1, set())
@@ -91,7 +97,11 @@ class Alerter:
             seen_until_ms = await asyncio.to_thread(self._horizon.look, self._next)
             self._metrics.horizon.set(seen_until_ms / 1000)
             self._metrics.entries.set(len(self._table))
-            await self._keep(self._judge.look(self._clock() // 1000, seen_until_ms))
+            # Read before judging: what is judged is noted as said, and a failure here must not swallow it.
+            seen, next_offset = await asyncio.to_thread(self._ai_feed.read, self._ai_use.cursor())
+            alerts = self._judge.look(self._clock() // 1000, seen_until_ms)
+            alerts += self._ai_use.take(seen, next_offset, self._clock() // 1000)
+            await self._keep(alerts)
 
     async def settle(self) -> None:
         """Waits for what is under way."""
@@ -101,6 +111,7 @@ class Alerter:
     def close(self) -> None:
         """Closes the connections that are its own."""
         self._horizon.close()
+        self._ai_feed.close()
         self._declarations.close()
 
     def _read(self, batch: Batch) -> list[Counts]:

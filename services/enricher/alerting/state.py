@@ -66,6 +66,43 @@ class Source(msgspec.Struct):
     marks: dict[str, int] = {}
 
 
+class AiCursor(msgspec.Struct):
+    """How far audit.system was read for what models do, and since when (milliseconds since 1970 UTC)."""
+
+    next: int | None = None
+    since_ms: int = 0
+
+
+class AiWindow(msgspec.Struct):
+    """What models were asked and said within one window: requests, failures by reason, tokens, micro-dollars; readings, and how
+    many of them lay apart from the rules. `upto`: the next offset of audit.system to be counted."""
+
+    begin_ms: int = 0
+    upto: int = 0
+    requests: int = 0
+    tokens: int = 0
+    micro: int = 0
+    whys: dict[str, int] = {}
+    readings: int = 0
+    apart: int = 0
+    said: bool = False
+
+    @property
+    def failed(self) -> int:
+        """Requests without an answer."""
+        return sum(self.whys.values())
+
+    @property
+    def share_failed(self) -> float:
+        """Of the requests, from 0 to 1."""
+        return self.failed / self.requests if self.requests else 0.0
+
+    @property
+    def share_apart(self) -> float:
+        """Of the readings, from 0 to 1."""
+        return self.apart / self.readings if self.readings else 0.0
+
+
 class _Touched(msgspec.Struct):
     seconds: int = 0
     touched_ms: int = 0
@@ -75,6 +112,9 @@ _HOUR_MS = 3_600_000
 _touched = msgspec.json.Decoder(_Touched).decode
 _window = msgspec.json.Decoder(Window).decode
 _source = msgspec.json.Decoder(Source).decode
+_ai_window = msgspec.json.Decoder(AiWindow).decode
+_ai_cursor = msgspec.json.Decoder(AiCursor).decode
+_AI_CURSOR = b"a|cursor"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -103,6 +143,29 @@ class State:
         for key, raw in list(self._table.items()):
             if key.startswith(b"s|"):
                 yield key[2:].decode(), _source(raw)
+
+    def ai_cursor(self) -> AiCursor | None:
+        """None before the first look."""
+        raw = self._table.get(_AI_CURSOR)
+        return None if raw is None else _ai_cursor(raw)
+
+    def keep_ai_cursor(self, cursor: AiCursor) -> None:
+        self._table[_AI_CURSOR] = _encode(cursor)
+
+    def ai_window(self, kind: str, begin_ms: int) -> AiWindow:
+        """The entry, or a new one that is not kept yet."""
+        raw = self._table.get(f"a|{kind}|{begin_ms}".encode())
+        return AiWindow(begin_ms=begin_ms) if raw is None else _ai_window(raw)
+
+    def keep_ai_window(self, kind: str, window: AiWindow) -> None:
+        self._table[f"a|{kind}|{window.begin_ms}".encode()] = _encode(window)
+
+    def forget_ai(self, kind: str, before_ms: int) -> None:
+        """Drops the windows that began before."""
+        prefix = f"a|{kind}|".encode()
+        for key in [key for key in self._table if key.startswith(prefix)]:
+            if int(key.removeprefix(prefix)) < before_ms:
+                del self._table[key]
 
     def group(self, rule: str, subject: str) -> bytes | None:
         """What is remembered of a group of a correlation, None if nothing is."""

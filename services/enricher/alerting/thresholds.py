@@ -86,6 +86,24 @@ class Backfill(Rule, kw_only=True, forbid_unknown_fields=True):
     events: int
 
 
+class AiSpend(Windowed, kw_only=True, forbid_unknown_fields=True):
+    requests: int
+    factor: float
+    history: int
+
+
+class AiFailures(Windowed, kw_only=True, forbid_unknown_fields=True):
+    requests: int
+    percent: float
+
+
+class AiDisagreement(Windowed, kw_only=True, forbid_unknown_fields=True):
+    readings: int
+    percent: float
+    factor: float
+    history: int
+
+
 class Thresholds(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """All kinds of alerts that the alerter raises."""
 
@@ -98,6 +116,9 @@ class Thresholds(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     sequence_gap: SequenceGap
     undeclared_backfill: Windowed
     backfill: Backfill
+    ai_spend: AiSpend
+    ai_failures: AiFailures
+    ai_disagreement: AiDisagreement
 
 
 def load_thresholds(file: Path | None = None) -> Thresholds:
@@ -160,7 +181,7 @@ def _convert(raw: dict[str, Any], file: Path) -> Thresholds:
     return made
 
 
-_LEAST = {"events": 1, "factor": 0, "history": 0, "percent": 0}
+_LEAST = {"events": 1, "factor": 0, "history": 0, "percent": 0, "requests": 1, "readings": 1}
 
 
 def _duration(wanted: type, found: Any) -> Any:

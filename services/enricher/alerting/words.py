@@ -7,14 +7,18 @@ from datetime import UTC, datetime
 from schemas.text import neutral
 from services.common.alerts import Alert, Severity
 from services.enricher.alerting.sequence import Gap, in_words
-from services.enricher.alerting.state import Source, Window
+from services.enricher.alerting.state import AiWindow, Source, Window
 from services.enricher.alerting.thresholds import (
+    AiDisagreement,
+    AiFailures,
+    AiSpend,
     ClockSkew,
     DeadLetters,
     Rule,
     SequenceGap,
     SilentSource,
     Thresholds,
+    Windowed,
 )
 from services.enricher.rules.matches import Spec
 
@@ -102,6 +106,54 @@ def sequence_gap(producer: str, name: str, gaps: list[Gap], rule: SequenceGap) -
     text = f"{missing:,} sequence number{'' if missing == 1 else 's'} of {_quoted(name)} did not arrive: {in_words(gaps)}."
     facts: dict[str, object] = {"source": name, "missing": missing, "numbers": in_words(gaps, 100)}
     return _alert("sequence_gap", f"{producer}:{gaps[0].turn}:{gaps[0].first}", rule, text, facts)
+
+
+def ai_spend(window: AiWindow, usual: float, rule: AiSpend) -> Alert:
+    """`usual` in micro-dollars where the window has a price, else in tokens."""
+    if window.micro:
+        spent, mean = f"${window.micro / 1e6:,.4f}", f"${usual / 1e6:,.4f}"
+    else:
+        spent, mean = f"{window.tokens:,} tokens", f"{usual:,.0f}"
+    text = (
+        f"{window.requests:,} requests to models {_span(window.begin_ms, rule.window)} took {spent}; usual are {mean}. Either many new "
+        "kinds of events or many of high risk came, or somebody makes them up: `piperoll ai usage` says for what was asked."
+    )
+    facts: dict[str, object] = {
+        "requests": window.requests,
+        "tokens": window.tokens,
+        "dollars": round(window.micro / 1e6, 6),
+        "usual": round(usual / 1e6 if window.micro else usual, 6),
+    }
+    return _of_ai("ai_spend", window, rule, text, facts)
+
+
+def ai_failures(window: AiWindow, rule: AiFailures) -> Alert:
+    why = max(window.whys, key=window.whys.__getitem__)
+    text = (
+        f"{window.failed:,} of {window.requests:,} requests to models {_span(window.begin_ms, rule.window)} failed, most often as "
+        f"{_quoted(why)}. Events flow on with summaries by rules; `piperoll ai check` says what to fix."
+    )
+    facts: dict[str, object] = {"requests": window.requests, "failed": window.failed, "why": neutral(why, 20)}
+    return _of_ai("ai_failures", window, rule, text, facts)
+
+
+def ai_disagreement(window: AiWindow, usual: float, rule: AiDisagreement) -> Alert:
+    text = (
+        f"Of {window.readings:,} readings {_span(window.begin_ms, rule.window)} the risk of {window.apart:,} "
+        f"({100 * window.share_apart:.0f} %) lies two levels or more from that of the rules; usual are {100 * usual:.0f} %. Either something "
+        "goes on that rules do not know, or the model is wrong, changed or misled: compare risk_ai and risk_floor in audit_events."
+    )
+    facts: dict[str, object] = {
+        "readings": window.readings,
+        "apart": window.apart,
+        "usual_percent": round(100 * usual, 1),
+    }
+    return _of_ai("ai_disagreement", window, rule, text, facts)
+
+
+def _of_ai(kind: str, window: AiWindow, rule: Windowed, text: str, facts: dict[str, object]) -> Alert:
+    facts |= {"from": _moment(window.begin_ms), "to": _moment(window.begin_ms + rule.window)}
+    return _alert(kind, str(window.begin_ms // 1000), rule, text, facts)
 
 
 def correlation(spec: Spec, subject: str, shown: list[str], place: str, at_ms: int) -> Alert:
