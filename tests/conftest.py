@@ -29,6 +29,7 @@ from deploy.local.postgres import Database, execute, run_async, stop_database
 from deploy.local.postgres_programs import find_programs, system_programs
 from services.common.kafka import admin_client, create_topics
 from services.common.settings import KafkaSettings
+from tests.nursery import close_nursery
 from tests.service_process import ROOT, ServiceProcess
 
 # No test is timed: a loaded machine is not a fault.
@@ -62,6 +63,13 @@ def reaper() -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
     with process:  # closes its input, and waits for it
         yield folder, process
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nursery() -> Iterator[None]:
+    """Services are forked from one process, started at first use: it ends with the run."""
+    yield
+    close_nursery()
 
 
 @pytest.fixture(scope="session")

@@ -122,7 +122,8 @@ class Parts:
         self._started += 1
         own = {n: str(v) for n, v in kafka.model_dump(by_alias=True, exclude_unset=True).items()}
         settings = own | {"HEALTH_PORT": str(free_port()), "LOG_LEVEL": "WARNING"} | variables
-        return ServiceProcess(name, arguments, settings, self._folder / f"{name}-{self._started}.log")
+        log = self._folder / f"{name}-{self._started}.log"
+        return ServiceProcess(name, arguments, settings, log, forked=False)
 
     def start_sealer(self, kafka: KafkaSettings, admin: str, folder: Path) -> ServiceProcess:
         """A sealer with its memory in `folder`."""

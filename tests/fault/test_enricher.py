@@ -22,19 +22,13 @@ from tests.service_process import ROOT
 SMALL = {"ENRICHER_BATCH_EVENTS": "50", "ENRICHER_COMMIT_INTERVAL": "0.2"}
 
 
-def grown(kafka, by):
-    """Waits until audit.enriched has grown by so many messages."""
-    goal = feeder.total(kafka, kafka.topics.enriched) + by
-    feeder.wait_until(lambda: feeder.total(kafka, kafka.topics.enriched) >= goal, what=f"{by} more enriched")
-
-
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("stops", [6, pytest.param(20, marks=pytest.mark.long)])
 def test_stops_in_mid_batch_lose_nothing(kafka, start_service, stops):
     with feeder.Feeder(kafka, per_second=600):
         for turn in range(stops):
             enricher = start_service("enricher", **SMALL)
-            grown(kafka, 30)
+            feeder.wait_grown(kafka, 30)
             enricher.signal(signal.SIGTERM if turn % 2 else signal.SIGINT)
             assert enricher.wait() == 0, enricher.log()
     start_service("enricher", **SMALL)
@@ -46,9 +40,9 @@ def test_kill_9_in_mid_flow_loses_nothing(kafka, start_service):
     with feeder.Feeder(kafka):
         for _ in range(3):
             victim, _other = start_service("enricher", **SMALL), start_service("enricher", **SMALL)
-            grown(kafka, 300)
+            feeder.wait_grown(kafka, 300)
             victim.kill()
-            grown(kafka, 100)
+            feeder.wait_grown(kafka, 100)
             _other.kill()
     start_service("enricher", **SMALL)
     feeder.wait_drained(kafka)
@@ -58,12 +52,12 @@ def test_kill_9_in_mid_flow_loses_nothing(kafka, start_service):
 def test_a_zombie_that_wakes_after_its_partitions_went_to_another_hides_nothing(kafka, start_service):
     with feeder.Feeder(kafka):
         zombie = start_service("enricher", **SMALL).wait_ready()
-        grown(kafka, 200)
+        feeder.wait_grown(kafka, 200)
         zombie.signal(signal.SIGSTOP)
         start_service("enricher", **SMALL)
-        grown(kafka, 500)  # only after the session of the stopped one has ended
+        feeder.wait_grown(kafka, 500)  # only after the session of the stopped one has ended
         zombie.signal(signal.SIGCONT)
-        grown(kafka, 500)
+        feeder.wait_grown(kafka, 500)
     feeder.wait_drained(kafka)
     assert_every_event_once(kafka)
 
@@ -74,7 +68,7 @@ def test_a_storm_of_rebalances_loses_nothing(kafka, start_service):
         for turn in range(6):
             guest = start_service("enricher", **SMALL)
             if turn % 3 == 0:
-                grown(kafka, 50)
+                feeder.wait_grown(kafka, 50)
             else:
                 time.sleep(1.0 + 0.4 * turn)
             guest.kill() if turn % 2 else guest.signal(signal.SIGTERM)
@@ -201,7 +195,7 @@ def test_a_broker_that_stops_acknowledging_ends_the_process_and_nothing_is_lost(
         }
         with feeder.Feeder(kafka):
             enricher = start_service("enricher", **SMALL, **variables)
-            grown(kafka, 200)
+            feeder.wait_grown(kafka, 200)
             os.killpg(handle.pid, signal.SIGSTOP)
             assert enricher.wait(60) == 1, enricher.log()
             os.killpg(handle.pid, signal.SIGCONT)

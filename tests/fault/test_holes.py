@@ -108,7 +108,7 @@ def test_offsets_that_compaction_took_away_are_skipped_and_never_called_expired(
     send_repeats(kafka, 900_000, rounds=0)  # offset 0, of a key of its own
     before = compact(kafka, 1, rounds=12)
     enricher = start_service("enricher", **SMALL)
-    feeder.wait_until(lambda: feeder.committed(kafka, "enricher") == before[-1] + 1)
+    feeder.wait_committed(kafka, before[-1] + 1)
     enricher.stop()
     assert len({later - earlier for earlier, later in pairwise(before)}) > 2  # several holes
     first = replay(read_partition(kafka, kafka.topics.enriched, 0))
@@ -119,7 +119,7 @@ def test_offsets_that_compaction_took_away_are_skipped_and_never_called_expired(
     after = compact(kafka, before[-1] + 1, rounds=9)
     assert after[0] > before[-1] + 1  # the hole begins at the committed offset
     start_service("enricher", **SMALL)
-    feeder.wait_until(lambda: feeder.committed(kafka, "enricher") == after[-1] + 1)
+    feeder.wait_committed(kafka, after[-1] + 1)
     second = replay(read_partition(kafka, kafka.topics.enriched, 0))
     assert second.recorded == [*first.recorded, *after]
     assert sorted([*second.recorded, *second.skipped]) == list(range(after[-1] + 1))
@@ -132,7 +132,7 @@ def test_a_partition_whose_first_offsets_were_compacted_away_begins_where_someth
     left = compact(kafka, 0, rounds=5)
     assert left[0] > 0
     start_service("enricher", **SMALL)
-    feeder.wait_until(lambda: feeder.committed(kafka, "enricher") == left[-1] + 1)
+    feeder.wait_committed(kafka, left[-1] + 1)
     outcome = replay(read_partition(kafka, kafka.topics.enriched, 0))
     assert outcome.recorded == left
     assert (outcome.expired, outcome.unplaceable) == ([], 0)
