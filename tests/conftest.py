@@ -21,14 +21,12 @@ from hypothesis import settings as hypothesis_settings
 from kafka.net.inet import KafkaNetSocket
 
 from deploy.local import processes
-from deploy.local.artifacts import kafka_jars
-from deploy.local.java import java
-from deploy.local.kafka import Broker
 from deploy.local.ports import free_port
 from deploy.local.postgres import Database, execute, run_async, stop_database
 from deploy.local.postgres_programs import find_programs, system_programs
 from services.common.kafka import admin_client, create_topics
 from services.common.settings import KafkaSettings
+from tests.new_broker import new_broker
 from tests.nursery import close_nursery
 from tests.service_process import ROOT, ServiceProcess
 
@@ -95,7 +93,7 @@ def guard(reaper: tuple[Path, subprocess.Popen[str]]) -> Callable[[processes.Han
 @pytest.fixture(scope="session")
 def broker(open_folder: Path, guard: Callable[[processes.Handle], None]) -> Iterator[str]:
     """The address of a real broker."""
-    kafka = Broker(open_folder / "kafka", free_port(), free_port(), java(), kafka_jars(print), profile="fast")
+    kafka = new_broker(open_folder / "kafka")
     handle = kafka.start()
     guard(handle)
     try:

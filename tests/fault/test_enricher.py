@@ -9,14 +9,11 @@ import time
 import pytest
 
 from deploy.local import processes
-from deploy.local.artifacts import kafka_jars
-from deploy.local.java import java
-from deploy.local.kafka import Broker
-from deploy.local.ports import free_port
 from services.common.kafka import create_topics
 from services.common.settings import KafkaSettings
 from tests.fault import feeder
 from tests.fault.oracle import assert_every_event_once, read_partition, replay
+from tests.new_broker import new_broker
 from tests.service_process import ROOT
 
 SMALL = {"ENRICHER_BATCH_EVENTS": "50", "ENRICHER_COMMIT_INTERVAL": "0.2"}
@@ -179,9 +176,7 @@ def test_an_exception_in_the_agent_ends_the_process_and_commits_nothing_of_its_b
 def test_a_broker_that_stops_acknowledging_ends_the_process_and_nothing_is_lost(
     start_service, open_folder, tmp_path
 ):
-    broker = Broker(
-        open_folder / f"frozen-{tmp_path.name}", free_port(), free_port(), java(), kafka_jars(print), "fast"
-    )
+    broker = new_broker(open_folder / f"frozen-{tmp_path.name}")
     handle = broker.start()
     try:
         broker.wait_ready(handle)

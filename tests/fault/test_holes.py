@@ -8,15 +8,12 @@ import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from deploy.local import processes
-from deploy.local.artifacts import kafka_jars
-from deploy.local.java import java
-from deploy.local.kafka import Broker
-from deploy.local.ports import free_port
 from services.common.kafka import admin_client, create_topics
 from services.common.settings import KafkaSettings
 from tests.fault import feeder
 from tests.fault.oracle import read_partition, replay
 from tests.fault.test_enricher import SMALL
+from tests.new_broker import new_broker
 
 pytestmark = pytest.mark.xdist_group("cleaning-broker")
 
@@ -35,7 +32,7 @@ def cleaning_broker(open_folder, guard):
     """A broker of its own, whose cleaner looks ten times a second."""
     cleaner = {"log.cleaner.backoff.ms": "100"}
     folder = open_folder / "cleaning"
-    broker = Broker(folder, free_port(), free_port(), java(), kafka_jars(print), "fast", cleaner)
+    broker = new_broker(folder, extra=cleaner)
     handle = broker.start()
     guard(handle)
     try:
