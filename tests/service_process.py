@@ -31,8 +31,8 @@ _TAKEN_FROM_US = (
 
 
 class ServiceProcess:
-    """Started at once; what it prints goes to a file. `pid`, `port` (of /readyz), `url`. Unless `forked`, it imports
-    all itself."""
+    """Started at once; what it prints goes to a file. `pid`, `port` (of /readyz), `url`. Unless `forked`, or
+    where Python itself is told something by `variables`, it imports all itself."""
 
     def __init__(
         self,
@@ -49,7 +49,8 @@ class ServiceProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         inherited = {n: text for n, text in os.environ.items() if not n.startswith(_TAKEN_FROM_US)}
         environ = inherited | {"PYTHONUNBUFFERED": "1", "LOG_FORMAT": "json"} | dict(variables)
-        if forked:
+        own_python = any(variable.startswith("PYTHON") for variable in variables)  # read when Python starts
+        if forked and not own_python:
             self.handle = start_module(f"services.{name}", arguments, environ, log)
         else:
             command = [sys.executable, "-m", f"services.{name}", *arguments]
