@@ -202,8 +202,10 @@ def test_a_broker_that_stops_acknowledging_ends_the_process_and_nothing_is_lost(
         processes.stop(handle, grace=5)
 
 
-def test_an_enricher_with_nothing_to_do_is_not_taken_for_a_dead_one(kafka, start_service):
-    idle = start_service("enricher", **SMALL, ENRICHER_ACK_TIMEOUT="3")
+def test_an_enricher_with_nothing_to_do_is_not_taken_for_a_dead_one(kafka, start_service, tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    idle = start_service("enricher", **SMALL, ENRICHER_ACK_TIMEOUT="3", TMPDIR=str(temporary))
     idle.wait_ready()
     time.sleep(12)  # several looks of the watch, at partitions from which nothing was ever fetched
     feeder.send(kafka, 30)
@@ -212,4 +214,5 @@ def test_an_enricher_with_nothing_to_do_is_not_taken_for_a_dead_one(kafka, start
     feeder.send(kafka, 30, start=30)
     feeder.wait_drained(kafka)
     assert idle.stop() == 0, idle.log()
+    assert list(temporary.iterdir()) == []
     assert_every_event_once(kafka)
