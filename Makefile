@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo up down env test test-long bench bench-seal bench-risk bench-ai check format lock clean
+.PHONY: help setup browser broker-cache demo up down env test test-long bench bench-seal bench-risk bench-ai check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,10 +40,13 @@ browser: ## a Chromium for the tests of the report's page, by apt where there is
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get -qq update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium >/dev/null; }
 
-test: $(READY) ## all tests but the long ones, on a real broker and a real database
+broker-cache: $(READY) ## remember how Kafka starts, once: later starts take half the CPU time
+	@$(BIN)/python -m deploy.local.start_cache
+
+test: broker-cache ## all tests but the long ones, on a real broker and a real database
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not long" $(ARGS)
 
-test-long: $(READY) ## what takes longer than a minute
+test-long: broker-cache ## what takes longer than a minute
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
 bench: $(READY) ## events per second of enricher, writer and all together; seconds of a start

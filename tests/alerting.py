@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from kafka import KafkaConsumer, TopicPartition
@@ -59,7 +59,14 @@ class Alerts:
     def __init__(self, kafka: KafkaSettings) -> None:
         self.kafka = kafka
         self._producer = producer(kafka)
+        self._reader = KafkaConsumer(**client_options(kafka, "tests"), group_id=None)
         self._sent = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def send(self, *values: bytes, partition: int | None = None) -> None:
         """Acknowledged on return."""
@@ -89,6 +96,7 @@ class Alerts:
 
     def close(self) -> None:
         self._producer.close()
+        self._reader.close()
 
     def wait_looked(self, timeout: float = 45) -> None:
         """Until an alerter knows from where on requests to models count."""
@@ -99,17 +107,13 @@ class Alerts:
 
     def all(self, topic: str | None = None) -> list[dict[str, Any]]:
         """What stands on audit.alerts, or on another topic of one partition, as JSON."""
-        consumer = KafkaConsumer(
-            **client_options(self.kafka, "tests"), group_id=None, enable_auto_commit=False
-        )
         place = TopicPartition(topic or self.kafka.topics.alerts, 0)
-        consumer.assign([place])
-        consumer.seek_to_beginning(place)
-        end, found = consumer.end_offsets([place])[place], []
-        while consumer.position(place) < end:
-            for messages in consumer.poll(timeout_ms=200).values():
+        self._reader.assign([place])
+        self._reader.seek_to_beginning(place)
+        end, found = self._reader.end_offsets([place])[place], []
+        while self._reader.position(place) < end:
+            for messages in self._reader.poll(timeout_ms=200).values():
                 found += [json.loads(message.value) for message in messages]
-        consumer.close()
         return found
 
     def of(self, name: str) -> list[dict[str, Any]]:

@@ -21,14 +21,13 @@ from hypothesis import settings as hypothesis_settings
 from kafka.net.inet import KafkaNetSocket
 
 from deploy.local import processes
-from deploy.local.artifacts import kafka_jars
-from deploy.local.java import java
-from deploy.local.kafka import Broker
 from deploy.local.ports import free_port
 from deploy.local.postgres import Database, execute, run_async, stop_database
 from deploy.local.postgres_programs import find_programs, system_programs
 from services.common.kafka import admin_client, create_topics
 from services.common.settings import KafkaSettings
+from tests.new_broker import new_broker
+from tests.nursery import close_nursery
 from tests.service_process import ROOT, ServiceProcess
 
 # No test is timed: a loaded machine is not a fault.
@@ -64,6 +63,13 @@ def reaper() -> Iterator[tuple[Path, subprocess.Popen[str]]]:
         yield folder, process
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nursery() -> Iterator[None]:
+    """Services are forked from one process, started at first use: it ends with the run."""
+    yield
+    close_nursery()
+
+
 @pytest.fixture(scope="session")
 def open_folder(reaper: tuple[Path, subprocess.Popen[str]]) -> Path:
     """A temporary folder that another user can enter, since PostgreSQL does not run as root."""
@@ -87,7 +93,7 @@ def guard(reaper: tuple[Path, subprocess.Popen[str]]) -> Callable[[processes.Han
 @pytest.fixture(scope="session")
 def broker(open_folder: Path, guard: Callable[[processes.Handle], None]) -> Iterator[str]:
     """The address of a real broker."""
-    kafka = Broker(open_folder / "kafka", free_port(), free_port(), java(), kafka_jars(print), profile="fast")
+    kafka = new_broker(open_folder / "kafka")
     handle = kafka.start()
     guard(handle)
     try:

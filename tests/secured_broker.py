@@ -10,11 +10,9 @@ from kafka import KafkaAdminClient
 from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
 from deploy.local import processes
-from deploy.local.artifacts import kafka_jars
-from deploy.local.java import java
-from deploy.local.kafka import Broker
 from deploy.local.ports import LOOPBACK, free_port
 from tests.certificates import Authority
+from tests.new_broker import new_broker
 
 USER = "piperoll"
 PASSWORD = "s3cret, with = and 'quotes'"
@@ -45,14 +43,11 @@ class SecuredBroker:
         self.other_cafile.write_text(stranger.certificate)
         self.other_certfile, self.other_keyfile = stranger.sign("stranger").save(folder, "stranger")
         inner, controller = free_port(), free_port()
-        self.broker = Broker(
+        self.broker = new_broker(
             folder / "kafka",
-            inner,
-            controller,
-            java(),
-            kafka_jars(print),
-            "fast",
-            self._properties(inner, controller),
+            port=inner,
+            controller_port=controller,
+            extra=self._properties(inner, controller),
         )
 
     def address(self, protocol: str) -> str:

@@ -1,4 +1,4 @@
-"""A service under test: `python -m services.<name>` as a process of its own."""
+"""A service under test: `python -m services.<name>` as a process of its own, forked from the nursery."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 
 from deploy.local import processes
+from tests.nursery import start_module
 
 ROOT = Path(__file__).parent.parent
 _TAKEN_FROM_US = (
@@ -30,22 +31,30 @@ _TAKEN_FROM_US = (
 
 
 class ServiceProcess:
-    """Started at once; what it prints goes to a file. `pid`, `port` (of /readyz), `url`."""
+    """Started at once; what it prints goes to a file. `pid`, `port` (of /readyz), `url`. Unless `forked`, or
+    where Python itself is told something by `variables`, it imports all itself."""
 
     def __init__(
-        self, name: str, arguments: tuple[str, ...], variables: Mapping[str, str], log: Path
+        self,
+        name: str,
+        arguments: tuple[str, ...],
+        variables: Mapping[str, str],
+        log: Path,
+        *,
+        forked: bool = True,
     ) -> None:
         self.name = name
         self.log_file = log
         self.port = int(variables["HEALTH_PORT"])
         self.url = f"http://127.0.0.1:{self.port}"
         inherited = {n: text for n, text in os.environ.items() if not n.startswith(_TAKEN_FROM_US)}
-        self.handle = processes.start(
-            [sys.executable, "-m", f"services.{name}", *arguments],
-            log=log,
-            environ=inherited | {"PYTHONUNBUFFERED": "1", "LOG_FORMAT": "json"} | dict(variables),
-            folder=ROOT,
-        )
+        environ = inherited | {"PYTHONUNBUFFERED": "1", "LOG_FORMAT": "json"} | dict(variables)
+        own_python = any(variable.startswith("PYTHON") for variable in variables)  # read when Python starts
+        if forked and not own_python:
+            self.handle = start_module(f"services.{name}", arguments, environ, log)
+        else:
+            command = [sys.executable, "-m", f"services.{name}", *arguments]
+            self.handle = processes.start(command, log=log, environ=environ, folder=ROOT)
         self.pid = self.handle.pid
 
     def wait_ready(self, timeout: float = 40.0) -> ServiceProcess:

@@ -58,7 +58,8 @@ Profile = Literal["local", "fast"]
 
 @dataclass(frozen=True)
 class Broker:
-    """Where a broker keeps its data, and the two ports that it listens on. `extra`: properties over ours."""
+    """Where a broker keeps its data, and the two ports that it listens on. `extra`: properties over ours; `options`: of
+    its JVM, beside ours; `cache`: a start that is remembered, used where there is one (start_cache.py)."""
 
     folder: Path
     port: int
@@ -67,6 +68,8 @@ class Broker:
     jars: Sequence[Path]
     profile: Profile = "local"
     extra: Mapping[str, str] = field(default_factory=dict)
+    options: Sequence[str] = ()
+    cache: Path | None = None
 
     @property
     def address(self) -> str:
@@ -86,7 +89,7 @@ class Broker:
         properties.write_text(text, encoding="utf-8")
         if not (data / "meta.properties").is_file() or not (data / "bootstrap.checkpoint").is_file():
             self._format(properties)
-        command = self._command("kafka.Kafka", str(properties))
+        command = self._command("kafka.Kafka", str(properties), options=self.options)
         return processes.start(command, log=self.log, environ=_environment(), folder=self.folder)
 
     def wait_ready(self, handle: processes.Handle, timeout: float = 60.0) -> None:
@@ -145,11 +148,14 @@ class Broker:
         if answer.returncode != 0:
             raise StackError(f"Kafka cannot prepare {self.folder}:\n{answer.stderr or answer.stdout}")
 
-    def _command(self, main: str, *arguments: str) -> list[str]:
+    def _command(self, main: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
         settings = Path(__file__).with_name("log4j2.properties")
+        known = self.cache is not None and self.cache.is_file()
         return [
             str(self.java),
             *_HEAP[self.profile],
+            *([f"-XX:AOTCache={self.cache}"] if known else []),
+            *options,
             "-XX:+ExitOnOutOfMemoryError",
             "-Djava.awt.headless=true",
             f"-Dlog4j2.configurationFile={settings}",

@@ -18,6 +18,7 @@ from deploy.local.ports import Ports
 from deploy.local.postgres import Database, execute, run_async
 from deploy.local.postgres_programs import find_programs
 from deploy.local.secrets import read_secret, write_secret
+from deploy.local.start_cache import start_cache
 from deploy.local.state import DATABASE_NAME, GIVEN_DATABASE, LOGIN_ROLES, SUPERUSER_SECRET
 from services.common.errors import ConfigurationError, FatalError
 from services.common.settings import PostgresSettings, read_settings
@@ -43,6 +44,7 @@ def start_broker(
         ports.take(KAFKA_PORT + 1, "Kafka's controller"),
         program,
         jars,
+        cache=start_cache(program, jars, variables),
     )
     fresh_log(broker.log)
     with shielded():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -48,6 +47,9 @@ class BatchApp(faust.App):
         self.ids = TopicIds(kafka, self.batched_topics)
         self.joined = asyncio.Event()
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    def _create_directories(self) -> None:
+        """None: nothing is kept in Faust's folders, and each start would leave some behind."""
 
     def _new_transport(self) -> Any:
         return BatchTransport(self.conf.broker_consumer, self)
@@ -175,7 +177,6 @@ def new_app(kafka: KafkaSettings, settings: EnricherSettings, *, service: str, b
         topic_allow_declare=False,
         web_enabled=False,
         store="memory://",
-        datadir=tempfile.mkdtemp(prefix="piperoll-faust-"),  # Faust makes one; nothing is kept in it
         processing_guarantee="at_least_once",
     )
     app.configure(kafka, settings, batched)

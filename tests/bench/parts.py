@@ -13,9 +13,6 @@ import asyncpg
 import psutil
 
 from deploy.local import processes
-from deploy.local.artifacts import kafka_jars
-from deploy.local.java import java
-from deploy.local.kafka import Broker
 from deploy.local.ports import free_port
 from deploy.local.postgres import Database, execute, run_async, stop_database
 from deploy.local.postgres_programs import find_programs
@@ -23,6 +20,7 @@ from services.common.kafka import create_topics
 from services.common.settings import KafkaSettings
 from services.writer.migrate import migrate
 from tests.fault.feeder import total
+from tests.new_broker import new_broker
 from tests.service_process import ServiceProcess
 
 PASSWORDS = dict.fromkeys(("piperoll_writer", "piperoll_sealer", "piperoll_reporter"), "bench")
@@ -76,9 +74,7 @@ class Parts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(mode=0o711, exist_ok=True)
-        self._broker = Broker(
-            folder / "kafka", free_port(), free_port(), java(), kafka_jars(print), profile="local"
-        )
+        self._broker = new_broker(folder / "kafka", profile="local")
         self._database = Database(folder / "postgres", free_port(), find_programs(), "bench")
         self._databases = 0
         self._started = 0
@@ -122,7 +118,8 @@ class Parts:
         self._started += 1
         own = {n: str(v) for n, v in kafka.model_dump(by_alias=True, exclude_unset=True).items()}
         settings = own | {"HEALTH_PORT": str(free_port()), "LOG_LEVEL": "WARNING"} | variables
-        return ServiceProcess(name, arguments, settings, self._folder / f"{name}-{self._started}.log")
+        log = self._folder / f"{name}-{self._started}.log"
+        return ServiceProcess(name, arguments, settings, log, forked=False)
 
     def start_sealer(self, kafka: KafkaSettings, admin: str, folder: Path) -> ServiceProcess:
         """A sealer with its memory in `folder`."""

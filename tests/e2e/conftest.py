@@ -50,6 +50,7 @@ class Pipeline:
             lambda: self.recorded() >= goal,
             timeout=timeout,
             what=f"{goal} records",
+            every=0.2,
         )
 
     def assert_verified(self) -> None:

@@ -91,37 +91,70 @@ class Feeder:
         client.close()
 
 
+class Offsets:
+    """The end of a topic, and what a service's group has committed on it: asked over one connection, as a new client
+    for each look costs more than what is waited for."""
+
+    def __init__(self, settings: KafkaSettings, topic: str, service: str | None = None) -> None:
+        group = None if service is None else settings.topics.group(service)
+        self._consumer = KafkaConsumer(
+            bootstrap_servers=settings.bootstrap_servers, group_id=group, enable_auto_commit=False
+        )
+        partitions = self._consumer.partitions_for_topic(topic) or ()
+        self._places = [TopicPartition(topic, partition) for partition in partitions]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._consumer.close()
+
+    def end(self) -> int:
+        """The sum of the end offsets."""
+        return sum(self._consumer.end_offsets(self._places).values())
+
+    def committed(self) -> int:
+        """The sum of the committed offsets; a partition without one counts as 0."""
+        return sum(self._consumer.committed(place) or 0 for place in self._places)
+
+
 def total(settings: KafkaSettings, topic: str) -> int:
     """The sum of the end offsets of a topic."""
-    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap_servers, group_id=None)
-    ends = consumer.end_offsets([TopicPartition(topic, n) for n in range(settings.partitions)])
-    consumer.close()
-    return sum(ends.values())
+    with Offsets(settings, topic) as offsets:
+        return offsets.end()
 
 
-def committed(settings: KafkaSettings, service: str) -> int:
-    """The sum of the committed offsets of a service's group on audit.events."""
-    consumer = KafkaConsumer(
-        bootstrap_servers=settings.bootstrap_servers, group_id=settings.topics.group(service)
-    )
-    places = [TopicPartition(settings.topics.events, n) for n in range(settings.partitions)]
-    found = sum(consumer.committed(place) or 0 for place in places)
-    consumer.close()
-    return found
-
-
-def wait_until(condition, *, timeout: float = 60.0, what: str = "the condition") -> None:
-    """Polls until `condition()` holds."""
+def wait_until(condition, *, timeout: float = 60.0, what: str = "the condition", every: float = 0.05) -> None:
+    """Polls until `condition()` holds, after `every` seconds or what looking took, so that half of the time is left to
+    what is waited for."""
     deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} does not hold after {timeout} s"
-        time.sleep(0.05)
+    while True:
+        began = time.monotonic()
+        if condition():
+            return
+        now = time.monotonic()
+        assert now < deadline, f"{what} does not hold after {timeout} s"
+        time.sleep(max(every, now - began))
+
+
+def wait_grown(settings: KafkaSettings, by: int) -> None:
+    """Until audit.enriched has grown by so many messages."""
+    with Offsets(settings, settings.topics.enriched) as offsets:
+        goal = offsets.end() + by
+        wait_until(lambda: offsets.end() >= goal, what=f"{by} more enriched")
+
+
+def wait_committed(settings: KafkaSettings, goal: int, service: str = "enricher", topic: str = "") -> None:
+    """Until a service's group has committed so many offsets of a topic (audit.events)."""
+    with Offsets(settings, topic or settings.topics.events, service) as offsets:
+        wait_until(lambda: offsets.committed() == goal, what=f"a commit of {goal}")
 
 
 def wait_drained(settings: KafkaSettings, *, timeout: float = 90.0) -> None:
     """Until the enricher has committed all of audit.events."""
-    wait_until(
-        lambda: committed(settings, "enricher") >= total(settings, settings.topics.events),
-        timeout=timeout,
-        what="the enricher's commit at the end of audit.events",
-    )
+    with Offsets(settings, settings.topics.events, "enricher") as offsets:
+        wait_until(
+            lambda: offsets.committed() >= offsets.end(),
+            timeout=timeout,
+            what="the enricher's commit at the end of audit.events",
+        )

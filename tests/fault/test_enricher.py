@@ -9,23 +9,14 @@ import time
 import pytest
 
 from deploy.local import processes
-from deploy.local.artifacts import kafka_jars
-from deploy.local.java import java
-from deploy.local.kafka import Broker
-from deploy.local.ports import free_port
 from services.common.kafka import create_topics
 from services.common.settings import KafkaSettings
 from tests.fault import feeder
 from tests.fault.oracle import assert_every_event_once, read_partition, replay
+from tests.new_broker import new_broker
 from tests.service_process import ROOT
 
 SMALL = {"ENRICHER_BATCH_EVENTS": "50", "ENRICHER_COMMIT_INTERVAL": "0.2"}
-
-
-def grown(kafka, by):
-    """Waits until audit.enriched has grown by so many messages."""
-    goal = feeder.total(kafka, kafka.topics.enriched) + by
-    feeder.wait_until(lambda: feeder.total(kafka, kafka.topics.enriched) >= goal, what=f"{by} more enriched")
 
 
 @pytest.mark.timeout(400)
@@ -34,7 +25,7 @@ def test_stops_in_mid_batch_lose_nothing(kafka, start_service, stops):
     with feeder.Feeder(kafka, per_second=600):
         for turn in range(stops):
             enricher = start_service("enricher", **SMALL)
-            grown(kafka, 30)
+            feeder.wait_grown(kafka, 30)
             enricher.signal(signal.SIGTERM if turn % 2 else signal.SIGINT)
             assert enricher.wait() == 0, enricher.log()
     start_service("enricher", **SMALL)
@@ -46,9 +37,9 @@ def test_kill_9_in_mid_flow_loses_nothing(kafka, start_service):
     with feeder.Feeder(kafka):
         for _ in range(3):
             victim, _other = start_service("enricher", **SMALL), start_service("enricher", **SMALL)
-            grown(kafka, 300)
+            feeder.wait_grown(kafka, 300)
             victim.kill()
-            grown(kafka, 100)
+            feeder.wait_grown(kafka, 100)
             _other.kill()
     start_service("enricher", **SMALL)
     feeder.wait_drained(kafka)
@@ -58,12 +49,12 @@ def test_kill_9_in_mid_flow_loses_nothing(kafka, start_service):
 def test_a_zombie_that_wakes_after_its_partitions_went_to_another_hides_nothing(kafka, start_service):
     with feeder.Feeder(kafka):
         zombie = start_service("enricher", **SMALL).wait_ready()
-        grown(kafka, 200)
+        feeder.wait_grown(kafka, 200)
         zombie.signal(signal.SIGSTOP)
         start_service("enricher", **SMALL)
-        grown(kafka, 500)  # only after the session of the stopped one has ended
+        feeder.wait_grown(kafka, 500)  # only after the session of the stopped one has ended
         zombie.signal(signal.SIGCONT)
-        grown(kafka, 500)
+        feeder.wait_grown(kafka, 500)
     feeder.wait_drained(kafka)
     assert_every_event_once(kafka)
 
@@ -74,7 +65,7 @@ def test_a_storm_of_rebalances_loses_nothing(kafka, start_service):
         for turn in range(6):
             guest = start_service("enricher", **SMALL)
             if turn % 3 == 0:
-                grown(kafka, 50)
+                feeder.wait_grown(kafka, 50)
             else:
                 time.sleep(1.0 + 0.4 * turn)
             guest.kill() if turn % 2 else guest.signal(signal.SIGTERM)
@@ -185,9 +176,7 @@ def test_an_exception_in_the_agent_ends_the_process_and_commits_nothing_of_its_b
 def test_a_broker_that_stops_acknowledging_ends_the_process_and_nothing_is_lost(
     start_service, open_folder, tmp_path
 ):
-    broker = Broker(
-        open_folder / f"frozen-{tmp_path.name}", free_port(), free_port(), java(), kafka_jars(print), "fast"
-    )
+    broker = new_broker(open_folder / f"frozen-{tmp_path.name}")
     handle = broker.start()
     try:
         broker.wait_ready(handle)
@@ -201,7 +190,7 @@ def test_a_broker_that_stops_acknowledging_ends_the_process_and_nothing_is_lost(
         }
         with feeder.Feeder(kafka):
             enricher = start_service("enricher", **SMALL, **variables)
-            grown(kafka, 200)
+            feeder.wait_grown(kafka, 200)
             os.killpg(handle.pid, signal.SIGSTOP)
             assert enricher.wait(60) == 1, enricher.log()
             os.killpg(handle.pid, signal.SIGCONT)
@@ -213,8 +202,10 @@ def test_a_broker_that_stops_acknowledging_ends_the_process_and_nothing_is_lost(
         processes.stop(handle, grace=5)
 
 
-def test_an_enricher_with_nothing_to_do_is_not_taken_for_a_dead_one(kafka, start_service):
-    idle = start_service("enricher", **SMALL, ENRICHER_ACK_TIMEOUT="3")
+def test_an_enricher_with_nothing_to_do_is_not_taken_for_a_dead_one(kafka, start_service, tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    idle = start_service("enricher", **SMALL, ENRICHER_ACK_TIMEOUT="3", TMPDIR=str(temporary))
     idle.wait_ready()
     time.sleep(12)  # several looks of the watch, at partitions from which nothing was ever fetched
     feeder.send(kafka, 30)
@@ -223,4 +214,5 @@ def test_an_enricher_with_nothing_to_do_is_not_taken_for_a_dead_one(kafka, start
     feeder.send(kafka, 30, start=30)
     feeder.wait_drained(kafka)
     assert idle.stop() == 0, idle.log()
+    assert list(temporary.iterdir()) == []
     assert_every_event_once(kafka)

@@ -8,15 +8,12 @@ import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from deploy.local import processes
-from deploy.local.artifacts import kafka_jars
-from deploy.local.java import java
-from deploy.local.kafka import Broker
-from deploy.local.ports import free_port
 from services.common.kafka import admin_client, create_topics
 from services.common.settings import KafkaSettings
 from tests.fault import feeder
 from tests.fault.oracle import read_partition, replay
 from tests.fault.test_enricher import SMALL
+from tests.new_broker import new_broker
 
 pytestmark = pytest.mark.xdist_group("cleaning-broker")
 
@@ -35,7 +32,7 @@ def cleaning_broker(open_folder, guard):
     """A broker of its own, whose cleaner looks ten times a second."""
     cleaner = {"log.cleaner.backoff.ms": "100"}
     folder = open_folder / "cleaning"
-    broker = Broker(folder, free_port(), free_port(), java(), kafka_jars(print), "fast", cleaner)
+    broker = new_broker(folder, extra=cleaner)
     handle = broker.start()
     guard(handle)
     try:
@@ -108,7 +105,7 @@ def test_offsets_that_compaction_took_away_are_skipped_and_never_called_expired(
     send_repeats(kafka, 900_000, rounds=0)  # offset 0, of a key of its own
     before = compact(kafka, 1, rounds=12)
     enricher = start_service("enricher", **SMALL)
-    feeder.wait_until(lambda: feeder.committed(kafka, "enricher") == before[-1] + 1)
+    feeder.wait_committed(kafka, before[-1] + 1)
     enricher.stop()
     assert len({later - earlier for earlier, later in pairwise(before)}) > 2  # several holes
     first = replay(read_partition(kafka, kafka.topics.enriched, 0))
@@ -119,7 +116,7 @@ def test_offsets_that_compaction_took_away_are_skipped_and_never_called_expired(
     after = compact(kafka, before[-1] + 1, rounds=9)
     assert after[0] > before[-1] + 1  # the hole begins at the committed offset
     start_service("enricher", **SMALL)
-    feeder.wait_until(lambda: feeder.committed(kafka, "enricher") == after[-1] + 1)
+    feeder.wait_committed(kafka, after[-1] + 1)
     second = replay(read_partition(kafka, kafka.topics.enriched, 0))
     assert second.recorded == [*first.recorded, *after]
     assert sorted([*second.recorded, *second.skipped]) == list(range(after[-1] + 1))
@@ -132,7 +129,7 @@ def test_a_partition_whose_first_offsets_were_compacted_away_begins_where_someth
     left = compact(kafka, 0, rounds=5)
     assert left[0] > 0
     start_service("enricher", **SMALL)
-    feeder.wait_until(lambda: feeder.committed(kafka, "enricher") == left[-1] + 1)
+    feeder.wait_committed(kafka, left[-1] + 1)
     outcome = replay(read_partition(kafka, kafka.topics.enriched, 0))
     assert outcome.recorded == left
     assert (outcome.expired, outcome.unplaceable) == ([], 0)

@@ -14,11 +14,13 @@ from deploy.local.postgres import Database, execute, stop_database
 from deploy.local.postgres_programs import find_programs
 from schemas.record import Kind
 from services.writer.migrate import LOGIN_ROLES, migrate_async
+from tests.fault.feeder import wait_until
 from tests.writing import Asked, Producer
 
 FAST = {"WRITER_BATCH_AGE_MS": "5", "WRITER_BATCH_RECORDS": "200", "WRITER_STATEMENT_TIMEOUT_S": "4"}
 PARTITIONS = 3
 EACH = 1000
+WRITERS = "FROM pg_stat_activity WHERE application_name = 'piperoll-writer' AND datname = current_database()"
 
 
 @pytest.fixture
@@ -69,6 +71,14 @@ async def recorded(asked, at_least: int) -> None:
     await asked.until(f"SELECT count(*) >= {at_least} FROM audit.record WHERE kind = 1", True)
 
 
+async def said(service, event: str, times: int = 1) -> None:
+    """Until its log has so many lines of an event."""
+    line = f'"event": "{event}"'
+    await asyncio.to_thread(
+        wait_until, lambda: service.log().count(line) >= times, what=f"{event} in the log", every=0.1
+    )
+
+
 async def test_kill_9_in_mid_flow(producer, asked, start_service):
     async with feeding(producer):
         for share in (200, 700, 1400):
@@ -104,7 +114,7 @@ async def test_a_stopped_writers_transaction_ends_and_its_late_work_fails(
         locker = await asyncpg.connect(database.admin_dsn)
         async with locker.transaction():
             await locker.execute("SELECT FROM audit.chain_head FOR UPDATE")
-            await asyncio.sleep(0.5)  # by now its transaction waits for the heads
+            await asked.until(f"SELECT count(*) > 0 {WRITERS} AND wait_event_type = 'Lock'", True)
             zombie.signal(signal.SIGSTOP)
         await locker.close()  # its transaction goes on in the server as far as it can
         heir = start_service("writer", **FAST).wait_ready()
@@ -121,10 +131,7 @@ async def test_its_connections_are_cut_again_and_again(producer, asked, start_se
     async with feeding(producer):
         for share in range(300, PARTITIONS * EACH, 700):
             await recorded(asked, share)
-            await asked.connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'piperoll-writer' AND datname = current_database()"
-            )
+            await asked.connection.execute(f"SELECT pg_terminate_backend(pid) {WRITERS}")
     await everything_once(asked)
     assert '"event": "held"' in writer.log()
     assert writer.stop() == 0
@@ -137,7 +144,7 @@ async def test_a_database_that_is_too_slow_is_waited_for(producer, asked, databa
         locker = await asyncpg.connect(database.admin_dsn)
         async with locker.transaction():
             await locker.execute("LOCK TABLE audit.record IN SHARE MODE")
-            await asyncio.sleep(3)
+            await said(writer, "held")
         await locker.close()
     await everything_once(asked)
     assert '"event": "held"' in writer.log()
@@ -185,12 +192,11 @@ async def test_without_postgresql_it_waits_and_says_so(kafka, start_service):
     writer = start_service(
         "writer", DATABASE_URL=f"postgresql://piperoll_writer@127.0.0.1:{free_port()}/none"
     )
-    await asyncio.sleep(4)
-    assert "awaited" in writer.log()
+    await said(writer, "awaited", times=3)
     assert writer.stop() == 0
 
 
 async def test_without_a_broker_it_waits_and_says_so(database, start_service):
     writer = start_service("writer", KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{free_port()}")
-    await asyncio.sleep(3)
+    await said(writer, "awaited")
     assert writer.stop(60) == 0

@@ -11,7 +11,7 @@ from services.common.alerts import Alert, as_message
 from services.common.kafka import client_options
 from tests.alerting import Alerts
 from tests.certificates import Authority
-from tests.fault.feeder import wait_until
+from tests.fault.feeder import wait_committed, wait_until
 from tests.standins.receivers import Mailbox, Webhook
 
 SECRET = "a shared secret"
@@ -48,7 +48,8 @@ def mailbox(authority, tmp_path):
 @pytest.fixture
 def say(kafka):
     """Puts alerts on audit.alerts."""
-    producer = KafkaProducer(**client_options(kafka, "tests"), acks="all")
+    # What one call puts there comes in one batch: its sending waits for the flush.
+    producer = KafkaProducer(**client_options(kafka, "tests"), acks="all", linger_ms=10_000)
 
     def said(*ids, severity="high", text="something happened"):
         for name in ids:
@@ -71,6 +72,10 @@ def committed(kafka):
     return found
 
 
+def delivered(kafka, goal):
+    wait_committed(kafka, goal, "reporter", kafka.topics.alerts)
+
+
 def hooked(hook):
     return SOON | {"ALERT_WEBHOOK_URL": hook.url, "ALERT_WEBHOOK_SECRET": SECRET}
 
@@ -83,7 +88,7 @@ def test_a_flood_is_one_signed_message_and_its_delivery_an_own_event(kafka, star
     say(*(f"a{n}" for n in range(150)), *("a1" for _ in range(10)))
     say("low", severity="low")
     reporter = start_service("reporter", "serve", **hooked(hook)).wait_ready()
-    wait_until(lambda: committed(kafka) == 161)
+    delivered(kafka, 161)
     ((headers, body),) = hook.requests
     (digest,) = hook.digests
     assert (digest["count"], len(digest["alerts"]), digest["omitted"]) == (150, 100, 50)
@@ -91,7 +96,8 @@ def test_a_flood_is_one_signed_message_and_its_delivery_an_own_event(kafka, star
     stamp, made = (part.partition("=")[2] for part in headers["Piperoll-Signature"].split(","))
     assert made == hmac.new(SECRET.encode(), f"{stamp}.".encode() + body, "sha256").hexdigest()
     assert abs(time.time() - int(stamp)) < 60
-    (own,) = Alerts(kafka).all(kafka.topics.system)
+    with Alerts(kafka) as alerts:
+        (own,) = alerts.all(kafka.topics.system)
     assert (own["source"], own["type"], own["data"]["count"]) == ("piperoll/reporter", "delivery", 150)
     assert reporter.stop() == 0, reporter.log()
     assert "secret-in-url" not in reporter.log()
@@ -113,7 +119,7 @@ def test_mail_goes_out_by_tls_with_no_line_of_an_event_in_its_headers(
         "ALERT_RECIPIENTS": "ann@example.org, ben@example.org",
     }
     reporter = start_service("reporter", "serve", **variables).wait_ready()
-    wait_until(lambda: committed(kafka) == 1)
+    delivered(kafka, 1)
     (message,) = mailbox.messages
     assert mailbox.recipients == [["ann@example.org", "ben@example.org"]]
     assert message["Subject"] == "Piperoll: critical alert, risk_spike"
@@ -143,7 +149,7 @@ def test_what_was_not_delivered_is_sent_again_after_a_kill_and_what_was_is_not(
 ):
     say("a1", "a2")
     first = start_service("reporter", "serve", **hooked(hook))
-    wait_until(lambda: committed(kafka) == 2)
+    delivered(kafka, 2)
     hook.answers = [503]
     say("a1", "a3")
     wait_until(lambda: len(hook.requests) >= 3)
@@ -152,7 +158,7 @@ def test_what_was_not_delivered_is_sent_again_after_a_kill_and_what_was_is_not(
     hook.answers = [302, 200]
     hook.requests.clear()
     start_service("reporter", "serve", **hooked(hook))
-    wait_until(lambda: committed(kafka) == 4)
+    delivered(kafka, 4)
     assert [[alert["id"] for alert in digest["alerts"]] for digest in hook.digests] == [["a3"], ["a3"]]
     assert len({headers["Idempotency-Key"] for headers, _ in hook.requests}) == 1
 
@@ -160,19 +166,19 @@ def test_what_was_not_delivered_is_sent_again_after_a_kill_and_what_was_is_not(
 def test_of_two_reporters_one_leads_and_the_other_follows_when_it_dies(kafka, start_service, hook, say):
     pair = [start_service("reporter", "serve", **hooked(hook)).wait_ready() for _ in range(2)]
     say("a1")
-    wait_until(lambda: committed(kafka) == 1)
+    delivered(kafka, 1)
     leads = ["piperoll_reporter_leading 1.0" in httpx.get(f"{one.url}/metrics").text for one in pair]
     assert sorted(leads) == [False, True]
     pair[leads.index(True)].kill()
     say("a2")
-    wait_until(lambda: committed(kafka) == 2)
+    delivered(kafka, 2)
     assert ids(hook) == ["a1", "a2"]
 
 
 def test_without_a_target_alerts_are_logged_and_passed(kafka, start_service, say):
     say("a1")
     reporter = start_service("reporter", "serve", **SOON).wait_ready()
-    wait_until(lambda: committed(kafka) == 1)
+    delivered(kafka, 1)
     assert "something happened" in reporter.log()
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from deploy.local import processes
-from tests.service_process import ROOT
+from tests.service_process import ROOT, ServiceProcess
 
 SKIPS = """
 import pytest
@@ -68,3 +68,16 @@ def test_a_killed_test_run_leaves_neither_process_nor_folder_behind(open_folder)
         reaper.stdin.write(json.dumps({"pid": handle.pid, "identity": handle.identity}) + "\n")
     assert sleeper.wait(5) in {-signal.SIGTERM, -signal.SIGKILL}
     assert not folder.exists()
+
+
+def test_a_forked_service_ends_as_one_that_was_started_by_its_command(tmp_path):
+    """In a session of its own, with the reason in its log, and its exit status told."""
+    variables = {"HEALTH_PORT": "1", "KAFKA_SECURITY_PROTOCOL": "CARRIER_PIGEON"}
+    said = []
+    for forked in (True, False):
+        service = ServiceProcess("writer", (), variables, tmp_path / f"{forked}.log", forked=forked)
+        assert os.getsid(service.pid) == service.pid
+        assert service.wait(30) == 2
+        assert not service.handle.alive
+        said.append([json.loads(line)["error"] for line in service.log().splitlines()])
+    assert said[0] == said[1] != []

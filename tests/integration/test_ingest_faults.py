@@ -17,14 +17,12 @@ import psutil
 import pytest
 
 from deploy.local import processes
-from deploy.local.artifacts import kafka_jars
-from deploy.local.java import java
-from deploy.local.kafka import Broker
 from deploy.local.ports import free_port
 from services.common.kafka import create_topics
 from services.common.settings import KafkaSettings
 from services.ingest.keys import create_key, remove_key
 from tests.ingest_parts import EVENT, LINES, SHORT, Ingest, ingest_on, messages, topics_on, until
+from tests.new_broker import new_broker
 from tests.service_process import ROOT
 
 MIB = 1024 * 1024
@@ -34,7 +32,7 @@ class OwnBroker:
     """A broker that a test may stop, for itself alone."""
 
     def __init__(self, folder: Path) -> None:
-        self.broker = Broker(folder, free_port(), free_port(), java(), kafka_jars(print), profile="fast")
+        self.broker = new_broker(folder)
         self.handle = self.broker.start()
         self.broker.wait_ready(self.handle)
 

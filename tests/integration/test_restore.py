@@ -96,9 +96,13 @@ def site(kafka, database, start_service, tmp_path, monkeypatch):
         producer.enriched(0, [log.event(COUNT - 1, identifier="id-7", value=same)])
         start_service("writer", WRITER_BATCH_AGE_MS="20").wait_ready()
         sql = "SELECT count(*) FROM audit.record WHERE kind IN (1, 7)"
-        feeder.wait_until(lambda: query.value(database.reporter_dsn, sql) == COUNT, what="the events")
+        feeder.wait_until(
+            lambda: query.value(database.reporter_dsn, sql) == COUNT, what="the events", every=0.2
+        )
         producer.send(kafka.topics.annotations, annotation(log.topic_id, 0, 5))
-        feeder.wait_until(lambda: query.value(database.reporter_dsn, sql) == COUNT + 1, what="the annotation")
+        feeder.wait_until(
+            lambda: query.value(database.reporter_dsn, sql) == COUNT + 1, what="the annotation", every=0.2
+        )
         yield Site(kafka, database, producer, log, tmp_path)
 
 

@@ -11,10 +11,12 @@ import json
 import re
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from socket import SHUT_RDWR
 from threading import Lock, Thread
 from typing import Any, Self
+
+from tests.standins.hanging_up import ThreadingServer
 
 Behaviour = Callable[["Handler", dict[str, Any]], None]
 
@@ -36,12 +38,8 @@ class Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
+class _Http(ThreadingServer):
     owner: OpenAiStandIn
-
-    def handle_error(self, *arguments: Any) -> None:
-        """Quiet: clients that give up are part of the tests."""
 
 
 class OpenAiStandIn:

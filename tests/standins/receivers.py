@@ -7,7 +7,7 @@ import ssl
 import threading
 from email import message_from_bytes
 from email.policy import default
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 
 from deploy.local.ports import free_port
+from tests.standins.hanging_up import ThreadingServer
 
 
 class Webhook:
@@ -38,7 +39,7 @@ class Webhook:
             def log_message(self, *arguments: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/hook?token=secret-in-url"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()

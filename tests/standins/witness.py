@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from schemas.tlog.checkpoint import Checkpoint, open_checkpoint
 from schemas.tlog.cosignature import CosignatureSigner
 from schemas.tlog.merkle import verify_consistency
 from schemas.tlog.note import Verifier
 from schemas.tlog.witness import SIZE_TYPE, decode_request, encode_cosignatures, encode_size
+from tests.standins.hanging_up import ThreadingServer
 
 
 class StandInWitness:
@@ -55,7 +56,7 @@ class StandInWitness:
                 self.end_headers()
                 self.wfile.write(said)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()

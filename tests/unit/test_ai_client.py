@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from threading import Event
 
 import pytest
 from click.testing import CliRunner
@@ -31,7 +32,7 @@ def server():
 
 @pytest.fixture
 async def client(server):
-    made = Client(read_settings(AiSettings, server.variables() | {"AI_TIMEOUT": "1"}))
+    made = Client(read_settings(AiSettings, server.variables() | {"AI_TIMEOUT": "30"}))
     yield made
     await made.close()
 
@@ -64,7 +65,6 @@ async def test_an_honest_answer_is_text_with_model_and_tokens(server, client):
         (standin.failing, "away", "500"),
         (standin.cut, "away", "OPENAI_BASE_URL"),
         (standin.cut_midway, "away", "OPENAI_BASE_URL"),
-        (standin.slow(3), "slow", "AI_TIMEOUT"),
         (standin.refusing, "refused", "declined"),
         (standin.filtered, "refused", "declined"),
         (standin.truncated, "truncated", "AI_MAX_OUTPUT_TOKENS"),
@@ -82,6 +82,24 @@ async def test_every_fault_is_a_failure_that_says_what_to_do_and_holds_no_key(
     assert isinstance(result, Failure)
     assert result.kind == kind
     assert advice in result.advice
+    assert KEY not in repr(result)
+    assert len(server.requests) == 1
+
+
+async def test_a_server_that_does_not_answer_in_time_is_slow_and_asked_once(server):
+    answers = Event()
+
+    def late(handler, body):
+        answers.wait(60)
+        standin.honest(handler, body)
+
+    server.behave(late)
+    impatient = Client(read_settings(AiSettings, server.variables() | {"AI_TIMEOUT": "3"}))
+    result = await ask(impatient)
+    answers.set()
+    await impatient.close()
+    assert isinstance(result, Failure)
+    assert (result.kind, "AI_TIMEOUT" in result.advice) == ("slow", True)
     assert KEY not in repr(result)
     assert len(server.requests) == 1
 
@@ -186,7 +204,7 @@ def test_an_azure_endpoint_without_a_key_is_a_wrong_setting():
 
 def check(server, *arguments, **changes):
     unset = {"AZURE_OPENAI_ENDPOINT": "", "AZURE_OPENAI_API_KEY": "", "OPENAI_API_KEY_FILE": ""}
-    variables = unset | server.variables() | {"AI_TIMEOUT": "2"} | changes
+    variables = unset | server.variables() | {"AI_TIMEOUT": "30"} | changes
     found = CliRunner().invoke(load("ai"), ["check", *arguments], env=variables)
     assert found.exception is None or isinstance(found.exception, SystemExit)
     assert KEY not in found.output

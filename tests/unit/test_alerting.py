@@ -12,13 +12,13 @@ from services.enricher.alerting.sequence import Gap, Sequence, in_words
 from services.enricher.alerting.state import State
 from services.enricher.alerting.thresholds import load_thresholds
 from services.enricher.counts import Tally, backfill_of, read_counts
-from services.enricher.enrich import Coordinates, load_enricher
+from services.enricher.enrich import Coordinates
 from tests.alerting import event
+from tests.shipped import shipped_enricher
 
 NOW_MS = 1_790_000_000_000
 MINUTE = 60_000
 TOPIC = b"\7" * 16
-ENRICHER = load_enricher()
 
 
 def counts_of(values, *, first=0, partition=0, taken_ms=NOW_MS, kafka_ms=NOW_MS, headers=()):
@@ -28,7 +28,7 @@ def counts_of(values, *, first=0, partition=0, taken_ms=NOW_MS, kafka_ms=NOW_MS,
         record = SimpleNamespace(offset=offset, key=None, value=value, headers=headers, timestamp=kafka_ms)
         at = Coordinates(TOPIC, partition, offset, kafka_ms)
         records.append(record)
-        results.append(ENRICHER.enrich(None, value, headers, at, bytes(32)))
+        results.append(shipped_enricher().enrich(None, value, headers, at, bytes(32)))
     tally = Tally(TOPIC, partition)
     for start in range(0, len(records), 50):
         tally.take(records[start : start + 50], results[start : start + 50])

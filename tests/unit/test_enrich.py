@@ -16,6 +16,7 @@ from schemas.text import word
 from services.common.errors import ConfigurationError
 from services.enricher.enrich import Coordinates, EnrichSettings, Message, load_enricher
 from services.enricher.readings import Readings
+from tests.shipped import shipped_enricher
 
 AT = Coordinates(bytes(range(16)), 3, 77, 1_700_000_000_000)
 SALT = bytes(32)
@@ -46,9 +47,6 @@ JSON = st.recursive(
 @pytest.fixture(scope="module")
 def enricher():
     return load_enricher(event_limit=100_000, ai=Readings(load_catalog(), "small-model", "shape-1"))
-
-
-COMPANY = load_enricher()
 
 
 def message(value):
@@ -286,25 +284,26 @@ def test_what_cannot_be_read_is_poison_with_a_reason(enricher, value):
 
 
 def test_a_fault_of_ours_is_recorded_at_high_risk_not_raised(monkeypatch):
-    enricher = load_enricher()
+    enricher = shipped_enricher()
     monkeypatch.setattr(type(enricher.rules), "match", lambda *_: 1 / 0)
     document = take(enricher, CLOUDEVENT).document
     assert (document.risk, "enrichment:failed" in document.tags) == ("high", True)
 
 
 def test_a_fault_of_ours_touches_no_other_event_of_its_batch(monkeypatch):
-    enricher = load_enricher()
+    enricher = shipped_enricher()
+    messages = [message(json.dumps(CLOUDEVENT | {"id": str(number)}).encode()) for number in range(4)]
+    alone = enricher.enrich_all(messages[3:])[0]
     match = enricher.rules.match
     monkeypatch.setattr(
         enricher.rules,
         "match",
         lambda source, data, event: match(source, data, event) if event.id != "2" else 1 / 0,
     )
-    messages = [message(json.dumps(CLOUDEVENT | {"id": str(number)}).encode()) for number in range(4)]
     results = enricher.enrich_all([*messages, message(b"poison")])
     failed = ["enrichment:failed" in result.document.tags for result in results]
     assert failed == [False, False, True, False, False]
-    assert results[3] == load_enricher().enrich_all(messages[3:])[0]
+    assert results[3] == alone
     assert [result.kind for result in results] == [Kind.EVENT] * 4 + [Kind.POISON]
 
 
@@ -324,12 +323,12 @@ def test_an_event_is_judged_alike_in_every_company(order):
         b'"x"',
         None,
     ]
-    together = COMPANY.enrich_all([message(values[one]) for one in order])
-    assert together == [COMPANY.enrich(None, values[one], [], AT, SALT) for one in order]
+    together = shipped_enricher().enrich_all([message(values[one]) for one in order])
+    assert together == [shipped_enricher().enrich(None, values[one], [], AT, SALT) for one in order]
 
 
 def test_the_largest_document_stays_below_64_kib():
-    enricher = load_enricher()
+    enricher = shipped_enricher()
     wide = "\x01\u20ac" * 4000
     event = dict.fromkeys(("id", "source", "type", "subject", "datacontenttype", "time"), wide)
     event |= {

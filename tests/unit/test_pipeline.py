@@ -9,11 +9,11 @@ from schemas.commitment import encode_body, payload_commitment
 from schemas.enrichment import FLAG_RESET, FLAG_WITHHELD, decode_header
 from schemas.topics import Topics
 from services.common.errors import FatalError
-from services.enricher.enrich import load_enricher
 from services.enricher.ledger import Range
 from services.enricher.metrics import Metrics
 from services.enricher.pipeline import Pipeline
 from services.enricher.transport import Batch
+from tests.shipped import shipped_enricher
 
 
 class FakeBuilder(list):
@@ -83,7 +83,7 @@ def batch(records, prev=-1, reset=False):
 def parts():
     producer, completed, failures = FakeProducer(), [], []
     pipeline = Pipeline(
-        load_enricher(event_limit=2000),
+        shipped_enricher(event_limit=2000),
         producer,
         Topics(),
         Metrics(),

@@ -5,14 +5,15 @@ import json
 import pytest
 
 from schemas.enrichment import RISKS
-from services.enricher.enrich import Coordinates, load_enricher
+from services.enricher.enrich import Coordinates
+from tests.shipped import shipped_enricher
 
 AT = Coordinates(bytes(16), 0, 5, 1_700_000_000_000)
 
 
 @pytest.fixture(scope="module")
 def risk():
-    enricher = load_enricher()
+    enricher = shipped_enricher()
 
     def judged(event):
         return enricher.enrich(None, json.dumps(event).encode(), [], AT, bytes(32)).document.risk

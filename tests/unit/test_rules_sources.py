@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from services.enricher.enrich import Coordinates, load_enricher
+from services.enricher.enrich import Coordinates
+from tests.shipped import shipped_enricher
 
 AT = Coordinates(bytes(16), 0, 0, 0)
 AZURE = {"resourceId": "/subscriptions/1/x", "callerIpAddress": "192.0.2.1", "category": "Administrative"}
@@ -56,7 +57,7 @@ def trail(name, source="iam.amazonaws.com", **more):
 
 @pytest.fixture(scope="module")
 def enricher():
-    return load_enricher()
+    return shipped_enricher()
 
 
 def judge(enricher, data):

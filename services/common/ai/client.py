@@ -9,7 +9,8 @@ import openai
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
-from services.common.ai.outcome import Answer, Failure, failure_of
+from services.common.ai.openai_errors import failure_of
+from services.common.ai.outcome import Answer, Failure
 from services.common.ai.settings import AiSettings
 from services.common.logging import get_logger
 

@@ -38,6 +38,7 @@ Needed = dict[str, frozenset[str]]
 
 _MANY, _SHORT = 6, 200
 """From so many texts on, what a short value holds is remembered: reasons and names come again and again."""
+_NESTED = 60
 _OPERATORS = {"LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}
 
 
@@ -54,11 +55,17 @@ def compile_conditions(conditions: Iterable[Any], fields: Fields, known: Needed 
     """The predicate of a rule: true where one of its conditions is. `known` is what the index has already made sure
     of, and so is not looked at again. Raises RuleError."""
     compiler = _Compiler(fields, known or {})
-    pieces = [compiler.condition(condition) for condition in conditions]
-    if not pieces:
-        raise RuleError("no condition")
-    joined = _either(pieces)
-    return Compiled(compiler.function("d, e", f"bool({joined.source})"), joined.needed, joined.keys)
+    joined = compiler.joined(conditions)
+    return Compiled(compiler.function("d, e", joined.source), joined.needed, joined.keys)
+
+
+def check_conditions(conditions: Iterable[Any], fields: Fields) -> Needed:
+    """What an event must have for a rule's conditions, which can be compiled: nothing is, unless it is nested so deeply
+    that Python may not take it. Raises RuleError."""
+    compiler = _Checker(fields, {})
+    joined = compiler.joined(conditions)
+    compiler.function("d, e", joined.source)
+    return joined.needed
 
 
 class _Piece(NamedTuple):
@@ -79,6 +86,14 @@ class _Compiler:
             return self._code.function(arguments, expression)
         except ValueError as error:
             raise RuleError(str(error)) from None
+
+    def joined(self, conditions: Iterable[Any]) -> _Piece:
+        """All conditions as one: true where one of them is."""
+        pieces = [self.condition(condition) for condition in conditions]
+        if not pieces:
+            raise RuleError("no condition")
+        either = _either(pieces)
+        return either._replace(source=f"bool({either.source})")
 
     def condition(self, node: Any) -> _Piece:
         if isinstance(node, ConditionAND):
@@ -204,6 +219,13 @@ class _Compiler:
         if access.constant is None:
             return access.expression
         return access.expression.format(self._constant(access.constant))
+
+
+class _Checker(_Compiler):
+    """Compiles only what may be nested too deeply: Python takes 200 parentheses within each other."""
+
+    def function(self, arguments: str, expression: str) -> Any:
+        return super().function(arguments, expression) if expression.count("(") > _NESTED else None
 
 
 def _contains_any(texts: tuple[str, ...]) -> Callable[[str], bool]:

@@ -12,7 +12,7 @@ from schemas.catalog import CATALOG
 from schemas.enrichment import RISKS, RuleHit
 from schemas.events import Event
 from schemas.mapping import GENERIC, UNKNOWN, LogSource, Mapping
-from services.enricher.rules.compile import Needed, Predicate, compile_conditions
+from services.enricher.rules.compile import Needed, Predicate, check_conditions, compile_conditions
 from services.enricher.rules.fields import Fields, Reader
 from services.enricher.rules.load import PACK, Files, LoadReport, Refused, Rule
 from services.enricher.rules.matches import Matcher
@@ -144,12 +144,12 @@ def by_risk(hits: list[Armed]) -> list[Armed]:
 def _arm(
     rule: Rule, sources: dict[str, Source], armed: dict[str, list[tuple[Rule, Needed]]], report: LoadReport
 ) -> None:
-    """Compiles a rule for every log source that it covers, or once for nothing, to know that it can be."""
+    """Checks that a rule can be compiled for every log source that it covers, or for nothing."""
     covered = _covered(rule, sources)
     try:
-        needed = {name: compile_conditions(rule.conditions, sources[name][1]).needed for name in covered}
+        needed = {name: check_conditions(rule.conditions, sources[name][1]) for name in covered}
         if not covered:
-            compile_conditions(rule.conditions, Fields({}))
+            check_conditions(rule.conditions, Fields({}))
     except RuleError as error:
         report.refused.append(Refused(rule.file, rule.hit.title, str(error), rule.line))
         return

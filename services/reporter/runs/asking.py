@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from services.common.ai.outcome import Answer, Failure
-from services.common.ai.service import open_model
 from services.common.ai.settings import ai_configured, read_ai_settings
 from services.common.errors import ConfigurationError, TransientError
 from services.common.logging import get_logger
@@ -25,6 +24,8 @@ async def asker(kafka: KafkaSettings | None) -> AsyncIterator[Ask | None]:
     if kafka is None or not ai_configured():
         yield None
         return
+    from services.common.ai.service import open_model  # noqa: PLC0415 - with openai, which takes long to import
+
     opened = open_model(read_ai_settings(), kafka, service="reporter")
     try:
         model = await opened.__aenter__()
