@@ -61,6 +61,26 @@ def forge(message):
     return {"entity_type": "Group", "details": {"custom_message": message, "author_name": "A"}}
 
 
+def cloud(kind, what):
+    """Form of an edge network's audit log: the action is an object."""
+    return {"action": {"type": kind, "result": True}, "actor": {"email": "a"}, "resource": {"type": what}}
+
+
+def watch(name, action, what):
+    """Form of a monitoring service's audit events: everything below attributes."""
+    return {"attributes": {"evt": {"name": name}, "action": action, "asset": {"type": what}}}
+
+
+def stack(action, what):
+    """Form of an infrastructure service's audit trail: action and type below resource."""
+    return {"resource": {"id": "x", "type": what, "action": action}, "auth": {"description": "a"}}
+
+
+def lake(service, action):
+    """Form of a data platform's audit log."""
+    return {"serviceName": service, "actionName": action, "userIdentity": {"email": "a"}}
+
+
 ALARMING = [
     chat("role_change_to_admin"),
     chat("owner_transferred"),
@@ -87,6 +107,32 @@ ALARMING = [
     {"operation_name": "ActionsDisabledChange", "user_email": "a@example.com"},
     {"operationName": "DeleteAuditSink", "caller": "a@example.com"},
     {"details": {"new_value": "off"}, "event_type": "require_app_approvals_changed"},
+    cloud("two_factor_disabled", "user"),
+    cloud("firewall_rule_delete", "firewall_rule"),
+    cloud("token_create", "token"),
+    watch("Access Management", "created", "api_key"),
+    watch("Log Management", "deleted", "logs_archive"),
+    watch("Organization Management", "modified", "saml_settings"),
+    stack("destroy", "workspace"),
+    stack("create", "authentication-token"),
+    lake("accounts", "createIpAccessList"),
+    lake("accountsAccountLevelAccessControl", "setAccountAdmin"),
+    lake("unityCatalog", "deleteCatalog"),
+    {"kind": "member", "titleVerb": "changed the role to Admin"},
+    {"details": {"change": "visibility", "from": "Private", "to": "Public"}, "entity_type": "Project"},
+    {"details": {"change": "require_two_factor_authentication", "from": "true", "to": "false"}},
+    {"request": {"operation": "update", "path": "sys/policies/acl/root"}, "type": "response"},
+    {"QUERY_TEXT": "GRANT ROLE accountadmin TO USER x", "USER_NAME": "A"},
+    {"QUERY_TEXT": "COPY INTO 's3://elsewhere/x' FROM t", "USER_NAME": "A"},
+    {"event_type": "authentication", "factor": "push", "reason": "user_marked_fraud", "result": "denied"},
+    {"action": "repository.made_public"},
+    {"action": "audit_log.deleted"},
+    {"action": "audit.disabled"},
+    {"category": "AUDIT_LOGS", "action": "DOWNLOAD"},
+    {"action": "support_access.granted"},
+    {"action": "root_login"},
+    {"subCategory": "two_factor_disabled", "category": "SECURITY", "action": "PERFORM"},
+    {"title": "Shell in a container", "alert": {"severity": "Critical"}, "status": "open"},
 ]
 ORDINARY = [
     chat("user_login"),
@@ -107,6 +153,29 @@ ORDINARY = [
     {"details": {"new_value": "required"}, "event_type": "workspace_saml_settings_changed"},
     {"name": "pack_incident_response_shell_history", "action": "added", "columns": {"command": "ls"}},
     {"title": "Malware found", "status": "resolved", "severity": "low"},
+    {"title": "Shell in a container", "alert": {"severity": "Critical"}, "status": "closed"},
+    {"name": "Port probed", "control": {"severity": "HIGH"}, "issue": {"severity": "LOW", "status": "open"}},
+    cloud("purge_cache", "zone"),
+    cloud("rec_add", "dns_record"),
+    watch("Dashboard", "created", "dashboard"),
+    watch("Authentication", "login", "user"),
+    stack("apply", "run"),
+    lake("accounts", "tokenLogin"),
+    lake("clusters", "create"),
+    {"QUERY_TEXT": "SELECT * FROM grants WHERE role = 'accountadmin'", "USER_NAME": "A"},
+    {"QUERY_TEXT": "GRANT ROLE accountadmin TO USER x", "EXECUTION_STATUS": "FAIL", "USER_NAME": "A"},
+    {"event_type": "authentication", "factor": "push", "reason": "user_approved", "result": "success"},
+    {"request": {"operation": "read", "path": "secret/data/app"}, "type": "response"},
+    {"details": {"change": "require_two_factor_authentication", "from": "false", "to": "true"}},
+    {"details": {"change": "description", "from": "a", "to": "b"}, "entity_type": "Project"},
+    {"action": "alert.acknowledged"},
+    {"type": "audit.order.deleted", "data": {}},
+    {"category": "AuditLogs", "action": "document_removed"},
+    {"type": "com.example.audit.report.downloaded.v1"},
+    {"action": "time_off.requested"},
+    {"action": "refresh_token.created"},
+    {"action": "key.rotated"},
+    {"action": "mfa.enrolled"},
 ]
 
 

@@ -1,7 +1,8 @@
 """The fields of rules: where each stands in an event of one log source.
 
 `ce.type`, `ce.source`, `ce.subject`, `ce.id`, `ce.time` are the CloudEvents attributes, `ce.tags` what was odd about the
-event (`catalog:incomplete`), `ce.words` the words that say what was done,
+event (`catalog:incomplete`), `ce.words` the words that say what was done, `ce.own_severity`, `ce.own_status` and `ce.new_state`
+what the event says about itself (circumstances.py),
 `ce.outcome` what came of it by the mapping (`success`, `failure: AccessDenied`), any other `ce.NAME` an extension attribute. All
 else is a path in the event's data, by the log source's own names or through the aliases of its mapping. An alias is a
 list of paths, of which the first that finds something counts, a template (`{id.applicationName}.googleapis.com`), or a
@@ -18,12 +19,14 @@ from schemas.events import Event
 from schemas.mapping import Mapping, WhoReader
 from schemas.paths import compile_paths, compile_presence
 from schemas.template import Name
+from services.enricher.rules.circumstances import FACTS, fact_reader
 from services.enricher.rules.words import words_reader
 
 ATTRIBUTE_PREFIX = "ce."
 WORDS = "ce.words"
 OUTCOME = "ce.outcome"
 _OWN = ("type", "source", "subject", "id", "time", "tags")
+_FACT_READERS = {name: fact_reader(name) for name in FACTS}
 _FACTS = ("@actor", "@action", "@resource", "@origin", "@outcome")
 _VALUE_LIMIT = 2048
 
@@ -67,13 +70,8 @@ class Fields:
 
     def access(self, field: str) -> Access:
         """The expression for a field's value."""
-        if field == WORDS:
-            return Access("{}(d, e)", self._words)
-        if field == OUTCOME:
-            return Access("{}(d, e)", self._made("@outcome"))
         if field.startswith(ATTRIBUTE_PREFIX):
-            name = field[len(ATTRIBUTE_PREFIX) :]
-            return Access(f"e.{name}", None) if name in _OWN else Access("e.attributes.get({})", name)
+            return self._attribute(field[len(ATTRIBUTE_PREFIX) :])
         paths = self._aliases.get(field, [field])
         if len(paths) == 1:
             if "." not in paths[0] and not _is_made(paths[0]):
@@ -81,6 +79,12 @@ class Fields:
             if field in self._aliases and _is_made(paths[0]):
                 return Access("{}(d, e)", self._made(paths[0]))
         return Access("{}(d)", compile_paths(paths))
+
+    def _attribute(self, name: str) -> Access:
+        if name in _OWN:
+            return Access(f"e.{name}", None)
+        made = {"words": self._words, "outcome": self._made("@outcome")} | _FACT_READERS
+        return Access("{}(d, e)", made[name]) if name in made else Access("e.attributes.get({})", name)
 
     def reader(self, field: str) -> Reader:
         """A function for a field's value."""

@@ -18,9 +18,26 @@ from schemas.paths import Getter, compile_path
 WORDS_LIMIT = 48
 _TEXT_LIMIT = 400
 _LISTED = 8
+_LABEL = 24
 _WORD = re.compile(
     r"[Kk]8s|[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+(?:[0-9]{1,3}(?![0-9]))?|[0-9]+[A-Za-z]+|[A-Z]|[0-9]+"
 )
+
+_SAYS_NOTHING = frozenset(
+    [
+        "audit",
+        "auditlog",
+        "auditlogs",
+        "auditevent",
+        "auditevents",
+        "audittrail",
+        "securityaudit",
+        "securityauditlog",
+        "activitylog",
+    ]
+)
+"""Texts by which a source says that its events are for an audit, which they all are: of `AuditLogs` and `delete`, a rule
+would make a deleted log."""
 
 WordsReader = Callable[[dict[str, Any], Event], tuple[str, ...]]
 
@@ -56,6 +73,8 @@ def words_reader(paths: Sequence[str]) -> WordsReader:
 @lru_cache(maxsize=4096)
 def words_of(text: str) -> tuple[str, ...]:
     """The words of a name or a short sentence, in lower case, each once; a run of letters in one case is one word."""
+    if len(text) < _LABEL and "".join(_WORD.findall(text)).lower() in _SAYS_NOTHING:
+        return ()
     return tuple(dict.fromkeys(word.lower() for word in _WORD.findall(text)))[:WORDS_LIMIT]
 
 
