@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,9 @@ import typer
 
 from schemas.catalog import load_catalog
 from schemas.documents import DocumentError
-from schemas.events import PoisonError
-from schemas.mapping import load_mappings
+from schemas.enrichment import Enrichment
+from schemas.events import Event, PoisonError
+from schemas.mapping import UNKNOWN, Mappings, load_mappings
 from schemas.shredding.token import read_shown
 from schemas.text import neutral
 from services.cli.target import errors_told
@@ -23,8 +25,9 @@ from services.common.settings import read_settings
 from services.enricher.enrich import Coordinates, Enriched, Enricher, EnrichSettings
 from services.enricher.envelope import unwrap
 from services.enricher.rules.explain import explain as explain_rule
+from services.enricher.rules.fit import Fit, Unfit
 from services.enricher.rules.index import RuleSet, load_rules
-from services.enricher.rules.load import Rule
+from services.enricher.rules.load import PACK, Rule
 from services.enricher.rules.windowed import Windowed
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -32,7 +35,7 @@ Folder = Annotated[Path | None, typer.Option("--rules", help="A folder of rules;
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 _AT = Coordinates(bytes(16), 0, 0, -1)
-_SOURCES_SHOWN = 6
+_SHOWN = 6
 _EVENT_LIMIT = 16 * 1024 * 1024
 
 
@@ -70,7 +73,8 @@ def check(
     folder: Folder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check that every rule can be used; with files of events, count what each rule fires on.
+    """Check that every rule can be used; with files of events, count what each rule fires on, and name the rules that ask
+    for fields which no event of their log source has.
 
     Exit status: 0 all can be used; 1 some cannot; 2 a file could not be read.
     """
@@ -80,8 +84,11 @@ def check(
         hits: Counter[str] = Counter()
         risks: Counter[str] = Counter()
         counted: Counter[str] = Counter()
+        fit = Fit(found)
         for value in _lines(events or []):
             document = enricher.enrich(None, value, [], _AT, bytes(32)).document
+            if (event := _read_again(found, value, document)) is not None:
+                fit.see(document.log_source or UNKNOWN, *event)
             matches, specs = enricher.take_matches()
             counted.update(f"{specs[rule].title} ({rule})" for rule in {match.rule for match in matches})
             hits.update(f"{hit.level}: {hit.title} ({hit.id})" for hit in document.rules)
@@ -90,6 +97,7 @@ def check(
     if as_json:
         told = {"usable": len(found.report.loaded), "refused": refused, "hits": hits, "risks": risks}
         told["counted"] = counted
+        told["cannot_fire"] = [_unfit(one) for one in fit.unfit(PACK)]
         print(json.dumps(told, indent=1))
     else:
         for one in refused:
@@ -100,6 +108,11 @@ def check(
             print(f"{count:8} {name}")
         for name, count in counted.most_common():
             print(f"{count:8} count towards {name}, which the alerter judges")
+        for one in map(_unfit, fit.unfit(PACK)):
+            print(
+                f"cannot fire: {one['title']} ({one['file']}:{one['line']}): of {one['events']:,} events of "
+                f"{_some(one['sources'])} none has {_some(one['missing'])}"
+            )
         if risks:
             print(", ".join(f"{count} {risk}" for risk, count in risks.most_common()))
     raise typer.Exit(1 if refused else 0)
@@ -154,10 +167,10 @@ def _rows(found: RuleSet) -> list[dict[str, Any]]:
     ]
 
 
-def _some(sources: list[str]) -> str:
-    """The names of log sources, the first few of many."""
-    more = f" and {len(sources) - _SOURCES_SHOWN} more" if len(sources) > _SOURCES_SHOWN else ""
-    return ", ".join(sources[:_SOURCES_SHOWN]) + more
+def _some(names: list[str]) -> str:
+    """Names, the first few of many."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _window_row(state: str, one: Windowed, reason: str) -> dict[str, Any]:
@@ -234,20 +247,11 @@ def _told(found: RuleSet, value: bytes, result: Enriched, chosen: list[Rule]) ->
         "tags": document.tags,
         "rules": [],
     }
-    if document.log_source not in found.sources:
+    read = _read_again(found, value, document)
+    if read is None:
         return told
-    try:
-        event = read_shown(value, [])
-    except PoisonError:
-        return told
-    event.type, event.source, event.id, event.tags = (
-        document.type,
-        document.source,
-        document.id,
-        document.tags,
-    )
-    data = unwrap(load_mappings().recognise, event.data)
-    fields = found.sources[document.log_source][1]
+    data, event = read
+    fields = found.sources[document.log_source or UNKNOWN][1]
     fired = {hit.id for hit in document.rules}
     for rule in chosen:
         tests = [test._asdict() for test in explain_rule(rule, fields, data, event)]
@@ -257,6 +261,35 @@ def _told(found: RuleSet, value: bytes, result: Enriched, chosen: list[Rule]) ->
             | {"tests": tests}
         )
     return told
+
+
+def _read_again(found: RuleSet, value: bytes, document: Enrichment) -> tuple[dict[str, Any], Event] | None:
+    """The data and the event as rules see them; None for what is no event."""
+    if (document.log_source or UNKNOWN) not in found.sources:
+        return None
+    try:
+        event = read_shown(value, [])
+    except PoisonError:
+        return None
+    event.type, event.source, event.id, event.tags = (
+        document.type,
+        document.source,
+        document.id,
+        document.tags,
+    )
+    data = unwrap(_mappings().recognise, event.data)
+    return (data, event) if type(data) is dict else None
+
+
+@cache
+def _mappings() -> Mappings:
+    return load_mappings()
+
+
+def _unfit(one: Unfit) -> dict[str, Any]:
+    told = {"title": one.rule.hit.title, "id": one.rule.hit.id, "file": one.rule.file, "line": one.rule.line}
+    missing = [neutral(field, 100) for field in one.missing]
+    return told | {"sources": one.sources, "events": one.events, "missing": missing}
 
 
 def _as_text(told: dict[str, Any]) -> str:

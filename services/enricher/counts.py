@@ -154,7 +154,8 @@ class Tally:
             piece.append(match)
             last = number == len(self._matches)
             if last or (len(piece) >= PIECE_MATCHES and self._matches[number].offset != match.offset):
-                named = {one.rule: self._specs[one.rule] for one in piece if one.rule in self._specs}
+                rules = {rule for one in piece for rule in (one.rule, *(above.rule for above in one.above))}
+                named = {rule: self._specs[rule] for rule in rules if rule in self._specs}
                 span = (piece[0].offset, match.offset, taken_ms)
                 yield _encode(Counts(self._topic_id, self._partition, *span, {}, [], {}, {}, piece, named))
                 piece = []

@@ -262,10 +262,21 @@ class Enricher:
         matcher, rules = self.rules.matcher, (rule.hit.id for rule in hits)
         if matcher is not None:
             fields = self.rules.sources[log_source][1]
-            for rule, number, group, shown, counted in matcher.of(log_source, fields, rules, data, event):
-                self._specs[rule] = matcher.specs[rule]
+            for found in matcher.of(log_source, fields, rules, data, event):
+                for rule in (found.rule, *(above.rule for above in found.above)):
+                    self._specs[rule] = matcher.specs[rule]
                 self._matches.append(
-                    Match(rule, number, at.offset, time_us, at.timestamp_ms, group, shown, counted)
+                    Match(
+                        found.rule,
+                        found.number,
+                        at.offset,
+                        time_us,
+                        at.timestamp_ms,
+                        found.group,
+                        found.shown,
+                        found.counted,
+                        above=found.above,
+                    )
                 )
 
     def _by_shape(self, event: Event, data: dict[str, Any]) -> Mapping:

@@ -24,7 +24,13 @@ level: informational
 title: Model asked much
 id: 5f113a8f-8b61-41ca-b90f-00000000000d
 level: medium
+name: much
 correlation: {type: event_count, rules: [asked], group-by: [ce.source], timespan: 1d, condition: {gte: 70}}
+---
+title: All models asked much
+id: 5f113a8f-8b61-41ca-b90f-00000000000e
+level: high
+correlation: {type: value_count, rules: [much], timespan: 1d, condition: {field: ce.source, gte: 5}}
 """
 
 
@@ -65,11 +71,13 @@ def assert_said_once(alerts):
     for name in ("risk_spike", "sequence_gap"):
         said = alerts.of(name)
         assert sorted(alert["facts"]["source"] for alert in said) == [f"/apps/{s}" for s in range(5)], name
-    groups = sorted(alert["facts"]["group"]["ce.source"] for alert in alerts.of("correlation"))
+    found = [alert["facts"] for alert in alerts.of("correlation")]
+    groups = sorted(facts["group"]["ce.source"] for facts in found if facts["group"])
     assert groups == [f"/apps/{s}" for s in range(5)]
+    assert [facts["title"] for facts in found if not facts["group"]] == ["All models asked much"]
     assert {alert["facts"]["numbers"] for alert in alerts.of("sequence_gap")} == {"50"}
     assert {alert["facts"]["missing"] for alert in alerts.of("sequence_gap")} == {1}
-    assert len(alerts.all()) == 15
+    assert len(alerts.all()) == 16
     alerts.assert_each_once()
 
 

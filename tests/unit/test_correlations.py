@@ -8,7 +8,7 @@ import pytest
 from schemas.catalog import load_catalog
 from schemas.mapping import load_mappings
 from services.enricher.alerting.judge import Judge
-from services.enricher.alerting.state import State
+from services.enricher.alerting.state import State, in_order
 from services.enricher.alerting.thresholds import load_thresholds
 from services.enricher.counts import PIECE_MATCHES, Tally, read_counts
 from services.enricher.enrich import Coordinates, Enricher
@@ -228,8 +228,14 @@ def test_matches_of_a_flood_go_out_in_messages_that_hold_whole_events(house):
     ("text", "reason"),
     [
         (correlation("event_count", "nobody", AT_LEAST_3), "no loaded rule has the name or id nobody"),
-        (correlation("event_count", "knock", "  condition: {lt: 3}\n"), "that too few came"),
-        (correlation("event_count", "knock", "  condition: {gte: 5000}\n"), "1000 are the most"),
+        (correlation("temporal", "knock, opened", "  condition: {lt: 3}\n"), "too few came"),
+        (correlation("event_count", "knock", "  condition: {lt: 0}\n"), "1 to 1,000,000 make sense"),
+        (correlation("event_count", "knock", "  condition: {gte: 5000000}\n"), "1,000,000 are the most"),
+        (
+            correlation("value_count", "knock", "  condition: {field: door, gte: 5000}\n"),
+            "1,000 are the most",
+        ),
+        (correlation("event_count", "5f113a8f-8b61-41ca-b90f-00000000000c", AT_LEAST_3), "counts itself"),
         (correlation("temporal", "knock, opened", AT_LEAST_3), "3 of 2 rules"),
     ],
 )
@@ -237,6 +243,169 @@ def test_what_cannot_run_is_named_with_its_reason(house, text, reason):
     found = house(text).rules.correlations
     assert found.running == []
     assert reason in found.idle[0].reason
+
+
+def above(kind, rules, condition, *, group="[who]", span="1h"):
+    """A correlation that stands above `Together`."""
+    return (
+        f"---\ntitle: Above\nid: 5f113a8f-8b61-41ca-b90f-00000000000d\nlevel: critical\ncorrelation:\n"
+        f"  type: {kind}\n  rules: [{rules}]\n  group-by: {group}\n  timespan: {span}\n{condition}"
+    )
+
+
+TOGETHER = "5f113a8f-8b61-41ca-b90f-00000000000c"
+NAMED = "name: together\n"
+
+
+def knocks_then_opened(folder_of, **options):
+    lower = correlation("event_count", "knock", AT_LEAST_3, group="[who, door]").replace(
+        "level: high", f"level: high\n{NAMED}"
+    )
+    return folder_of(lower + above("temporal_ordered", "together, opened", "", **options))
+
+
+def test_a_correlation_counts_another_one_by_some_of_what_that_groups_by(house):
+    made = knocks_then_opened(house)
+    assert made.said(knock(0), knock(1), opened(2), knock(3, door="back")) == []
+    (lower,) = made.said(knock(4))
+    assert lower.facts["title"] == "Together"
+    assert made.said(opened(5, "bob")) == []
+    (upper,) = made.said(opened(6))
+    assert (upper.severity, upper.facts["title"], upper.facts["group"]) == (
+        "critical",
+        "Above",
+        {"who": "ann"},
+    )
+
+
+def test_correlations_of_a_correlation_are_counted(house):
+    text = correlation("event_count", "knock", AT_LEAST_3) + above(
+        "value_count", TOGETHER, "  condition: {field: who, gte: 2}\n", group="[]"
+    )
+    made = house(text)
+    said = made.said(*[knock(n, who) for n in range(3) for who in ("ann", "bob")])
+    assert [alert.facts["title"] for alert in said] == ["Together", "Together", "Above"]
+    assert made.said(*[knock(9, "ann")] * 9) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (above("event_count", TOGETHER, AT_LEAST_3, group="[door]"), "door of the correlation"),
+        (above("event_count", TOGETHER, "  condition: {lt: 3}\n"), "not where a condition is lt"),
+        (above("event_count", "absent", AT_LEAST_3), "no loaded rule has the name or id absent"),
+    ],
+)
+def test_a_correlation_of_a_correlation_that_cannot_run_is_named(house, text, reason):
+    found = house(correlation("event_count", "knock", AT_LEAST_3) + text).rules.correlations
+    assert [one.title for one in found.running] == ["Together"]
+    assert reason in found.idle[0].reason
+
+
+def test_wherever_a_crash_falls_the_upper_correlation_is_said_and_said_once(house):
+    """A crash keeps some of the changes, in the order in which they are sent."""
+    made = knocks_then_opened(house)
+    wanted = {alert.id for alert in made.said(knock(0), knock(1), knock(2), opened(3))}
+    assert len(wanted) == 2
+    order = sorted(made.table, key=in_order)
+    for kept in range(len(order) + 1):
+        again = knocks_then_opened(house)
+        counts = again.counts([knock(0), knock(1), knock(2), opened(3)])
+        said = again.take(counts)
+        for key in order[kept:]:
+            del again.table[key]
+        again.restart()
+        said += again.take(counts)
+        assert {alert.id for alert in said} == wanted
+
+
+def test_more_than_a_thousand_events_are_counted_in_sixtieths_of_the_span(house):
+    made = house(correlation("event_count", "knock", "  condition: {gte: 2000}\n", span="60m"))
+    assert made.said(*[knock(second % 60) for second in range(1000)]) == []
+    assert made.said(*[knock(3700 + second % 60) for second in range(1500)]) == []
+    assert len(made.said(*[knock(3700) for _ in range(600)])) == 1
+    (state,) = [raw for key, raw in made.table.items() if key.startswith(b"c|")]
+    assert len(state) < 2500
+
+
+class Watched(House):
+    """With the time up to which all is counted."""
+
+    def until(self, second):
+        found = self.judge.look(NOW_MS + 1000 * second, NOW_MS + 1000 * second)
+        return [alert for alert in found if alert.name == "correlation"]
+
+
+@pytest.fixture
+def watched(tmp_path):
+    """Windows of 10 min, of which one begins at second 400 of the tests."""
+    assert NOW_MS % 600_000 == 200_000
+    return lambda condition, **options: Watched(
+        tmp_path,
+        correlation(options.pop("kind", "event_count"), "knock", f"  condition: {condition}\n", **options),
+    )
+
+
+def test_too_few_is_said_when_the_window_is_over_and_all_is_counted(watched):
+    made = watched("{lt: 3}")
+    made.said(knock(0))  # the rule's first window, of which nobody knows what was before
+    made.said(knock(410), knock(420), knock(430, "bob"), knock(440, "bob"), knock(450, "bob"))
+    assert made.until(410 + 600) == []  # the window ended at 1000, and what is late is waited for
+    assert made.until(999 + 600) == []
+    (alert,) = made.until(1001 + 600)
+    assert alert.facts["group"] == {"who": "ann"}
+    assert (alert.facts["found"], alert.severity) == (2, "high")
+    assert "found 2 events of who" in alert.text
+    assert "fewer than 3" in alert.text
+    assert made.until(10_000) == []
+
+
+def test_a_group_that_was_regular_and_stays_away_is_said_once(watched):
+    made = watched("{lt: 1}")
+    made.said(knock(0))
+    made.said(*[knock(410 + 600 * number) for number in range(3)])
+    (alert,) = made.until(20_000)
+    assert alert.facts["found"] == 0
+    assert made.until(40_000) == []
+    made.said(knock(40_000), knock(40_600))
+    assert len(made.until(50_000)) == 1
+
+
+def test_other_than_and_different_values_are_decided_at_the_end_too(watched):
+    made = watched("{field: door, neq: 2}", kind="value_count")
+    made.said(knock(0))
+    made.said(knock(410), knock(411, door="back"), knock(412, "bob"), knock(413, "bob"))
+    made.said(*[knock(420 + n, "cy", door=str(n)) for n in range(9)])
+    said = {alert.facts["group"]["who"]: alert.text for alert in made.until(3000)}
+    assert sorted(said) == ["bob", "cy"]
+    assert "found more than 2 different values" in said["cy"]
+
+
+def test_windows_that_end_are_said_once_wherever_a_crash_falls(watched):
+    made = watched("{lte: 2}")
+    first, second = made.counts([knock(0), knock(410)]), made.counts([knock(420)], partition=1)
+    made.take(first)
+    before = dict(made.table)
+    made.take(second)
+    wanted = [alert.id for alert in made.until(3000)]
+    assert len(wanted) == 1
+    made.table.clear()
+    made.table.update(before)
+    made.restart()
+    for counts in (first, second, second):
+        assert made.take(counts) == []
+    assert [(alert.id, alert.facts["found"]) for alert in made.until(3000)] == [(wanted[0], 2)]
+    assert made.take(first) + made.take(second) + made.until(4000) == []
+    made.judge.look(NOW_MS + 2 * 3_600_000, NOW_MS)
+    assert not [key for key in made.table if key.startswith(b"e|")]
+
+
+def test_a_backlog_opens_no_more_windows_than_are_remembered(watched):
+    made = watched("{lt: 2}")
+    said = made.said(*[knock(600 * number) for number in range(300)])
+    said += made.until(600 * 301)
+    assert len(said) == len({alert.id for alert in said}) == 299
+    assert max(map(len, made.table.values())) < 2000
 
 
 def test_rules_that_are_counted_by_nothing_cost_no_matches(house):

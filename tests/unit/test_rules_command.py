@@ -73,6 +73,33 @@ def test_events_of_standard_input_are_counted_by_rule_and_towards_correlations(f
     assert "3 count towards Many gates (Many gates), which the alerter judges" in result.stdout
 
 
+def test_rules_that_ask_for_fields_which_no_event_has_are_named(folder):
+    """A field counts as there if any event of the log source has it, in whatever value, or the mapping names it."""
+    (folder / "misspelt.yml").write_text(
+        RULE.replace("gate:", "gaet:").replace("01\n", "02\n").replace("Gate opened", "Misspelt")
+    )
+    either = RULE.replace(
+        "condition: selection and", "or: {gaet: north, by: x}\n  condition: (selection or or) and"
+    )
+    (folder / "mapped.yml").write_text(
+        "title: Mapped\nid: 5f113a8f-8b61-41ca-b90f-000000000004\n"
+        "logsource: {product: okta, service: okta}\n"
+        "detection: {one: {eventtype: x}, two: {eventTyp: y}, condition: one or two}\n---\n"
+        + either.replace("01\n", "03\n")
+        .replace("Gate opened", "Absent only if null")
+        .replace("gaet: north", "gaet: null")
+    )
+    events = folder / "events.jsonl"
+    events.write_text('{"gate": "south", "hour": 3, "by": "a"}\n{"gate": "east"}\n')
+    told = json.loads(run("test", events, "--rules", folder, "--json"))["cannot_fire"]
+    assert [(one["title"], one["missing"], one["events"]) for one in told] == [("Misspelt", ["gaet"], 2)]
+    said = run("test", events, "--rules", folder)
+    assert "cannot fire: Misspelt" in said
+    assert "of 2 events of unknown none has gaet" in said
+    events.write_text("")
+    assert json.loads(run("test", events, "--rules", folder, "--json"))["cannot_fire"] == []
+
+
 def test_many_log_sources_are_cut_short_for_people(folder):
     (folder / "good.yml").write_text(RULE.replace("service: unknown", "service: any"))
     assert "more (" in run("list", "--rules", folder)

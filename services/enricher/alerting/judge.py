@@ -7,13 +7,16 @@ from collections.abc import Collection, Iterator
 from schemas.events import TAG_RESERVED_SOURCE
 from schemas.record import ABSENT
 from services.common.alerts import Alert
+from services.common.logging import get_logger
 from services.enricher.alerting import words
+from services.enricher.alerting.closing import Endings
 from services.enricher.alerting.correlations import Correlator
 from services.enricher.alerting.sequence import Sequence
 from services.enricher.alerting.state import Source, State
 from services.enricher.alerting.thresholds import Thresholds
 from services.enricher.counts import Counts, Noted, SourceCount
 
+log = get_logger(__name__)
 _FORGET_EVERY_MS = 60_000
 _HOUR_MS = 3_600_000
 
@@ -26,7 +29,8 @@ class Judge:
         self._thresholds = thresholds
         self._named = thresholds.silent_source.by_producer()
         self._forgotten_ms = 0
-        self._correlator = Correlator(state, self._believed)
+        self._endings = Endings(state.table)
+        self._correlator = Correlator(state, self._believed, self._endings)
 
     def take(self, counts: Counts, declared: Collection[str]) -> list[Alert]:
         """The alerts to which these counts lead. `declared`: ids of declared back-fills, those in question at least."""
@@ -50,6 +54,7 @@ class Judge:
         for producer, source in self._state.sources():
             alerts += self._silence(producer, source, seen_until_ms)
             alerts += self._gaps(producer, source, seen_until_ms)
+        alerts += self._endings.look(seen_until_ms)
         if now_ms - self._forgotten_ms > _FORGET_EVERY_MS:
             self._forgotten_ms = now_ms
             rules = self._thresholds
@@ -61,6 +66,8 @@ class Judge:
             )
             self._state.forget(now_ms, 2 * longest + _HOUR_MS)
             self._state.forget_groups(now_ms)
+            if surplus := self._endings.forget(now_ms):
+                log.warning("correlation_state_too_large", forgotten=surplus)
         return alerts
 
     # -- windows

@@ -6,6 +6,7 @@ whole, so however often a batch comes again, and whichever entries a crash kept 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, MutableMapping
 
 import msgspec
@@ -109,6 +110,7 @@ class _Touched(msgspec.Struct):
 
 
 _HOUR_MS = 3_600_000
+_GROUP_KEY = re.compile(rb"c+\|")
 _touched = msgspec.json.Decoder(_Touched).decode
 _window = msgspec.json.Decoder(Window).decode
 _source = msgspec.json.Decoder(Source).decode
@@ -123,6 +125,10 @@ class State:
 
     def __init__(self, table: MutableMapping[bytes, bytes]) -> None:
         self._table = table
+
+    @property
+    def table(self) -> MutableMapping[bytes, bytes]:
+        return self._table
 
     def window(self, kind: str, subject: str, begin_ms: int) -> Window:
         """The entry, or a new one that is not kept yet."""
@@ -167,17 +173,17 @@ class State:
             if int(key.removeprefix(prefix)) < before_ms:
                 del self._table[key]
 
-    def group(self, rule: str, subject: str) -> bytes | None:
-        """What is remembered of a group of a correlation, None if nothing is."""
-        return self._table.get(_group_key(rule, subject))
+    def group(self, rule: str, subject: str, depth: int) -> bytes | None:
+        """What is remembered of a group of a correlation, None if nothing is. `depth`: of the correlation."""
+        return self._table.get(_group_key(rule, subject, depth))
 
-    def keep_group(self, rule: str, subject: str, value: bytes) -> None:
-        self._table[_group_key(rule, subject)] = value
+    def keep_group(self, rule: str, subject: str, depth: int, value: bytes) -> None:
+        self._table[_group_key(rule, subject, depth)] = value
 
     def forget_groups(self, now_ms: int) -> None:
         """Drops groups that nothing was counted into for twice their rule's span, and an hour, and what is over the
         limit."""
-        groups = {key: _touched(raw) for key, raw in self._table.items() if key.startswith(b"c|")}
+        groups = {key: _touched(raw) for key, raw in self._table.items() if _GROUP_KEY.match(key)}
         old = {key for key, one in groups.items() if one.touched_ms + 2000 * one.seconds + _HOUR_MS < now_ms}
         kept = sorted(groups.keys() - old, key=lambda key: groups[key].touched_ms)
         surplus = kept[: max(0, len(kept) - MOST_GROUPS)]
@@ -204,5 +210,11 @@ def _window_key(kind: str, subject: str, begin_ms: int) -> bytes:
     return f"w|{kind}|{subject}|{begin_ms}".encode("utf-8", "replace")
 
 
-def _group_key(rule: str, subject: str) -> bytes:
-    return f"c|{rule}|{subject}".encode("utf-8", "replace")
+def _group_key(rule: str, subject: str, depth: int) -> bytes:
+    return f"{'c' * (depth + 1)}|{rule}|{subject}".encode("utf-8", "replace")
+
+
+def in_order(key: bytes) -> int:
+    """By this, what changes becomes durable: correlations that count others before those that they count."""
+    found = _GROUP_KEY.match(key)
+    return 0 if found is None else -len(found[0])

@@ -3,6 +3,7 @@
 Faust sends a table's changes in passing, and may commit the offset that led to them before they are durable: a crash
 between loses counts. So changes are kept until `flush`, go out through the alerter's idempotent producer, and the batch
 is complete only when they are acknowledged. One record a key and flush, whatever happened to it in between.
+They go out in the order of `in_order`, which one partition and an idempotent producer keep.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import faust
 from aiokafka import AIOKafkaProducer
 
 from services.common.errors import FatalError
+from services.enricher.alerting.state import in_order
 from services.enricher.app import BatchApp
 
 
@@ -36,7 +38,8 @@ class StateTable(faust.Table[bytes, bytes]):
         topic = self.changelog_topic_name
 
         async def send() -> None:
-            sent = [await producer.send(topic, value, key=key, partition=0) for key, value in changed.items()]
+            ordered = sorted(changed.items(), key=lambda change: in_order(change[0]))
+            sent = [await producer.send(topic, value, key=key, partition=0) for key, value in ordered]
             await asyncio.gather(*sent)
 
         try:

@@ -169,20 +169,43 @@ def correlation(spec: Spec, subject: str, shown: list[str], place: str, at_ms: i
         f"The rule {_quoted(spec.title)} found {counted.get(spec.kind, 'what it asks for')} within "
         f"{_duration(spec.seconds * 1000)}{f' of {by}' if by else ''}, the last at {_moment(at_ms)}."
     )
+    return _correlated(spec, subject, shown, place, text, {"at": _moment(at_ms), "event": place})
+
+
+def ended(spec: Spec, subject: str, shown: list[str], begin_ms: int, found: int) -> Alert:
+    """Of a correlation that the end of a window decides; `found`: events, or different values, in it."""
+    by = ", ".join(f"{name} {_quoted(value)}" for name, value in zip(spec.group_by, shown, strict=False))
+    what = "events" if spec.kind == "event_count" else "different values"
+    wanted = {"lt": "fewer than", "lte": "at most", "neq": "other than"}.get(spec.operator, "")
+    many = f"more than {spec.limit:,}" if found > spec.limit and spec.kind == "value_count" else f"{found:,}"
+    text = (
+        f"The rule {_quoted(spec.title)} found {many} {what}{f' of {by}' if by else ''} "
+        f"{_span(begin_ms, spec.seconds * 1000)}; it looks for {wanted} {spec.limit:,}."
+    )
+    facts: dict[str, object] = {
+        "found": found,
+        "from": _moment(begin_ms),
+        "to": _moment(begin_ms + spec.seconds * 1000),
+    }
+    return _correlated(spec, subject, shown, str(begin_ms), text, facts)
+
+
+def _correlated(
+    spec: Spec, subject: str, shown: list[str], last: str, text: str, more: dict[str, object]
+) -> Alert:
     facts: dict[str, object] = {
         "rule": spec.id,
         "title": spec.title,
         "level": spec.level,
         "seconds": spec.seconds,
-        "at": _moment(at_ms),
-        "event": place,
+        **more,
         "group": dict(zip(spec.group_by, shown, strict=False)),
     }
     backfill = subject.partition("|")[2]
     if backfill:
         facts["backfill"] = backfill
     severity = _SEVERITIES.get(spec.level, "low")
-    return Alert(f"{_PREFIX}:correlation:{spec.id}:{subject}:{place}", severity, "correlation", text, facts)
+    return Alert(f"{_PREFIX}:correlation:{spec.id}:{subject}:{last}", severity, "correlation", text, facts)
 
 
 def _alert(kind: str, subject: str, rule: Rule, text: str, facts: dict[str, object]) -> Alert:

@@ -60,6 +60,16 @@ class Fields:
         """The paths in the data, or templates, by which a rule's field is found; none for an attribute."""
         return [] if field.startswith(ATTRIBUTE_PREFIX) else self._aliases.get(field, [field])
 
+    def mapped(self, field: str) -> bool:
+        """Whether the mapping says where a rule's field stands."""
+        return field in self._aliases
+
+    def there(self, field: str) -> Reader:
+        """A function that tells whether an event has a field, with whatever value."""
+        access, code = self.presence(field), Code()
+        made: Reader = code.function("d, e", access.expression.format(code.constant(access.constant)))
+        return made
+
     def keys(self, field: str) -> frozenset[str] | None:
         """The keys of which an event's data has one at the top wherever the field is there; None where that is not said
         by keys (attributes, templates)."""

@@ -3,6 +3,9 @@
 The enricher judges one event at a time. What counts towards a correlation it notes as a `Match` (matches.py) and sends to
 the alerter with the rest that it counts; the alerter keeps the windows (alerting/correlations.py). Rules that are counted
 judge events by themselves as before, whatever `generate` says: a risk is a floor.
+
+A correlation may count another one: the event that completes the one then counts towards the other. So what the other
+groups by or counts must be among the fields that the one groups by: those are all that is known of it.
 """
 
 from __future__ import annotations
@@ -17,11 +20,16 @@ if TYPE_CHECKING:
     from services.enricher.rules.load import Rule
 
 MOST_COUNTED = 1000
-"""Events, or different values, that a correlation may ask for: so many are remembered for each group."""
+"""Different values that a correlation may ask for: so many are remembered for each group."""
+MOST_EVENTS = 1_000_000
 MOST_PARTS = 20
+MOST_DEPTH = 3
+"""Correlations of correlations of correlations."""
 _KINDS = ("event_count", "value_count", "temporal", "temporal_ordered")
 _COUNTED = ("event_count", "value_count")
 _OPERATORS = ("gte", "gt", "eq")
+CLOSING = ("lt", "lte", "neq")
+"""Conditions that only the end of a window decides."""
 
 
 class Windowed(NamedTuple):
@@ -42,6 +50,12 @@ class Windowed(NamedTuple):
     file: str
     line: int
     aliases: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    name: str = ""
+
+    @property
+    def closing(self) -> bool:
+        """Whether it is decided when a window has ended."""
+        return self.operator in CLOSING
 
     @property
     def least(self) -> int:
@@ -54,9 +68,11 @@ class Windowed(NamedTuple):
     def asks(self) -> str:
         """In words, for lists."""
         span = f"within {self.seconds} s" + (f" by {', '.join(self.group_by)}" if self.group_by else "")
+        signs = {"lt": "fewer than", "lte": "at most", "neq": "other than"}
+        many = f"{signs[self.operator or '']} {self.limit:g}" if self.closing else f"{self.least}"
         what = {
-            "event_count": f"{self.least} events",
-            "value_count": f"{self.least} values of {self.field}",
+            "event_count": f"{many} events",
+            "value_count": f"{many} values of {self.field}",
             "temporal": f"{self.least} of the rules {', '.join(self.rules)}",
             "temporal_ordered": " then ".join(self.rules),
         }
@@ -64,7 +80,8 @@ class Windowed(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What a hit of one rule means to one correlation: which of its rules it is, and the fields to read."""
+    """What a hit of one rule, or another correlation, means to a correlation: which of its rules it is, and the fields
+    to read."""
 
     correlation: Windowed
     number: int
@@ -80,65 +97,121 @@ class Idle(NamedTuple):
 
 
 class Correlations(NamedTuple):
-    """What runs, what does not, and by the id of a rule what its hits count towards."""
+    """What runs, what does not, and by the id of a rule, or of a correlation, what it counts towards. `depths`: by id, 0
+    for a correlation of rules alone, one more than those that it counts for the others."""
 
     running: list[Windowed]
     idle: list[Idle]
     by_rule: dict[str, list[Part]]
+    above: dict[str, list[Part]]
+    depths: dict[str, int]
 
 
 def correlate(found: Iterable[Windowed], rules: Iterable[Rule]) -> Correlations:
-    """Ties correlations to the rules that they name, by name or id."""
+    """Ties correlations to the rules and correlations that they name, by name or id."""
     named: dict[str, Rule] = {}
     for rule in rules:
         named.setdefault(rule.hit.id, rule)
         if rule.name:
             named.setdefault(rule.name, rule)
-    correlations = list(found)
-    others = {one.id for one in correlations}
-    made, taken = Correlations([], [], {}), set()
-    for one in correlations:
-        reason = _why_not(one, named, others)
-        if reason is None and one.id in taken:
-            reason = f"its id {one.id} is already used by another correlation"
-        if reason is not None:
-            made.idle.append(Idle(one, reason))
-            continue
-        taken.add(one.id)
-        made.running.append(one)
-        for number, reference in enumerate(one.rules):
-            part = Part(one, number, tuple(_field(one, name, reference) for name in one.group_by), one.field)
-            made.by_rule.setdefault(named[reference].hit.id, []).append(part)
+    waiting, others = list(found), dict[str, Windowed]()
+    for one in waiting:
+        for reference in filter(None, (one.id, one.name)):
+            others.setdefault(reference, one)
+    made = Correlations([], [], {}, {}, {})
+    while waiting:
+        names = {reference for one in waiting for reference in (one.id, one.name)}
+        ready = [one for one in waiting if names.isdisjoint(_counted(one, named))]
+        if not ready:
+            made.idle.extend(Idle(one, "it counts itself, or correlations that count it") for one in waiting)
+            break
+        for one in ready:
+            _tie(one, named, others, made)
+        waiting = [one for one in waiting if one not in ready]
     return made
+
+
+def _counted(one: Windowed, named: dict[str, Rule]) -> list[str]:
+    """The correlations that it names."""
+    return [reference for reference in one.rules if reference not in named]
+
+
+def _tie(one: Windowed, named: dict[str, Rule], others: dict[str, Windowed], made: Correlations) -> None:
+    reason = _why_not(one, named, others, made)
+    if reason is None and one.id in made.depths:
+        reason = f"its id {one.id} is already used by another correlation"
+    if reason is not None:
+        made.idle.append(Idle(one, reason))
+        return
+    made.running.append(one)
+    below = [made.depths[others[reference].id] for reference in _counted(one, named)]
+    made.depths[one.id] = 1 + max(below) if below else 0
+    for number, reference in enumerate(one.rules):
+        part = Part(one, number, tuple(_field(one, name, reference) for name in one.group_by), one.field)
+        rule = named.get(reference)
+        table, key = (made.by_rule, rule.hit.id) if rule is not None else (made.above, others[reference].id)
+        table.setdefault(key, []).append(part)
 
 
 def _field(one: Windowed, name: str, reference: str) -> str:
     return one.aliases.get(name, {}).get(reference, name)
 
 
-def _why_not(one: Windowed, named: dict[str, Rule], others: set[str]) -> str | None:
-    """Why a correlation cannot run, None if it can."""
-    missing = [reference for reference in one.rules if reference not in named]
-    if missing and missing[0] in others:
-        return f"it counts the correlation {missing[0]}: only rules over one event can be counted"
+def _why_not(
+    one: Windowed, named: dict[str, Rule], others: dict[str, Windowed], made: Correlations
+) -> str | None:
+    """Why a correlation cannot run, None if it can. Those that it counts are tied already."""
+    missing = [reference for reference in _counted(one, named) if reference not in others]
     if missing:
         return f"no loaded rule has the name or id {missing[0]}"
     if len(one.rules) > MOST_PARTS:
         return f"it names {len(one.rules)} rules, and {MOST_PARTS} are the most"
     if one.seconds < 1:
         return "its timespan is shorter than a second"
+    for reference in _counted(one, named):
+        reason = _cannot_count(one, reference, others[reference], made)
+        if reason is not None:
+            return reason
     return _wrong_condition(one)
 
 
+def _cannot_count(one: Windowed, reference: str, other: Windowed, made: Correlations) -> str | None:
+    depth = made.depths.get(other.id)
+    if depth is None:
+        return f"it counts the correlation {reference}, which does not run"
+    if depth + 1 >= MOST_DEPTH:
+        return f"it counts correlations {MOST_DEPTH} deep, and {MOST_DEPTH - 1} are the most"
+    if one.closing or other.closing:
+        return f"it counts the correlation {reference}: not where a condition is {', '.join(CLOSING)}"
+    wanted = [_field(one, name, reference) for name in one.group_by] + ([one.field] if one.field else [])
+    unknown = [name for name in wanted if name not in other.group_by]
+    if unknown:
+        return f"it needs {unknown[0]} of the correlation {reference}, which is not among what that groups by"
+    return None
+
+
 def _wrong_condition(one: Windowed) -> str | None:
+    if one.closing:
+        return _wrong_end(one)
     if one.kind == "temporal_ordered" and one.least != len(one.rules):
         return "its condition leaves out some of its rules: in what order, then?"
     if one.kind == "temporal" and not 1 <= one.least <= len(one.rules):
         return f"it asks for {one.least} of {len(one.rules)} rules"
     if one.operator is not None and one.operator not in _OPERATORS:
-        return f"its condition is {one.operator}: that too few came, no event tells (gte, gt and eq can run)"
-    if not 1 <= one.least <= MOST_COUNTED:
-        return f"it counts to {one.least}, and {MOST_COUNTED} are the most"
+        return f"its condition {one.operator} is not known"
+    most = MOST_EVENTS if one.kind == "event_count" else MOST_COUNTED
+    if not 1 <= one.least <= most:
+        return f"it counts to {one.least:,}, and {most:,} are the most"
+    return None
+
+
+def _wrong_end(one: Windowed) -> str | None:
+    if one.kind not in _COUNTED:
+        return f"its condition is {one.operator}: of which rules too few came is not decided"
+    most = MOST_EVENTS if one.kind == "event_count" else MOST_COUNTED
+    least = 1 if one.operator == "lt" else 0
+    if one.limit is None or not least <= one.limit <= most:
+        return f"its condition is {one.operator} {one.limit:g}, and {least} to {most:,} make sense"
     return None
 
 
@@ -177,4 +250,5 @@ def windowed(parsed: Any, file: str, line: int) -> Windowed:
             str(alias.alias): {str(rule.reference): str(name) for rule, name in alias.mapping.items()}
             for alias in (aliases or ())
         },
+        str(parsed.name or ""),
     )
