@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup browser broker-cache demo up down env test test-long bench bench-seal bench-risk bench-ai check format lock clean
+.PHONY: help setup browser broker-cache demo up down env test test-long bench bench-seal bench-risk bench-held-out bench-ai check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ bench-seal: $(READY) ## what sealing, verifying and proving cost, and how soon a
 
 bench-risk: $(READY) ## precision, recall and false alarms of the rules on labelled events
 	@$(BIN)/python -m tests.bench.risk $(ARGS)
+
+bench-held-out: $(READY) ## the same by the rules without what a part of the labels taught them
+	@$(BIN)/python -m tests.bench.unlearn
 
 bench-ai: $(READY) ## requests for a million events, and what hostile events get from a model that obeys them
 	@$(BIN)/python -m tests.bench.ai $(ARGS)

@@ -9,7 +9,7 @@ before that pass, and so tells of events that nobody has seen, is in deploy/docs
 anew: the rules of the second pass were written from one half; what the pass did to the other is the estimate.
 
 `--unmapped` judges every event as one of a service that no mapping knows, by the rules over words alone: what to expect of
-a source that is not among ours.
+a source that is not among ours. What to expect of rules that are not among these: unlearn.py.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Labelled(NamedTuple):
     severity: str
     held_out: bool
     second_pass: bool = True
+    rule: str = ""
 
 
 class Scored(NamedTuple):
@@ -152,6 +153,7 @@ def _event(source: str, line: int, value: bytes, labels: list[dict[str, Any]]) -
         severity,
         _hash(rule) % 3 == 0,
         _hash(f"x{rule}") % 2 == 0,
+        rule,
     )
 
 
@@ -198,6 +200,9 @@ def main() -> int:
         "--missed", action="store_true", help="name what was wrong, held-out events excepted"
     )
     options.add_argument("--unmapped", action="store_true", help="as if no mapping knew any of the sources")
+    options.add_argument(
+        "--held-out", action="store_true", help="by the pack without what a fold alone taught"
+    )
     arguments = options.parse_args()
     if not arguments.data.is_dir():
         print(f"no labelled events: {arguments.data} is not there", file=sys.stderr)
