@@ -124,7 +124,7 @@ class Figures:
     single: dict[str, Figure]
     """`all`, `readable`, `poison`, `pending`, `ai`, `erased`, `named` (those that name an actor); `unchecked`, which are no events but repeats of erased ones."""
     tables: dict[str, Table]
-    """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`, `late`, `new-type`, `new-source`, `new-actor`."""
+    """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`, `late`, `judged`, `new-type`, `new-source`, `new-actor`."""
     own: dict[int, Figure]
     """Records that are no events, by kind."""
     high_risk: list[Event]

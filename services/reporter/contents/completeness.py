@@ -1,6 +1,7 @@
 """The completeness account: emitted (by sequence) = in Kafka = enriched = chained = in this report, each difference named.
 
-Kafka, enriched and chained are of the whole log below the cut; the report is of one period of it.
+Kafka, enriched and chained are of the whole log below the cut; the report is of one period of it. A difference is `explained`
+where nothing is missing all the same: it says where the rest is. The others are losses.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from services.reporter.contents.citing import cites
 from services.reporter.contents.selection import Selection
 from services.reporter.figures import Figures
 
+_HOLD_NOTHING = "not-delivered"
 _REASONS = {
-    "not-delivered": "hold no event: control markers and aborted transactions of producers",
+    _HOLD_NOTHING: "hold no event: control markers and aborted transactions of producers",
     "expired": "expired in Kafka before they were read, and are lost",
 }
 
@@ -114,7 +116,7 @@ def _emitted(figures: Figures) -> list[dict[str, Any]]:
     )
     return [
         _difference(
-            "emitted", "in_kafka", sequences.missing, text, *(gap.first_id for gap in sequences.gaps[:3])
+            ("emitted", "in_kafka"), sequences.missing, text, *(gap.first_id for gap in sequences.gaps[:3])
         )
     ]
 
@@ -122,11 +124,11 @@ def _emitted(figures: Figures) -> list[dict[str, Any]]:
 def _skips(log: _Log) -> list[dict[str, Any]]:
     return [
         _difference(
-            "in_kafka",
-            "enriched",
+            ("in_kafka", "enriched"),
             count,
             f"{_count(count, 'source offset')} {_REASONS.get(reason, f'were passed over ({reason})')}.",
             first,
+            explained=reason == _HOLD_NOTHING,
         )
         for reason, (count, first) in sorted(log.skipped.items())
         if count
@@ -137,17 +139,17 @@ def _unaccounted(count: int) -> list[dict[str, Any]]:
     if not count:
         return []
     text = f"{_count(abs(count), 'source offset')} {'are in no record' if count > 0 else 'have more than one record'}: see the findings."
-    return [_difference("enriched", "chained", count, text)]
+    return [_difference(("enriched", "chained"), count, text)]
 
 
 def _elsewhere(count: int) -> list[dict[str, Any]]:
     text = f"{_count(count, 'message')} of the log {'belongs' if count == 1 else 'belong'} to other periods."
-    return [_difference("chained", "in_report", count, text)] if count else []
+    return [_difference(("chained", "in_report"), count, text, explained=True)] if count else []
 
 
 def _filtered(count: int) -> list[dict[str, Any]]:
     text = f"{_count(count, 'message')} of the period {'is' if count == 1 else 'are'} left out by the schedule's filters."
-    return [_difference("chained", "in_report", count, text)] if count else []
+    return [_difference(("chained", "in_report"), count, text, explained=True)] if count else []
 
 
 def _of_these(figures: Figures) -> list[dict[str, Any]]:
@@ -161,8 +163,16 @@ def _of_these(figures: Figures) -> list[dict[str, Any]]:
     return [{"what": what, "count": count, "cites": cites(first)} for what, count, first in told]
 
 
-def _difference(left: str, right: str, count: int, sentence: str, *first: int | None) -> dict[str, Any]:
-    return {"between": [left, right], "count": count, "sentence": sentence, "cites": cites(*first)}
+def _difference(
+    between: tuple[str, str], count: int, sentence: str, *first: int | None, explained: bool = False
+) -> dict[str, Any]:
+    return {
+        "between": list(between),
+        "count": count,
+        "sentence": sentence,
+        "explained": explained,
+        "cites": cites(*first),
+    }
 
 
 def _count(number: int, word: str) -> str:

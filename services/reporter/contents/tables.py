@@ -55,6 +55,29 @@ def kind_name(kind: int) -> str:
     return {int(known): name for known, name in KINDS.items()}.get(kind, f"Records of kind {kind}")
 
 
+def judged_by(figures: Figures) -> dict[str, Any]:
+    """The versions of rules, mappings and catalogue that judged the events of the period, by their own records: how many events
+    by each, the most first, `shown` of `of`. `unstated`: events whose record does not say, as where its content was erased."""
+    table = figures.table("judged")
+    stated = [figure for figure in table.figures if figure.key]
+    unstated = sum(figure.events for figure in table.figures if not figure.key)
+    return {
+        "versions": [
+            {name: _version(figure.key, name) for name in ("rules", "mappings", "catalog")}
+            | {"events": figure.events, "cites": cites(figure.first_id)}
+            for figure in stated[:MOST_KEYS]
+        ],
+        "shown": len(stated[:MOST_KEYS]),
+        "of": len(stated),
+        "unstated": unstated,
+    }
+
+
+def _version(key: str, name: str) -> str:
+    said = json.loads(key)
+    return str(said.get(name, "")) if isinstance(said, dict) else ""
+
+
 def _figure(figure: Figure) -> dict[str, Any]:
     return {
         "events": figure.events,

@@ -23,7 +23,7 @@ from services.reporter.formats.sections.account import attachments, cited, event
 from services.reporter.formats.sections.controls import controls
 from services.reporter.formats.sections.events import high_risk, reviews
 from services.reporter.formats.sections.figures import changes, figures, irregular, rules_and_ai
-from services.reporter.formats.sections.integrity import completeness, integrity
+from services.reporter.formats.sections.integrity import account_mark, completeness, integrity, losses_of
 from services.reporter.formats.sections.summary import summary
 from services.reporter.formats.words import Object, local, moment, number, period_title, plural, when
 
@@ -126,12 +126,23 @@ def _facts(document: Object) -> list[tuple[str, Text]]:
                 ],
             )
         )
+    if document.get("completeness"):
+        rows.append((Ours("Completeness"), _account(document["completeness"])))
     if period.get("selected_by"):
         rows.append((Ours("Selection"), [Prose(str(period["selected_by"]))]))
     rows.append((Ours("Made"), [when(document.get("made")), Ours(" (UTC)"), *_by(document.get("software"))]))
     if document.get("detail"):
         rows.append((Ours("Detail"), [Ours(_DETAILS.get(str(document["detail"]), ""))]))
     return rows
+
+
+def _account(account: Object) -> Text:
+    """From Kafka to the report, in a line."""
+    counts = (
+        f": {plural(int(account.get('in_kafka') or 0), 'source offset')} in Kafka, {number(account.get('chained'))} messages in the "
+        f"chains, {number(account.get('in_report'))} of them in this report"
+    )
+    return [account_mark(account), Ours(counts)]
 
 
 def _by(software: Any) -> Text:
@@ -188,9 +199,9 @@ def open_points(document: Object) -> list[Text]:
             "of the verification: records are not as they were written, or are missing",
         ),
         (
-            len((document.get("completeness") or {}).get("differences") or []),
+            _losses(document),
             "difference",
-            "in the account of completeness",
+            "in the account of completeness that nothing explains",
         ),
         (_count(reviews_.get("open")), "event", "of high or critical risk without a review"),
         (
@@ -220,6 +231,15 @@ def open_points(document: Object) -> list[Text]:
     if integrity_.get("checkpoints") is None:
         lines.append([Ours("Nothing was compared with a signed checkpoint.")])
     return lines or [[Ours("Nothing: no finding, no difference, no event of high risk without a review.")]]
+
+
+def _losses(document: Object) -> int:
+    """Missing numbers of sources have a line of their own."""
+    said_apart = "emitted" if document.get("sequence_gaps") else None
+    missing = losses_of(document.get("completeness") or {})
+    return sum(
+        not isinstance(one, dict) or (one.get("between") or [None])[0] != said_apart for one in missing
+    )
 
 
 def _count(value: Any) -> int:

@@ -1,4 +1,4 @@
-"""Reports into a bucket: one object a file, under the edition's id. Put again, the same bytes stand there."""
+"""Reports into a bucket: one object a file, under the edition's id, `edition.json` the last: where it is, all is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from services.common.errors import ConfigurationError, TransientError
-from services.reporter.deliver.editions.parcel import Parcel
+from services.reporter.deliver.editions.parcel import Begin, Parcel
 from services.reporter.deliver.editions.settings import ReportDeliverySettings
 
 _TIMEOUT_S = 60.0
@@ -18,8 +18,9 @@ class S3:
     def __init__(self, settings: ReportDeliverySettings) -> None:
         self._client = _client(settings)
 
-    async def deliver(self, parcel: Parcel) -> dict[str, Any]:
+    async def deliver(self, parcel: Parcel, begin: Begin) -> dict[str, Any]:
         """Raises TransientError: what was put stays, and is put again."""
+        await begin()
         return await asyncio.to_thread(self._put, parcel)
 
     def _put(self, parcel: Parcel) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import httpx
 
 from services.common.clock import Clock
 from services.common.errors import TransientError
-from services.reporter.deliver.editions.parcel import Parcel, UncertainError
+from services.reporter.deliver.editions.parcel import Begin, Parcel, UncertainError
 from services.reporter.deliver.targets import SIGNATURE_HEADER, signature
 
 MOST_BYTES = 32 * 1024 * 1024
@@ -29,7 +29,7 @@ class Webhook:
         self._secret = secret
         self._clock = clock
 
-    async def deliver(self, parcel: Parcel) -> dict[str, Any]:
+    async def deliver(self, parcel: Parcel, begin: Begin) -> dict[str, Any]:
         """Raises UncertainError where no answer came."""
         body = await asyncio.to_thread(_body, parcel)
         headers = {
@@ -39,6 +39,7 @@ class Webhook:
         }
         if self._secret is not None:
             headers[SIGNATURE_HEADER] = signature(self._secret, self._clock() // 1_000_000, body)
+        await begin()
         try:
             async with httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False) as client:
                 answer = await client.post(parcel.address, content=body, headers=headers)
