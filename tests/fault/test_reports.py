@@ -157,6 +157,7 @@ class Arrived:
 
 @pytest.mark.long
 @pytest.mark.parametrize("kafka", [{"partitions": 1}], indirect=True)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("way", killed_delivery.WAYS)
 def test_a_reporter_killed_at_any_step_of_a_delivery_delivers_once_or_says_that_it_may_be_twice(
     way, kafka, database, tmp_path, mailbox, hook, request
@@ -172,7 +173,7 @@ def test_a_reporter_killed_at_any_step_of_a_delivery_delivers_once_or_says_that_
         text=True,
         cwd=ROOT,
         check=False,
-        timeout=280,
+        timeout=800,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])
