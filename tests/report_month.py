@@ -119,3 +119,4 @@ class Month:
             statement="Read.",
         )
         self.erase(40, 41)
+        self.system.duplicate(1)  # said again after a crash: no repeat of an event

@@ -95,7 +95,13 @@ async def test_every_number_is_that_of_plain_sql_whether_facts_are_kept_or_not(d
     kinds = dict(
         await ask(database, "SELECT kind, count(*) FROM audit.record WHERE kind NOT IN (1, 3) GROUP BY kind")
     )
-    assert {row["kind"]: row["records"] for row in kept["other_records"]} == kinds
+    others: Counter = Counter()
+    for row in kept["other_records"]:
+        others[row["kind"]] += row["records"]
+    assert others == kinds
+    # what Piperoll itself said twice is no repeat of an event
+    assert [row["records"] for row in kept["other_records"] if row["kind"] == Kind.DUPLICATE] == [2, 1]
+    assert kept["totals"]["duplicates"]["events"] == 2
     hashes = {
         f"{row['chain_no']}:{row['seq']}": row["record_hash"].hex()
         for row in await ask(database, "SELECT chain_no, seq, record_hash FROM audit.record")
@@ -319,7 +325,8 @@ async def test_all_records_are_in_the_periods_of_a_schedule(database):
         told = await document(database, week)
         summed[Kind.EVENT] += told["totals"]["readable"]["events"]
         summed[Kind.POISON] += told["totals"]["poison"]["events"]
-        summed.update({row["kind"]: row["records"] for row in told["other_records"]})
+        for row in told["other_records"]:
+            summed[row["kind"]] += row["records"]
     assert summed == total
 
 

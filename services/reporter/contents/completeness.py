@@ -47,6 +47,8 @@ async def completeness(selection: Selection, figures: Figures, chains: Sequence[
     skipped = sum(count for count, _ in log.skipped.values())
     here = await _in_period(selection, figures)
     in_report = figures.one("all").events + figures.kind(Kind.DUPLICATE).events
+    if not selection.filters.any:  # what is unreadable on our own topics has neither source nor type
+        in_report -= _foreign(figures)
     sequences = figures.sequences
     unaccounted = log.offsets - skipped - log.chained
     return {
@@ -99,11 +101,16 @@ def _add(so_far: tuple[int, int | None] | None, count: int, first: int) -> tuple
 
 async def _in_period(selection: Selection, figures: Figures) -> int:
     """Messages of the period, also those that filters leave out."""
-    repeats = figures.kind(Kind.DUPLICATE).events
+    repeats = figures.kind(Kind.DUPLICATE).events - _foreign(figures)
     if not selection.filters.any:
         return figures.one("all").events + repeats
     rows = await selection.unfiltered().fetch("compared", [], [])
     return int(next(row["events"] for row in rows if row["figure"] == "all")) + repeats
+
+
+def _foreign(figures: Figures) -> int:
+    """Messages that are counted as unreadable, and were not on the topic of events."""
+    return figures.ours[Kind.POISON].events if Kind.POISON in figures.ours else 0
 
 
 def _emitted(figures: Figures) -> list[dict[str, Any]]:
@@ -155,7 +162,8 @@ def _filtered(count: int) -> list[dict[str, Any]]:
 def _of_these(figures: Figures) -> list[dict[str, Any]]:
     """What the messages in the report are."""
     told = [("events", figures.one("readable").events, figures.one("readable").first_id)]
-    told += [("unreadable messages", figures.one("poison").events, figures.one("poison").first_id)]
+    unread = figures.one("poison")
+    told += [("unreadable messages", unread.events - _foreign(figures), unread.first_id)]
     repeats = figures.kind(Kind.DUPLICATE)
     told += [("repeats of an event already recorded", repeats.events, repeats.first_id)]
     erased = figures.one("erased")

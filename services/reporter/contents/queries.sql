@@ -231,17 +231,19 @@ GROUP BY source ORDER BY events DESC, source LIMIT $15::bigint
 SELECT source FROM selected WHERE kind = 1 AND source = ANY ($15::text[]) GROUP BY source
 
 -- other_kinds: after `selected`: records of the period that are no events, by kind, with the first of each, and the offsets that skip
--- records stand for
-SELECT f.kind, count(*) AS records, min((f.chain_no::bigint << 48) | f.seq) AS first_id, coalesce(sum(f.span), 0)::bigint AS offsets,
+-- records stand for. `ours`: repeats and unreadable messages on our own topics, which are no part of what was sent to us
+SELECT f.kind, f.kind IN (2, 3) AND x.topic ~ '[.](annotations|system)$' AS ours, count(*) AS records, min((f.chain_no::bigint << 48) | f.seq) AS first_id, coalesce(sum(f.span), 0)::bigint AS offsets,
     count(*) FILTER (WHERE 'identity:unchecked' = ANY (f.tags)) AS unchecked,
     min((f.chain_no::bigint << 48) | f.seq) FILTER (WHERE 'identity:unchecked' = ANY (f.tags)) AS first_unchecked
 FROM (
     SELECT * FROM tally.facts WHERE kind = 8 AND appended_us >= $11::bigint AND appended_us < $12::bigint
-    UNION ALL SELECT * FROM tally.facts WHERE kind NOT IN (1, 8) AND kind <> 3 AND appended_us >= $11::bigint AND appended_us < $12::bigint
+    UNION ALL SELECT * FROM tally.facts WHERE kind NOT IN (1, 8) AND appended_us >= $11::bigint AND appended_us < $12::bigint
 ) f
+JOIN audit.chain x ON x.chain_no = f.chain_no
 WHERE f.seq < ($7::bigint[])[f.chain_no] AND f.time_us >= $13::bigint AND f.time_us < $14::bigint
     AND tally.counted_us($1, $2, $3, $4, $5, f.stated, f.time_us, f.appended_us) IS NOT NULL
-GROUP BY f.kind ORDER BY f.kind
+    AND (f.kind <> 3 OR x.topic ~ '[.](annotations|system)$')
+GROUP BY 1, 2 ORDER BY 1, 2
 
 -- gaps: after `selected`: by source that numbers its events: the numbers from the lowest to the highest of the period, how many are in
 -- no record below the cut, in how many gaps, and of the $15 sources that miss most the first $16 gaps with the record before the first

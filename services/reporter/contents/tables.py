@@ -20,6 +20,10 @@ KINDS = {
     Kind.TIME_ANCHOR: "Checkpoints noted in the chains, to show that what follows is younger",
 }
 """What a report calls the records that are no events."""
+_OURS = {
+    Kind.DUPLICATE: "Repeats of what Piperoll itself said, which it says again where it is not sure: own events and readings by AI",
+    Kind.POISON: "Unreadable messages on topics that only Piperoll writes to",
+}
 _TABLES = ("type", "source", "actor", "risk", "by", "tag", "noticed", "rule", "catalogue")
 _PARTS = {"rule": ("id", "title", "level"), "catalogue": ("type", "tag")}
 
@@ -44,9 +48,11 @@ def by_day(period: Period, figures: Figures) -> list[dict[str, Any]]:
 
 def other_records(figures: Figures) -> list[dict[str, Any]]:
     """Records of the period that are no events, by kind."""
+    rows = [(kind, kind_name(kind), figure) for kind, figure in sorted(figures.own.items())]
+    rows += [(kind, _OURS[Kind(kind)], figure) for kind, figure in sorted(figures.ours.items())]
     return [
-        {"kind": kind, "name": kind_name(kind), "records": figure.events, "cites": cites(figure.first_id)}
-        for kind, figure in sorted(figures.own.items())
+        {"kind": kind, "name": name, "records": figure.events, "cites": cites(figure.first_id)}
+        for kind, name, figure in rows
     ]
 
 

@@ -32,7 +32,7 @@ from services.reporter.formats.words import (
     when,
 )
 
-_WORDS = {"actor": "by ", "action": "did ", "resource": "on ", "origin": "from ", "outcome": "outcome "}
+_WORDS = {"actor": "actor ", "action": "action ", "resource": "on ", "origin": "from ", "outcome": "outcome "}
 _MOST_RULES = 4
 _MOST_READINGS = 2
 
@@ -95,7 +95,7 @@ def _happened(event: Object) -> Text:
         pieces += [
             Ours(": "),
             Prose(cut(str(event["summary"]), 400)),
-            Ours(" (by "),
+            Ours(" (text by "),
             name(event.get("by") or "rules", 40),
             Ours(")"),
         ]

@@ -117,7 +117,7 @@ def _checkpoints(checkpoints: Object) -> list[tuple[str, Text]]:
 
 def _chains(chains: list[Any], found: Object) -> Block:
     columns = [
-        Column(Ours("Chain"), "text", 0.4), Column(Ours("Topic and partition"), "text", 1.8), Column(Ours("Records"), "number", 0.8),
+        Column(Ours("Chain"), "text", 0.6), Column(Ours("Topic and partition"), "text", 1.6), Column(Ours("Records"), "number", 0.8),
         Column(Ours("Source offsets"), "number", 1.2), Column(Ours("Repeats"), "number", 0.7), Column(Ours("Unread."), "number", 0.7),
         Column(Ours("Skips"), "number", 0.5), Column(Ours("Verified"), "text", 0.8), Column(Ours("Last hash"), "code", 1.4),
     ]  # fmt: skip
