@@ -26,6 +26,7 @@ from services.reporter.runs.by_hand import Wanted
 from services.reporter.runs.configuration import Configuration, read_configuration
 from services.reporter.runs.due import next_span
 from services.reporter.runs.editions import Rebuilt, gone_line, rebuild
+from services.reporter.runs.event_logs import open_logs
 from services.reporter.runs.filing import PROOF, Filing, unrecorded
 from services.reporter.runs.ledger import open_ledger
 from services.reporter.runs.making import Wish, write_files
@@ -213,8 +214,9 @@ def rebuild_(
 
     Exit status: 0 the same, or other and what was erased since is named; 1 other, and nothing was erased; 2 not possible.
     """
-    with checked(), on_record("rebuild", {"edition": edition}, record=record):
+    with checked(), on_record("rebuild", {"edition": edition}, record=record) as read:
         found, unproved = asyncio.run(_rebuild(edition, out, _formats(formats), record=record))
+        read["count"] = found.document["totals"]["all"]["events"]
     if unproved is not None:
         say(f"without {PROOF}, the proof of the files' hashes: {unproved}")
     told = {
@@ -233,13 +235,13 @@ async def _rebuild(
 ) -> tuple[Rebuilt, str | None]:
     """And why the proof of the files that were written does not lie beside them."""
     dsn, wish = reporter_dsn(), Wish(formats)
-    async with open_ledger(dsn) as ledger, open_snapshot(dsn) as snapshot:
+    async with open_ledger(dsn) as ledger, open_snapshot(dsn) as snapshot, open_logs() as logs:
         edition = await ledger.edition(name)
-        found = await rebuild(snapshot, edition)
+        found = await rebuild(snapshot, edition, logs)
         if out is None:
             return found, None
         await asyncio.to_thread(lambda: out.mkdir(parents=True, exist_ok=True))
-        paths = await write_files(snapshot, edition.inputs, found.document, wish, out, gather()[0])
+        paths = await write_files(snapshot, edition.inputs, found.document, wish, out, gather()[0], logs)
     if not record:
         why = "rebuilt with --no-record: the hashes of these files are on no record"
         unrecorded(found.document, wish, out, paths, why)

@@ -23,7 +23,13 @@ from services.reporter.formats.sections.account import attachments, cited, event
 from services.reporter.formats.sections.controls import controls
 from services.reporter.formats.sections.events import high_risk, reviews
 from services.reporter.formats.sections.figures import changes, figures, irregular, rules_and_ai
-from services.reporter.formats.sections.integrity import account_mark, completeness, integrity, losses_of
+from services.reporter.formats.sections.integrity import (
+    account_mark,
+    completeness,
+    explained_of,
+    integrity,
+    losses_of,
+)
 from services.reporter.formats.sections.summary import summary
 from services.reporter.formats.words import Object, local, moment, number, period_title, plural, when
 
@@ -44,6 +50,10 @@ _SECTIONS: list[Callable[[Object], Section | None]] = [
     software,
     cited,
 ]
+
+
+_MOST_ITEMS = 3
+"""Differences in the account of completeness that stand on the first page."""
 
 
 def page_of(document: Object, edition_hash: str) -> Page:
@@ -137,12 +147,19 @@ def _facts(document: Object) -> list[tuple[str, Text]]:
 
 
 def _account(account: Object) -> Text:
-    """From Kafka to the report, in a line."""
+    """From Kafka to the report, in a line, with what explains the differences or what is missing."""
+    chained = plural(int(account.get("chained") or 0), "message")
     counts = (
-        f": {plural(int(account.get('in_kafka') or 0), 'source offset')} in Kafka, {number(account.get('chained'))} messages in the "
-        f"chains, {number(account.get('in_report'))} of them in this report"
+        f". {plural(int(account.get('in_kafka') or 0), 'source offset')} in Kafka, {chained} in the chains, "
+        f"{number(account.get('in_report'))} in this report."
     )
-    return [account_mark(account), Ours(counts)]
+    told = [*losses_of(account), *explained_of(account)][:_MOST_ITEMS]
+    sentences = [str(one.get("sentence") or "") for one in told if isinstance(one, dict)]
+    return [
+        account_mark(account),
+        Ours(counts),
+        *(piece for one in sentences for piece in (Ours(" "), Prose(one))),
+    ]
 
 
 def _by(software: Any) -> Text:
@@ -261,7 +278,5 @@ def _signature(one: Object) -> list[Text]:
     ]
     lines: list[Text] = [who, [Prose(str(one.get("statement") or ""))]]
     if one.get("reason"):  # asked for with --despite alone
-        lines.append(
-            [Ours("Signed although the verification is not good: "), Prose(str(one.get("reason") or ""))]
-        )
+        lines.append([Ours("Signed all the same, because: "), Prose(str(one.get("reason") or ""))])
     return lines

@@ -23,6 +23,7 @@ from services.reporter.formats.detail import with_detail
 from services.reporter.period import moment
 from services.reporter.runs import directory
 from services.reporter.runs.editions import gone_line, rebuild
+from services.reporter.runs.event_logs import EventLogs
 from services.reporter.runs.filing import MANIFEST, Filing
 from services.reporter.runs.ledger import Ledger, backoff
 from services.reporter.runs.making import Wish, write_files
@@ -60,6 +61,7 @@ class Deliverer:
         self._evidence = evidence
         self._filing = filing
         self._documents: dict[str, dict[str, Any]] = {}
+        self.logs = EventLogs()
 
     def remember(self, edition: Edition, document: dict[str, Any]) -> None:
         self._documents[edition.id] = document
@@ -87,7 +89,11 @@ class Deliverer:
                     kind=intent.kind,
                     state=state,
                 )
+
+    def forget(self) -> None:
+        """At the end of a turn, however it ends: what was kept for the deliveries is not needed any more."""
         self._documents.clear()
+        self.logs.clear()
 
     async def _note_failure(
         self, ledger: Ledger, intent: Intent, error: Exception, *, uncertain: bool = False
@@ -121,10 +127,10 @@ class Deliverer:
         async with open_snapshot(self._dsn) as snapshot:
             document = self._documents.get(edition.id)
             if document is None:
-                document = await _again(snapshot, edition)
+                document = await _again(snapshot, edition, self.logs)
                 self._documents[edition.id] = document
             evidence = await asyncio.to_thread(self._evidence)
-            paths = await write_files(snapshot, edition.inputs, document, wish, folder, evidence)
+            paths = await write_files(snapshot, edition.inputs, document, wish, folder, evidence, self.logs)
         sealed = edition.inputs.cut.seal_no is not None
         filed = await self._filing.file(document, wish, intent.recipient, folder, paths, sealed=sealed)
         if filed.unproved is not None:
@@ -192,9 +198,9 @@ def _may_be_second(intent: Intent) -> bool:
     return intent.state == "sending" or (intent.last_error or "").startswith(UNCERTAIN)
 
 
-async def _again(snapshot: Any, edition: Edition) -> dict[str, Any]:
+async def _again(snapshot: Any, edition: Edition, logs: EventLogs) -> dict[str, Any]:
     """The document of an edition that this process did not make. Raises NotTheSameError."""
-    made = await rebuild(snapshot, edition)
+    made = await rebuild(snapshot, edition, logs)
     if made.same:
         return made.document
     why = "; ".join(map(gone_line, made.gone[:5])) or "and nothing was erased: run `piperoll verify`"

@@ -125,6 +125,9 @@ def _choose(files: Any) -> tuple[list[tuple[str, bytes]], list[str]]:
     left_out: list[str] = []
     room = MOST_BYTES
     for path in sorted(files, key=lambda path: _ORDER.index(path.suffix) if path.suffix in _ORDER else 9):
+        if path.suffix != ".html" and path.stat().st_size > room:  # of gigabytes, perhaps: never into memory
+            left_out.append(path.name)
+            continue
         name, data = path.name, path.read_bytes()
         if path.suffix == ".html":
             name, data = f"{name}.zip", _zipped(name, data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,11 @@ def _body(parcel: Parcel) -> bytes:
 
 
 def _file(path: Path, room: int) -> tuple[dict[str, Any], int]:
-    data = path.read_bytes()
-    told = {"name": path.name, "bytes": len(data), "sha256": sha256(data).hexdigest()}
-    if len(data) > room:
-        return told | {"content_base64": None}, 0
-    return told | {"content_base64": base64.b64encode(data).decode()}, len(data)
+    size = path.stat().st_size
+    told = {"name": path.name, "bytes": size}
+    with path.open("rb") as file:
+        if size > room:  # of gigabytes, perhaps: never into memory
+            return told | {"sha256": file_digest(file, "sha256").hexdigest(), "content_base64": None}, 0
+        data = file.read()
+    more = {"sha256": sha256(data).hexdigest(), "content_base64": base64.b64encode(data).decode()}
+    return told | more, size

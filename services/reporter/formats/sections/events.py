@@ -59,8 +59,9 @@ def high_risk(document: Object) -> Section | None:
     if not events:
         rest = Ours(" of high or critical risk; they are left out at this level of detail.")
         return Section("high-risk", title, [Paragraph([plural(total, "event"), rest])])
+    where = "; all are in the attachments" if document.get("attachments") else ""
     caption = (
-        [Ours(f"{shown:,} of {total:,} events, the gravest and earliest first; all are in the attachments.")]
+        [Ours(f"{shown:,} of {total:,} events, the gravest and earliest first{where}.")]
         if total > shown
         else [plural(total, "event"), Ours(", the gravest and earliest first.")]
     )

@@ -96,9 +96,8 @@ def counts(document: Object, key: str, what: str, caption: str) -> Block:
     if not rows:
         return Paragraph([Ours(f"{what}: none.")], quiet=True)
     keys = int(table.get("keys") or len(rows))
-    left = (
-        f" The {len(rows)} most frequent of {keys:,}; all are in the attachments." if keys > len(rows) else ""
-    )
+    where = "; all are in the attachments" if document.get("attachments") else ""
+    left = f" The {len(rows)} most frequent of {keys:,}{where}." if keys > len(rows) else ""
     most = max((int(row.get("events") or 0) for row in rows), default=0) or 1
     columns = [
         Column(Ours(what), "text", 2.2), Column(Ours("Events"), "number", 0.8), Column(Ours("Share"), "number", 0.8),

@@ -203,7 +203,7 @@ def account_mark(account: Object) -> Mark:
         left = f"{plural(missing, 'difference')} not explained" if missing else "its numbers do not add up"
         return Mark("bad", Ours(f"Not balanced: {left}"))
     named = f", with {plural(explained, 'named item')}" if explained else ""
-    return Mark("good", Ours(f"Balanced: nothing is missing between these steps{named}"))
+    return Mark("good", Ours(f"Balanced{named}: nothing is missing"))
 
 
 def _step(value: Any) -> Text:
