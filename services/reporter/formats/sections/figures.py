@@ -352,11 +352,11 @@ def _clocks(found: Object) -> list[Block]:
         told = f"No event is dated more than {limits[0]} ahead of its recording or {limits[1]} behind it."
         return [Paragraph([Mark("good", Ours(told))])] if found else [Paragraph([Ours("Not counted.")])]
     sides = [
-        _apart(ahead, f"dated more than {limits[0]} ahead of being recorded: a clock that is fast"),
+        _apart(ahead, f"dated more than {limits[0]} ahead of being recorded", ": a clock that is fast"),
         _apart(
             behind,
-            f"recorded more than {limits[1]} after the time that they state: a clock that is slow, or events that came late; the "
-            "records do not tell which",
+            f"recorded more than {limits[1]} after the time stated",
+            ": a slow clock, or events that came late; the records do not tell which",
         ),
     ]
     rows = [
@@ -387,9 +387,9 @@ def _clocks(found: Object) -> list[Block]:
     return [Listing(sides), table_of(f"By source: events so far ahead or behind.{left}", rows, columns)]
 
 
-def _apart(side: Object, what: str) -> Text:
+def _apart(side: Object, what: str, why: str) -> Text:
     count = int(side.get("events") or 0)
-    most = f"; the furthest by {duration(side.get('most_s'))}" if count else ""
+    most = f"{why}; the furthest by {duration(side.get('most_s'))}" if count else ""
     return [plural(count, "event"), Ours(f" {what}{most}."), *cites(side)]
 
 
