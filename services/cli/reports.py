@@ -214,9 +214,8 @@ def rebuild_(
 
     Exit status: 0 the same, or other and what was erased since is named; 1 other, and nothing was erased; 2 not possible.
     """
-    with checked(), on_record("rebuild", {"edition": edition}, record=record) as read:
+    with checked(), on_record("rebuild", {"edition": edition}, record=record):
         found, unproved = asyncio.run(_rebuild(edition, out, _formats(formats), record=record))
-        read["count"] = found.document["totals"]["all"]["events"]
     if unproved is not None:
         say(f"without {PROOF}, the proof of the files' hashes: {unproved}")
     told = {
