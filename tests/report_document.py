@@ -164,7 +164,7 @@ def document(text: str = "plain", **changes: Any) -> dict[str, Any]:
         "drill": _own(1, attacks=14, detected=14, passed=True, slowest_seconds=0.41, missed=[text]),
         "completeness": {"emitted_by_sequence": {"sources": 2, "numbers": 30_877, "recorded": 30_874, "missing": 3}, "in_kafka": 31_107, "enriched": 31_107,
                          "chained": 31_107, "in_report": 30_912, "balanced": True, "unreadable_in_log": 9,
-                         "differences": [{"between": ["in_kafka", "in_report"], "count": 195, "sentence": text, "cites": [_cite(9)]}],
+                         "differences": [{"between": ["in_kafka", "in_report"], "count": 195, "sentence": text, "explained": True, "cites": [_cite(9)]}],
                          "of_these": [{"what": "events", "count": 30_903, "cites": [_cite(1)]}]},
         "summary": {"by": text, "label": "written by AI, checked against facts", "survived_percent": 92.0,
                     "sentences": [{"text": f"30,912 events are recorded for October 2026. {text}", "cites": [_cite(1)], "facts": ["events.all"], "by": "ai"},
@@ -206,6 +206,9 @@ def document(text: str = "plain", **changes: Any) -> dict[str, Any]:
         "backfills": [_own(7, by=text, reason=text, file=text)],
         "late": [{"reason": "late", "sentence": "Late:", "events": 1, "high_risk": 0, "cites": [_cite(7)],
                   "first": [{"record": "1:7", "event_time": "2026-09-12T00:00:00Z", "recorded": "2026-10-12T00:00:00Z"}]}],
+        "clock_skew": {"ahead_limit_s": 300, "behind_limit_s": 3600, "ahead": _skewed(1, 400.0, 7), "behind": _skewed(3, 7_200.5, 8), "sources": 1,
+                       "by_source": [{"source": text, "ahead": _skewed(1, 400.0, 7), "behind": _skewed(3, 7_200.5, 8)}]},
+        "judged_by": {"versions": [{"rules": text, "mappings": text, "catalog": text, "events": 30_000, "cites": [_cite(1)]}], "shown": 1, "of": 1, "unstated": 2},
         "listed": {name: {"shown": 1, "of": 2} for name in ("alerts", "outages", "erasures", "destroyed_keys", "reads", "backfills", "signatures")}
         | {name: {"shown": 0, "of": 0} for name in ("restores", "editions", "key_changes", "passed_by", "retentions")},
         "duplicates": {"repeats": figure(183), "unchecked": figure(1)},
@@ -229,6 +232,10 @@ def _own(record: int, **more: Any) -> dict[str, Any]:
         "source": "piperoll/test",
         "cites": [_cite(record)],
     } | more
+
+
+def _skewed(events: int, most_s: float, record: int) -> dict[str, Any]:
+    return {"events": events, "most_s": most_s, "cites": [_cite(record)]}
 
 
 def _fact(name: str, sentence: str, value: int | None, record: int) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Month:
                 pending=at % 40 == 5,
                 sequence=at + 1 if at not in (30, 31) else 0,
                 source="app/shop",
+                versions={"catalog": "c-1", "mappings": "m-1", "rules": "rules-1" if at < 200 else "rules-2"},
             )
         self.first.poison(reason=HOSTILE)
         self.first.duplicate(3)
@@ -118,3 +119,4 @@ class Month:
             statement="Read.",
         )
         self.erase(40, 41)
+        self.system.duplicate(1)  # said again after a crash: no repeat of an event

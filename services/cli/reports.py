@@ -26,6 +26,7 @@ from services.reporter.runs.by_hand import Wanted
 from services.reporter.runs.configuration import Configuration, read_configuration
 from services.reporter.runs.due import next_span
 from services.reporter.runs.editions import Rebuilt, gone_line, rebuild
+from services.reporter.runs.event_logs import open_logs
 from services.reporter.runs.filing import PROOF, Filing, unrecorded
 from services.reporter.runs.ledger import open_ledger
 from services.reporter.runs.making import Wish, write_files
@@ -233,13 +234,13 @@ async def _rebuild(
 ) -> tuple[Rebuilt, str | None]:
     """And why the proof of the files that were written does not lie beside them."""
     dsn, wish = reporter_dsn(), Wish(formats)
-    async with open_ledger(dsn) as ledger, open_snapshot(dsn) as snapshot:
+    async with open_ledger(dsn) as ledger, open_snapshot(dsn) as snapshot, open_logs() as logs:
         edition = await ledger.edition(name)
-        found = await rebuild(snapshot, edition)
+        found = await rebuild(snapshot, edition, logs)
         if out is None:
             return found, None
         await asyncio.to_thread(lambda: out.mkdir(parents=True, exist_ok=True))
-        paths = await write_files(snapshot, edition.inputs, found.document, wish, out, gather()[0])
+        paths = await write_files(snapshot, edition.inputs, found.document, wish, out, gather()[0], logs)
     if not record:
         why = "rebuilt with --no-record: the hashes of these files are on no record"
         unrecorded(found.document, wish, out, paths, why)

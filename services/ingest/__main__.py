@@ -19,6 +19,7 @@ from services.ingest.metrics import Metrics
 from services.ingest.proofs import Proofs, proofs_dsn
 from services.ingest.publisher import Publisher
 from services.ingest.reading import Reader
+from services.ingest.reads import Reads
 from services.ingest.replies import Replies
 from services.ingest.routes import Routes
 from services.ingest.server import HttpServer, stopped
@@ -49,7 +50,7 @@ async def run(
         metrics=metrics,
         door=door,
     )
-    ingest = Ingest(routes, Proofs(dsn, access))
+    ingest = Ingest(routes, Proofs(dsn, access, Reads(kafka)))
     server = HttpServer(ingest, settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -226,7 +226,7 @@ PROOF_RESPONSES: dict[int | str, dict[str, Any]] = {
             409: "Several records are meant; `detail` has their ids.",
             422: "A parameter is not of its type.",
             500: "The record is not as it was sealed, or a mistake of ours.",
-            503: "Not sealed yet (see Retry-After), the database is away, or this ingest knows of none.",
+            503: "Not sealed yet (see Retry-After), the database is away or this ingest knows of none, or who reads cannot be put on record now.",
         }.items()
     },
 }

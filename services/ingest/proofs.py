@@ -18,6 +18,7 @@ from services.common.settings import PostgresSettings, read_settings
 from services.ingest.access import Access
 from services.ingest.answers import Answer
 from services.ingest.problems import ProblemError, unavailable
+from services.ingest.reads import Reads
 
 log = get_logger(__name__)
 
@@ -39,8 +40,9 @@ def proofs_dsn(variables: Mapping[str, str]) -> str | None:
 class Proofs:
     """Reads with a few connections, which are made when they are first needed."""
 
-    def __init__(self, dsn: str | None, access: Access) -> None:
+    def __init__(self, dsn: str | None, access: Access, reads: Reads) -> None:
         self._dsn = dsn
+        self._reads = reads
         self._access = access
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
@@ -48,8 +50,8 @@ class Proofs:
     async def answer(
         self, authorization: bytes | None, identifier: str, source: str | None, *, content: bool
     ) -> Answer:
-        """The proof file. Without a key, where none is required, it leaves out what the record says. Raises
-        ProblemError."""
+        """The proof file, once it is on record who gets it. Without a key, where none is required, it leaves out what the record
+        says. Raises ProblemError."""
         key = self._access.key_of(authorization, "read")
         if key is not None and key.sources and (source is None or not key.may_use(source)):
             raise ProblemError(
@@ -68,12 +70,15 @@ class Proofs:
         proof = await self._prove(wanted, content=content and key is not None)
         if proof.state is not State.PROVED:
             raise _problem(proof)
+        about = {"event_id": identifier, "source": source} if source is not None else {"record": identifier}
+        await self._reads.note(key, "proof", about | {"content": content and key is not None})
         return Answer(HTTPStatus.OK, [(b"content-type", MEDIA_TYPE.encode())], proof.file)
 
     async def close(self) -> None:
         """Ends the connections, idle or not."""
         if self._pool is not None:
             self._pool.terminate()
+        await self._reads.close()
 
     async def _prove(self, wanted: Wanted, *, content: bool) -> Proof:
         if self._dsn is None:

@@ -124,14 +124,16 @@ class Figures:
     single: dict[str, Figure]
     """`all`, `readable`, `poison`, `pending`, `ai`, `erased`, `named` (those that name an actor); `unchecked`, which are no events but repeats of erased ones."""
     tables: dict[str, Table]
-    """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`, `late`, `new-type`, `new-source`, `new-actor`."""
+    """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`, `late`, `judged`, `new-type`, `new-source`, `new-actor`."""
     own: dict[int, Figure]
-    """Records that are no events, by kind."""
+    """Records that are no events, by kind; those of our own topics that are repeats or unreadable are in `ours`."""
     high_risk: list[Event]
     unreadable: list[dict[str, Any]]
     citations: dict[int, Citation] = field(default_factory=dict)
     gaps: list[SequenceGaps] = field(default_factory=list)
     sequences: Sequences = Sequences()
+    ours: dict[int, Figure] = field(default_factory=dict)
+    """Repeats and unreadable messages on our own topics, by kind. The latter are among `all` and `poison` too."""
 
     def one(self, name: str) -> Figure:
         return self.single.get(name, Figure("", 0))
@@ -160,10 +162,17 @@ async def read_figures(selection: Selection) -> Figures:
     if "risk" in tables:
         tables["risk"].figures.sort(key=lambda figure: (*RISKS, figure.key).index(figure.key), reverse=True)
     others = await selection.fetch("other_kinds")
-    own = {row["kind"]: Figure("", row["records"], 0, None, row["first_id"]) for row in others}
+    own, ours = (
+        {
+            row["kind"]: Figure("", row["records"], 0, None, row["first_id"])
+            for row in others
+            if row["ours"] == mine
+        }
+        for mine in (False, True)
+    )
     single["unchecked"] = _unchecked(others)
     sequences = await _sequences(selection)
-    return Figures(single, tables, own, [], [], gaps=sequences.gaps, sequences=sequences)
+    return Figures(single, tables, own, [], [], gaps=sequences.gaps, sequences=sequences, ours=ours)
 
 
 def _unchecked(rows: list[Any]) -> Figure:

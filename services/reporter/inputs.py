@@ -80,6 +80,8 @@ class Inputs:
     template: str | None = None
     summary: dict[str, Any] | None = None
     differs: list[dict[str, Any]] = field(default_factory=list)
+    attached: bool = True
+    """Whether the event log goes along and its hashes stand in the document; not where nobody gets it in full detail."""
 
     @property
     def edition(self) -> str:
@@ -101,7 +103,7 @@ class Inputs:
                 "language",
             )
         }
-        plain |= {name: getattr(self, name) for name in ("template", "summary", "differs")}
+        plain |= {name: getattr(self, name) for name in ("template", "summary", "differs", "attached")}
         return plain | {
             "period": self.period.as_json(),
             "cut": self.cut.as_json(),

@@ -14,7 +14,8 @@ from services.common.errors import ConfigurationError
 Rule = Literal["schedule", "event", "append"]
 FUTURE_US = 5 * 60 * 1_000_000
 """An event may be dated this much after it was recorded; what lies further ahead counts when it was recorded."""
-GRACE_US = 60 * 60 * 1_000_000
+HOUR_US = 60 * 60 * 1_000_000
+GRACE_US = HOUR_US
 """How long after its end a period of a schedule takes events that happened in it, unless the schedule says otherwise."""
 _MONTH = re.compile(r"^(\d{4})-(0[1-9]|1[0-2])$")
 _WEEK = re.compile(r"^(\d{4})-W(0[1-9]|[1-4]\d|5[0-3])$")

@@ -1467,10 +1467,22 @@ CREATE FUNCTION tally.shape_of(
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN encode(substr(sha256(convert_to(ROW(kind, floor, ai, pending, blank, type, source, by, tags, rules)::text, 'UTF8')), 1, 16), 'hex')::uuid;
 
+-- The same with the versions of what judged an event: events of other rules are of another shape, by which they are told apart.
+CREATE FUNCTION tally.shape_of(
+    kind smallint, floor smallint, ai smallint, pending boolean, blank boolean, type text, source text, by text, tags text[], rules text[],
+    judged jsonb
+) RETURNS uuid
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN encode(substr(sha256(convert_to(CASE WHEN judged IS NULL
+    THEN ROW(kind, floor, ai, pending, blank, type, source, by, tags, rules)::text
+    ELSE ROW(kind, floor, ai, pending, blank, type, source, by, tags, rules, judged)::text END, 'UTF8')), 1, 16), 'hex')::uuid;
+
 -- The facts of records $2 to before $3 of a chain, from the records themselves.
 CREATE FUNCTION tally.derive(of_chain smallint, first bigint, before bigint) RETURNS SETOF tally.fact
 LANGUAGE sql STABLE AS $$
-    SELECT f.*, tally.shape_of(f.kind, f.floor, f.ai, f.pending, f.blank, f.type, f.source, f.by, f.tags, f.rules)
+    SELECT f.seq, f.appended_us, f.time_us, f.source_offset, f.span, f.chain_no, f.kind, f.stated, f.floor, f.ai, f.pending, f.blank, f.type,
+        f.source, f.actor, f.by, f.tags, f.rules, f.producer, f.number,
+        tally.shape_of(f.kind, f.floor, f.ai, f.pending, f.blank, f.type, f.source, f.by, f.tags, f.rules, f.judged)
     FROM (
         SELECT
             r.seq,
@@ -1505,7 +1517,8 @@ LANGUAGE sql STABLE AS $$
             CASE WHEN r.kind = 1 AND substr(r.leaf, 156, 8) <> '\x0000000000000000' THEN substr(r.leaf, 140, 16) END,
             CASE WHEN r.kind = 1 AND substr(r.leaf, 156, 8) <> '\x0000000000000000' THEN
                 ('x' || encode(substr(r.leaf, 156, 4), 'hex'))::bit(32)::bigint::numeric * 4294967296
-                + ('x' || encode(substr(r.leaf, 160, 4), 'hex'))::bit(32)::bigint END
+                + ('x' || encode(substr(r.leaf, 160, 4), 'hex'))::bit(32)::bigint END,
+            CASE WHEN r.kind = 1 THEN x.j -> 'versions' END
         FROM audit.record r
         LEFT JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
         CROSS JOIN LATERAL (
@@ -1519,7 +1532,7 @@ LANGUAGE sql STABLE AS $$
         WHERE r.chain_no = of_chain AND r.seq >= first AND r.seq < before
         OFFSET 0 -- as it stands: a range of one chain, never all of them joined
     ) f (seq, appended_us, time_us, source_offset, span, chain_no, kind, stated, floor, ai, pending, blank, type, source, actor, by, tags,
-        rules, producer, number)
+        rules, producer, number, judged)
 $$;
 
 -- The facts of records that are not folded yet, from the records themselves; and those of all records.
@@ -1666,12 +1679,12 @@ END;
 GRANT USAGE ON SCHEMA tally TO piperoll_reporter;
 GRANT SELECT ON tally.fact, tally.folded, tally.unfolded, tally.facts TO piperoll_reporter;
 REVOKE ALL ON FUNCTION tally.number_in(jsonb, text),
-    tally.shape_of(smallint, smallint, smallint, boolean, boolean, text, text, text, text[], text[]), tally.derive(smallint, bigint, bigint), tally.one(smallint, bigint), tally.fold(smallint, bigint),
+    tally.shape_of(smallint, smallint, smallint, boolean, boolean, text, text, text, text[], text[]), tally.shape_of(smallint, smallint, smallint, boolean, boolean, text, text, text, text[], text[], jsonb), tally.derive(smallint, bigint, bigint), tally.one(smallint, bigint), tally.fold(smallint, bigint),
     tally.renew(smallint, bigint), tally.blank_erased(), tally.blank_retained(bigint),
     tally.counted_us(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint),
     tally.is_earlier(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION tally.number_in(jsonb, text),
-    tally.shape_of(smallint, smallint, smallint, boolean, boolean, text, text, text, text[], text[]), tally.derive(smallint, bigint, bigint), tally.one(smallint, bigint), tally.fold(smallint, bigint),
+    tally.shape_of(smallint, smallint, smallint, boolean, boolean, text, text, text, text[], text[]), tally.shape_of(smallint, smallint, smallint, boolean, boolean, text, text, text, text[], text[], jsonb), tally.derive(smallint, bigint, bigint), tally.one(smallint, bigint), tally.fold(smallint, bigint),
     tally.renew(smallint, bigint), tally.blank_retained(bigint),
     tally.counted_us(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint),
     tally.is_earlier(text, bigint, bigint, bigint, bigint, smallint, bigint, bigint) TO piperoll_reporter;

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ def main() -> None:
             home.mkdir()
             schedule = f"case-{number}-{when}"
             file = schedules_file(home, f"name: {schedule}, every: daily, first: 2026-10-01, formats: [json]")
-            died = _forked(lambda at=(place, name, when): _turn(kafka, dsn, home, file, at))  # noqa: B023
-            left = _forked(lambda: _turn(kafka, dsn, home, file, None))  # noqa: B023
+            died = forked(lambda at=(place, name, when): _turn(kafka, dsn, home, file, at))  # noqa: B023
+            left = forked(lambda: _turn(kafka, dsn, home, file, None))  # noqa: B023
             told.append(
                 {
                     "schedule": schedule,
@@ -62,7 +63,7 @@ def main() -> None:
     print(json.dumps(told))
 
 
-def _forked(run: Callable[[], None]) -> int:
+def forked(run: Callable[[], None]) -> int:
     """The exit status of a process that runs it; negative for a signal."""
     child = os.fork()
     if child == 0:
@@ -78,29 +79,37 @@ def _forked(run: Callable[[], None]) -> int:
 
 def _turn(kafka: KafkaSettings, dsn: str, home: Path, file: Path, at: tuple[Any, str, str] | None) -> None:
     if at is not None:
-        _die_at(*at)
+        die_at(*at)
     reporting = Reporting(kafka, dsn, home, file)
     reporting.now_us = microseconds(datetime.fromisoformat(AT))
     asyncio.run(reporting.runs.turn())
 
 
-def _die_at(place: Any, name: str, when: str) -> None:
-    real = getattr(place, name)
+def die_at(place: Any, name: str, when: str) -> None:
+    """`name@2`: at the second call."""
+    name, _, nth = name.partition("@")
+    real, calls = getattr(place, name), count(1)
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     async def later(*arguments: Any, **options: Any) -> Any:
-        if when == "before":
+        its_turn = next(calls) == int(nth or 1)
+        if its_turn and when == "before":
             die()
-        await real(*arguments, **options)
-        die()
+        answer = await real(*arguments, **options)
+        if its_turn:
+            die()
+        return answer
 
     def at_once(*arguments: Any, **options: Any) -> Any:
-        if when == "before":
+        its_turn = next(calls) == int(nth or 1)
+        if its_turn and when == "before":
             die()
-        real(*arguments, **options)
-        die()
+        answer = real(*arguments, **options)
+        if its_turn:
+            die()
+        return answer
 
     setattr(place, name, later if asyncio.iscoroutinefunction(real) else at_once)
 

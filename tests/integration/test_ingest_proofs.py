@@ -1,16 +1,23 @@
 """`GET /v1/events/{id}/proof` and receipts of a running ingest."""
 
+import json
 from hashlib import sha256
 
 import pytest
 
+from deploy.local.ports import free_port
 from deploy.local.postgres import run_async
 from schemas.proof_file import MEDIA_TYPE, decode_proof_file
 from services.common.proofs import Offset, Place
+from services.common.settings import KafkaSettings
+from services.ingest.access import Access
 from services.ingest.keys import create_key
+from services.ingest.problems import ProblemError
+from services.ingest.proofs import Proofs
+from services.ingest.reads import Reads
 from tests.audit_tables import fill, tamper
 from tests.chain_rows import ChainRows
-from tests.ingest_parts import SHORT, STRUCTURED, ingest_on, topics_on
+from tests.ingest_parts import SHORT, STRUCTURED, ingest_on, messages, topics_on
 from tests.sealed_log import SealedLog, store_seals
 from tests.unit.test_standalone_verifier import standalone
 
@@ -76,6 +83,25 @@ def test_a_proof_is_served_to_a_key_with_the_scope_read(broker, database, log, t
         problem(get(f"/v1/events/{number}/proof"), 500, "not-as-sealed")
         counted = ingest.client.get("/metrics").text
         assert 'piperoll_ingest_requests_total{path="/v1/events/{id}/proof",status="200"}' in counted
+        said = [json.loads(message.value) for message in messages(ingest.kafka, ingest.kafka.topics.system)]
+        assert {(event["type"], event["source"]) for event in said} == {("piperoll.read", "piperoll/read")}
+        reads = [event["data"] for event in said]  # one for each proof that went out, none for the others
+        assert [data["by"] for data in reads] == ["key auditor"] * 4 + ["key team"]
+        assert [data["range"] for data in reads[:4:3]] == [
+            {"record": str(number), "content": True},
+            {"record": str(number), "content": False},
+        ]
+        assert reads[1]["range"] == {"event_id": "1-6", "source": "app/shop", "content": True}
+        assert {(data["what"], data["count"]) for data in reads} == {("proof", 1)}
+
+
+async def test_a_proof_that_cannot_be_put_on_record_does_not_go_out(database, log, tmp_path):
+    reads = Reads(KafkaSettings(bootstrap_servers=f"127.0.0.1:{free_port()}"))
+    proofs = Proofs(database.reporter_dsn, Access(None, required=False), reads)
+    with pytest.raises(ProblemError) as raised:
+        await proofs.answer(None, str(Place(1, 7).number), None, content=True)
+    assert (raised.value.status, raised.value.kind) == (503, "not-recorded")
+    await proofs.close()
 
 
 def test_where_no_key_is_required_a_proof_without_one_does_not_say_what_was_recorded(

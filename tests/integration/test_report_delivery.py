@@ -12,7 +12,9 @@ import boto3
 import pytest
 
 from services.common.errors import TransientError
+from services.reporter.deliver.editions import s3
 from services.reporter.formats import FORMATS
+from services.reporter.runs import event_logs
 from services.reporter.runs.by_hand import Wanted, build_by_hand
 from services.reporter.runs.configuration import Configuration
 from services.reporter.runs.ledger import Ledger
@@ -86,6 +88,16 @@ def reporter(kafka, database, tmp_path, *recipients, formats="html, pdf, json", 
     return Reporting(kafka, database.reporter_dsn, tmp_path, file, proof_wait_s=proof_wait_s)
 
 
+def counting(write_log, folders):
+    """The same, and the folders that it wrote to."""
+
+    async def counted(selection, folder):
+        folders.append(folder)
+        return await write_log(selection, folder)
+
+    return counted
+
+
 async def test_one_edition_goes_out_by_every_way_and_each_receipt_is_on_record(
     kafka, database, october, tmp_path, monkeypatch, mailbox, hook
 ):
@@ -112,8 +124,13 @@ async def test_one_edition_goes_out_by_every_way_and_each_receipt_is_on_record(
             (f"webhook:{hook.url}", "full"),
             ("s3:reports/audit", "full"),
         )
+        written = []
+        monkeypatch.setattr(event_logs, "write_log", counting(event_logs.write_log, written))
+        monkeypatch.setattr(s3, "PUT_AT_ONCE", 1000)  # larger ones go in parts
         await one.turn("2026-11-01T02:00Z")
         assert len(hook.requests) == 1  # refused
+        assert len(written) == 1  # for the edition and two recipients in full detail
+        assert not any(folder.exists() for folder in written)
         await one.turn("2026-11-01T02:10Z")
         keys = [item["Key"] for item in bucket.list_objects_v2(Bucket="reports")["Contents"]]
         document = bucket.get_object(Bucket="reports", Key="audit/monthly/2026-10/1/report.json")[
@@ -195,7 +212,12 @@ async def test_a_crash_after_the_servers_yes_sends_again_under_the_same_name_and
     ]
 
 
-async def test_a_server_that_refuses_gets_it_later_once(kafka, database, october, tmp_path, mailbox):
+async def test_a_server_that_refuses_gets_it_later_once(
+    kafka, database, october, tmp_path, monkeypatch, mailbox
+):
+    """And where nobody gets an edition in full detail, its event log is not written."""
+    written = []
+    monkeypatch.setattr(event_logs, "write_log", counting(event_logs.write_log, written))
     mailbox.refuse = 1
     one = reporter(kafka, database, tmp_path, ("mail:jo@example.org", "figures"))
     await one.turn("2026-11-01T02:00Z")
@@ -204,6 +226,7 @@ async def test_a_server_that_refuses_gets_it_later_once(kafka, database, october
     await one.turn("2026-11-01T02:20Z")
     one.close()
     assert len(mailbox.messages) == 1
+    assert written == []
 
 
 def mailed(message, folder):

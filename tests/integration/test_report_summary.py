@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 
 from services.reporter.runs.editions import rebuild
+from services.reporter.runs.event_logs import EventLogs
 from services.reporter.runs.ledger import open_ledger
 from services.reporter.store import open_snapshot
 from tests.audit_tables import fill
@@ -82,7 +83,7 @@ async def test_a_model_arranges_facts_and_nothing_else_of_what_it_says_stands(
     assert own.startswith("# 2026-10\nRegarding risk: 5 events are of high or critical risk")
     assert own.count("\n- ") == 40
     async with open_ledger(database.reporter_dsn) as ledger, open_snapshot(database.reporter_dsn) as snapshot:
-        again = await rebuild(snapshot, await ledger.edition("monthly/2026-10/1"))
+        again = await rebuild(snapshot, await ledger.edition("monthly/2026-10/1"), EventLogs())
     assert again.same
     assert len(model.requests) == 1  # what was chosen is kept, nobody is asked again
 

@@ -24,6 +24,7 @@ class Webhook:
     def __init__(self, *answers: int) -> None:
         self.answers = list(answers) or [200]
         self.requests: list[tuple[dict[str, str], bytes]] = []
+        self.paths: list[str] = []
         stand_in = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -31,6 +32,7 @@ class Webhook:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 status = stand_in.answers.pop(0) if len(stand_in.answers) > 1 else stand_in.answers[0]
                 stand_in.requests.append((dict(self.headers), body))
+                stand_in.paths.append(self.path)
                 self.send_response(status)
                 self.send_header("Location", "http://127.0.0.1:9/elsewhere")
                 self.send_header("Content-Length", "0")

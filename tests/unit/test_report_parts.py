@@ -10,10 +10,13 @@ from services.common.errors import ConfigurationError
 from services.reporter import charts, integrity
 from services.reporter.account import as_json, as_lines
 from services.reporter.contents import words as said
+from services.reporter.deliver.editions.letter import letter_of
 from services.reporter.figures import read_hits
 from services.reporter.formats import render
 from services.reporter.formats.blocks import Bar
+from services.reporter.formats.words import duration
 from services.reporter.period import last_days, month
+from tests.report_document import document
 from tests.report_parts import FINDING, report, verification
 
 
@@ -145,6 +148,39 @@ def test_a_period_without_events_is_reported_too():
         assert "No event of high or critical risk is recorded for this period." in page_of(empty, name)
     assert page_of(empty, "json")
     assert render(empty, "pdf").startswith(b"%PDF")
+
+
+def test_an_account_with_reasons_is_balanced_and_one_with_losses_is_not():
+    """On the first page of every format, and in the letter: what is explained is not open."""
+    made = document("plain words")
+    pages = [page_of(made, name) for name in ("html", "md")] + [letter_of(made, "ab").text]
+    for page in pages:
+        assert "Balanced, with 1 named item: nothing is missing" in page
+        assert "plain words" in page
+        assert "difference" not in page.partition("Signatures")[0]
+    lost = {"between": ["in_kafka", "enriched"], "count": 7, "sentence": "7 expired.", "explained": False}
+    made["completeness"]["differences"].append(lost | {"cites": []})
+    for page in [page_of(made, name) for name in ("html", "md")] + [letter_of(made, "ab").text]:
+        assert "Not balanced: 1 difference not explained" in page
+        assert "1 difference in the account of completeness that nothing explains." in page
+
+
+def test_clocks_and_what_judged_the_events_are_told():
+    page = page_of(document("plain words"), "md")
+    assert (
+        "1 event dated more than 5 min ahead of being recorded: a clock that is fast; the furthest by 6.7 min."
+        in page
+    )
+    assert "the records do not tell which; the furthest by 2.0 h." in page
+    assert "2 events do not state it" in page
+    assert [str(duration(seconds)) for seconds in (None, 3.21, 300, 5400, 90_000, 259_200)] == [
+        "\N{EN DASH}",
+        "3.2 s",
+        "5 min",
+        "1.5 h",
+        "25 h",
+        "3 days",
+    ]
 
 
 def test_a_table_that_is_cut_says_how_much_is_left_out():

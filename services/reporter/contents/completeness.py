@@ -1,6 +1,7 @@
 """The completeness account: emitted (by sequence) = in Kafka = enriched = chained = in this report, each difference named.
 
-Kafka, enriched and chained are of the whole log below the cut; the report is of one period of it.
+Kafka, enriched and chained are of the whole log below the cut; the report is of one period of it. A difference is `explained`
+where nothing is missing all the same: it says where the rest is. The others are losses.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from services.reporter.contents.citing import cites
 from services.reporter.contents.selection import Selection
 from services.reporter.figures import Figures
 
+_HOLD_NOTHING = "not-delivered"
 _REASONS = {
-    "not-delivered": "hold no event: control markers and aborted transactions of producers",
+    _HOLD_NOTHING: "hold no event: control markers and aborted transactions of producers",
     "expired": "expired in Kafka before they were read, and are lost",
 }
 
@@ -45,6 +47,8 @@ async def completeness(selection: Selection, figures: Figures, chains: Sequence[
     skipped = sum(count for count, _ in log.skipped.values())
     here = await _in_period(selection, figures)
     in_report = figures.one("all").events + figures.kind(Kind.DUPLICATE).events
+    if not selection.filters.any:  # what is unreadable on our own topics has neither source nor type
+        in_report -= _foreign(figures)
     sequences = figures.sequences
     unaccounted = log.offsets - skipped - log.chained
     return {
@@ -97,11 +101,16 @@ def _add(so_far: tuple[int, int | None] | None, count: int, first: int) -> tuple
 
 async def _in_period(selection: Selection, figures: Figures) -> int:
     """Messages of the period, also those that filters leave out."""
-    repeats = figures.kind(Kind.DUPLICATE).events
+    repeats = figures.kind(Kind.DUPLICATE).events - _foreign(figures)
     if not selection.filters.any:
         return figures.one("all").events + repeats
     rows = await selection.unfiltered().fetch("compared", [], [])
     return int(next(row["events"] for row in rows if row["figure"] == "all")) + repeats
+
+
+def _foreign(figures: Figures) -> int:
+    """Messages that are counted as unreadable, and were not on the topic of events."""
+    return figures.ours[Kind.POISON].events if Kind.POISON in figures.ours else 0
 
 
 def _emitted(figures: Figures) -> list[dict[str, Any]]:
@@ -114,7 +123,7 @@ def _emitted(figures: Figures) -> list[dict[str, Any]]:
     )
     return [
         _difference(
-            "emitted", "in_kafka", sequences.missing, text, *(gap.first_id for gap in sequences.gaps[:3])
+            ("emitted", "in_kafka"), sequences.missing, text, *(gap.first_id for gap in sequences.gaps[:3])
         )
     ]
 
@@ -122,11 +131,11 @@ def _emitted(figures: Figures) -> list[dict[str, Any]]:
 def _skips(log: _Log) -> list[dict[str, Any]]:
     return [
         _difference(
-            "in_kafka",
-            "enriched",
+            ("in_kafka", "enriched"),
             count,
             f"{_count(count, 'source offset')} {_REASONS.get(reason, f'were passed over ({reason})')}.",
             first,
+            explained=reason == _HOLD_NOTHING,
         )
         for reason, (count, first) in sorted(log.skipped.items())
         if count
@@ -137,23 +146,24 @@ def _unaccounted(count: int) -> list[dict[str, Any]]:
     if not count:
         return []
     text = f"{_count(abs(count), 'source offset')} {'are in no record' if count > 0 else 'have more than one record'}: see the findings."
-    return [_difference("enriched", "chained", count, text)]
+    return [_difference(("enriched", "chained"), count, text)]
 
 
 def _elsewhere(count: int) -> list[dict[str, Any]]:
     text = f"{_count(count, 'message')} of the log {'belongs' if count == 1 else 'belong'} to other periods."
-    return [_difference("chained", "in_report", count, text)] if count else []
+    return [_difference(("chained", "in_report"), count, text, explained=True)] if count else []
 
 
 def _filtered(count: int) -> list[dict[str, Any]]:
     text = f"{_count(count, 'message')} of the period {'is' if count == 1 else 'are'} left out by the schedule's filters."
-    return [_difference("chained", "in_report", count, text)] if count else []
+    return [_difference(("chained", "in_report"), count, text, explained=True)] if count else []
 
 
 def _of_these(figures: Figures) -> list[dict[str, Any]]:
     """What the messages in the report are."""
     told = [("events", figures.one("readable").events, figures.one("readable").first_id)]
-    told += [("unreadable messages", figures.one("poison").events, figures.one("poison").first_id)]
+    unread = figures.one("poison")
+    told += [("unreadable messages", unread.events - _foreign(figures), unread.first_id)]
     repeats = figures.kind(Kind.DUPLICATE)
     told += [("repeats of an event already recorded", repeats.events, repeats.first_id)]
     erased = figures.one("erased")
@@ -161,8 +171,16 @@ def _of_these(figures: Figures) -> list[dict[str, Any]]:
     return [{"what": what, "count": count, "cites": cites(first)} for what, count, first in told]
 
 
-def _difference(left: str, right: str, count: int, sentence: str, *first: int | None) -> dict[str, Any]:
-    return {"between": [left, right], "count": count, "sentence": sentence, "cites": cites(*first)}
+def _difference(
+    between: tuple[str, str], count: int, sentence: str, *first: int | None, explained: bool = False
+) -> dict[str, Any]:
+    return {
+        "between": list(between),
+        "count": count,
+        "sentence": sentence,
+        "explained": explained,
+        "cites": cites(*first),
+    }
 
 
 def _count(number: int, word: str) -> str:

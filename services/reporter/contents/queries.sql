@@ -70,12 +70,12 @@ WITH cut AS MATERIALIZED (
 
 -- counts: after `selected`: all counts by figure and key: events, those of high or critical risk, the share of all in percent, the first
 -- record; $15 days begin at these times; at most $16 keys of a figure. Figures new-type, new-source and new-actor: at most $17 names that
--- no event of an earlier period has; of figure tag at most $18
+-- no event of an earlier period has; of figures tag and judged at most $18
 , shaped AS NOT MATERIALIZED (
     SELECT kind, type, source, risk, by, pending, tags, rules, blank, late, width_bucket(counted_us, $15::bigint[]) AS day, id, shape, is_touched
     FROM selected
 ), plain AS MATERIALIZED (
-    SELECT late, day, count(*) AS events, min(id) AS first_id FROM shaped WHERE NOT is_touched GROUP BY shape, late, day
+    SELECT shape, late, day, count(*) AS events, min(id) AS first_id FROM shaped WHERE NOT is_touched GROUP BY shape, late, day
 ), shapes AS MATERIALIZED (
     SELECT f.kind, f.type, f.source, greatest(f.floor, f.ai) AS risk, f.by, f.pending, f.tags, f.rules, f.blank, p.late, p.day, p.events,
         CASE WHEN greatest(f.floor, f.ai) >= 4 THEN p.events ELSE 0 END AS high, p.first_id
@@ -83,6 +83,17 @@ WITH cut AS MATERIALIZED (
     UNION ALL
     SELECT kind, type, source, risk, by, pending, tags, rules, blank, late, day, 1, CASE WHEN risk >= 4 THEN 1 ELSE 0 END, id
     FROM shaped WHERE is_touched
+), judged AS ( -- events of a shape were judged by the same versions: those of its first record
+    SELECT coalesce(nullif(x.versions, '{}')::text, '') AS key, sum(s.events) AS events, min(s.first_id) AS first_id
+    FROM (
+        SELECT shape, sum(events) AS events, min(first_id) AS first_id
+        FROM (SELECT shape, events, first_id FROM plain UNION ALL SELECT shape, 1, id FROM shaped WHERE is_touched) AS a GROUP BY shape OFFSET 0
+    ) s
+    CROSS JOIN LATERAL (SELECT r.chain_no, r.seq, r.appended_us FROM audit.record r
+        WHERE r.chain_no = (s.first_id >> 48)::smallint AND r.seq = s.first_id & 281474976710655 AND r.kind = 1 OFFSET 0) r
+    LEFT JOIN LATERAL (SELECT audit.json_of(p.enrich) -> 'versions' AS versions FROM audit.payload p
+        WHERE p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us) OFFSET 0) x ON true
+    GROUP BY 1
 ), actors AS (
     SELECT actor, count(*) AS events, count(*) FILTER (WHERE risk >= 4) AS high, min(id) AS first_id
     FROM selected WHERE actor IS NOT NULL GROUP BY actor
@@ -98,6 +109,7 @@ WITH cut AS MATERIALIZED (
     UNION ALL SELECT 'type', type, sum(events), sum(high), min(first_id) FROM shapes WHERE kind = 1 GROUP BY 2
     UNION ALL SELECT 'source', source, sum(events), sum(high), min(first_id) FROM shapes WHERE kind = 1 GROUP BY 2
     UNION ALL SELECT 'actor', actor, events, high, first_id FROM actors
+    UNION ALL SELECT 'judged', key, events, 0, first_id FROM judged
     UNION ALL SELECT 'risk', audit.risk_name(risk), sum(events), sum(high), min(first_id) FROM shapes GROUP BY 2
     UNION ALL SELECT 'by', by, sum(events), sum(high), min(first_id) FROM shapes WHERE by IS NOT NULL GROUP BY 2
     UNION ALL SELECT 'late', late, sum(events), sum(high), min(first_id) FROM shapes WHERE late <> '' GROUP BY 2
@@ -139,7 +151,7 @@ WITH cut AS MATERIALIZED (
     FROM (SELECT * FROM counted UNION ALL SELECT * FROM fresh) AS c
 )
 SELECT figure, key, coalesce(events, 0)::bigint AS events, coalesce(high, 0)::bigint AS high, share, keys, rank, first_id
-FROM ranked WHERE figure = 'day' OR rank <= CASE WHEN figure LIKE 'new-%' THEN $17::bigint WHEN figure = 'tag' THEN $18::bigint ELSE $16::bigint END ORDER BY figure, rank
+FROM ranked WHERE figure = 'day' OR rank <= CASE WHEN figure LIKE 'new-%' THEN $17::bigint WHEN figure IN ('tag', 'judged') THEN $18::bigint ELSE $16::bigint END ORDER BY figure, rank
 
 -- grave: after `selected`: events that had high or critical risk at any time, also where a review has withdrawn it: the worst and earliest
 -- first, $15 at most; `of` are all whose risk is still high
@@ -170,6 +182,19 @@ ORDER BY f.appended_us, f.chain_no, f.seq LIMIT $15::bigint
 
 -- late: after `selected`: events that count when they were recorded, not when they happened: $15 of them
 SELECT id, late, time_us, appended_us FROM selected WHERE late <> '' ORDER BY id LIMIT $15::bigint
+
+-- skew: after `selected`: by source: events whose own time is more than $15 microseconds ahead of their recording, and more than $16 behind
+-- it, the most of each, with the first record; the $17 sources with the most of both, and the sums and number of all
+, apart AS MATERIALIZED (
+    SELECT coalesce(source, '') AS source, count(*) FILTER (WHERE time_us > appended_us) AS ahead, max(time_us - appended_us) AS most_ahead_us,
+        count(*) FILTER (WHERE time_us < appended_us) AS behind, max(appended_us - time_us) AS most_behind_us,
+        min(id) FILTER (WHERE time_us > appended_us) AS first_ahead, min(id) FILTER (WHERE time_us < appended_us) AS first_behind
+    FROM selected WHERE kind = 1 AND stated = 0 AND (time_us > appended_us + $15::bigint OR time_us < appended_us - $16::bigint) GROUP BY 1
+)
+SELECT *, count(*) OVER () AS sources, sum(ahead) OVER ()::bigint AS all_ahead, sum(behind) OVER ()::bigint AS all_behind,
+    max(most_ahead_us) OVER () AS all_most_ahead_us, max(most_behind_us) OVER () AS all_most_behind_us,
+    min(first_ahead) OVER () AS all_first_ahead, min(first_behind) OVER () AS all_first_behind
+FROM apart ORDER BY ahead + behind DESC, source LIMIT $17::bigint
 
 -- log: after `selected`: all events, in the order of the times by which they count
 SELECT id, kind, time_us, counted_us, late, risk, floor, ai, by, pending, tags, review FROM selected ORDER BY counted_us, id
@@ -206,17 +231,19 @@ GROUP BY source ORDER BY events DESC, source LIMIT $15::bigint
 SELECT source FROM selected WHERE kind = 1 AND source = ANY ($15::text[]) GROUP BY source
 
 -- other_kinds: after `selected`: records of the period that are no events, by kind, with the first of each, and the offsets that skip
--- records stand for
-SELECT f.kind, count(*) AS records, min((f.chain_no::bigint << 48) | f.seq) AS first_id, coalesce(sum(f.span), 0)::bigint AS offsets,
+-- records stand for. `ours`: repeats and unreadable messages on our own topics, which are no part of what was sent to us
+SELECT f.kind, f.kind IN (2, 3) AND x.topic ~ '[.](annotations|system)$' AS ours, count(*) AS records, min((f.chain_no::bigint << 48) | f.seq) AS first_id, coalesce(sum(f.span), 0)::bigint AS offsets,
     count(*) FILTER (WHERE 'identity:unchecked' = ANY (f.tags)) AS unchecked,
     min((f.chain_no::bigint << 48) | f.seq) FILTER (WHERE 'identity:unchecked' = ANY (f.tags)) AS first_unchecked
 FROM (
     SELECT * FROM tally.facts WHERE kind = 8 AND appended_us >= $11::bigint AND appended_us < $12::bigint
-    UNION ALL SELECT * FROM tally.facts WHERE kind NOT IN (1, 8) AND kind <> 3 AND appended_us >= $11::bigint AND appended_us < $12::bigint
+    UNION ALL SELECT * FROM tally.facts WHERE kind NOT IN (1, 8) AND appended_us >= $11::bigint AND appended_us < $12::bigint
 ) f
+JOIN audit.chain x ON x.chain_no = f.chain_no
 WHERE f.seq < ($7::bigint[])[f.chain_no] AND f.time_us >= $13::bigint AND f.time_us < $14::bigint
     AND tally.counted_us($1, $2, $3, $4, $5, f.stated, f.time_us, f.appended_us) IS NOT NULL
-GROUP BY f.kind ORDER BY f.kind
+    AND (f.kind <> 3 OR x.topic ~ '[.](annotations|system)$')
+GROUP BY 1, 2 ORDER BY 1, 2
 
 -- gaps: after `selected`: by source that numbers its events: the numbers from the lowest to the highest of the period, how many are in
 -- no record below the cut, in how many gaps, and of the $15 sources that miss most the first $16 gaps with the record before the first

@@ -20,6 +20,10 @@ KINDS = {
     Kind.TIME_ANCHOR: "Checkpoints noted in the chains, to show that what follows is younger",
 }
 """What a report calls the records that are no events."""
+_OURS = {
+    Kind.DUPLICATE: "Repeats of what Piperoll itself said, which it says again where it is not sure: own events and readings by AI",
+    Kind.POISON: "Unreadable messages on topics that only Piperoll writes to",
+}
 _TABLES = ("type", "source", "actor", "risk", "by", "tag", "noticed", "rule", "catalogue")
 _PARTS = {"rule": ("id", "title", "level"), "catalogue": ("type", "tag")}
 
@@ -44,15 +48,40 @@ def by_day(period: Period, figures: Figures) -> list[dict[str, Any]]:
 
 def other_records(figures: Figures) -> list[dict[str, Any]]:
     """Records of the period that are no events, by kind."""
+    rows = [(kind, kind_name(kind), figure) for kind, figure in sorted(figures.own.items())]
+    rows += [(kind, _OURS[Kind(kind)], figure) for kind, figure in sorted(figures.ours.items())]
     return [
-        {"kind": kind, "name": kind_name(kind), "records": figure.events, "cites": cites(figure.first_id)}
-        for kind, figure in sorted(figures.own.items())
+        {"kind": kind, "name": name, "records": figure.events, "cites": cites(figure.first_id)}
+        for kind, name, figure in rows
     ]
 
 
 def kind_name(kind: int) -> str:
     """A kind in words."""
     return {int(known): name for known, name in KINDS.items()}.get(kind, f"Records of kind {kind}")
+
+
+def judged_by(figures: Figures) -> dict[str, Any]:
+    """The versions of rules, mappings and catalogue that judged the events of the period, by their own records: how many events
+    by each, the most first, `shown` of `of`. `unstated`: events whose record does not say, as where its content was erased."""
+    table = figures.table("judged")
+    stated = [figure for figure in table.figures if figure.key]
+    unstated = sum(figure.events for figure in table.figures if not figure.key)
+    return {
+        "versions": [
+            {name: _version(figure.key, name) for name in ("rules", "mappings", "catalog")}
+            | {"events": figure.events, "cites": cites(figure.first_id)}
+            for figure in stated[:MOST_KEYS]
+        ],
+        "shown": len(stated[:MOST_KEYS]),
+        "of": len(stated),
+        "unstated": unstated,
+    }
+
+
+def _version(key: str, name: str) -> str:
+    said = json.loads(key)
+    return str(said.get(name, "")) if isinstance(said, dict) else ""
 
 
 def _figure(figure: Figure) -> dict[str, Any]:

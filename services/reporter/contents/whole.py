@@ -14,7 +14,8 @@ from services.reporter.contents.events import high_risk, late, unreadable
 from services.reporter.contents.happened import happened
 from services.reporter.contents.reviews import reviews
 from services.reporter.contents.selection import Selection
-from services.reporter.contents.tables import by_day, other_records, tables, totals
+from services.reporter.contents.skew import clock_skew
+from services.reporter.contents.tables import by_day, judged_by, other_records, tables, totals
 from services.reporter.contents.times import iso
 from services.reporter.contents.words import GLOSSARY, METHOD
 from services.reporter.figures import Figures, read_figures
@@ -46,6 +47,8 @@ async def read_contents(
         "ai": await ai_account(selection, figures),
         **await happened(selection),
         "late": await late(selection, {item.key: item for item in figures.table("late").figures}),
+        "clock_skew": await clock_skew(selection),
+        "judged_by": judged_by(figures),
         "unreadable": await unreadable(selection),
         "sequence_gaps": [
             {

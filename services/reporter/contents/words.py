@@ -24,7 +24,7 @@ METHOD = [
     "Every number is counted by SQL from the records below the cut; every statement names records by which it can be checked.",
     "An event's risk is the highest that rules and AI gave it, less what AI alone had given when a review called it a false positive.",
     "An event's time is its own, else the one that its source's mapping finds, else Kafka's. A time without a zone is read as UTC.",
-    "Tables show the most frequent keys and say how many there are; the attachments have every event.",
+    "Tables show the most frequent keys and say how many there are; every event is in the event log, where that is attached.",
     "Duplicates are recorded and not counted as events. Messages that cannot be read are counted apart.",
     "The report says what the records show. It does not say that the organisation complies with anything.",
 ]

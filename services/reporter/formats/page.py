@@ -23,7 +23,13 @@ from services.reporter.formats.sections.account import attachments, cited, event
 from services.reporter.formats.sections.controls import controls
 from services.reporter.formats.sections.events import high_risk, reviews
 from services.reporter.formats.sections.figures import changes, figures, irregular, rules_and_ai
-from services.reporter.formats.sections.integrity import completeness, integrity
+from services.reporter.formats.sections.integrity import (
+    account_mark,
+    completeness,
+    explained_of,
+    integrity,
+    losses_of,
+)
 from services.reporter.formats.sections.summary import summary
 from services.reporter.formats.words import Object, local, moment, number, period_title, plural, when
 
@@ -44,6 +50,10 @@ _SECTIONS: list[Callable[[Object], Section | None]] = [
     software,
     cited,
 ]
+
+
+_MOST_ITEMS = 3
+"""Differences in the account of completeness that stand on the first page."""
 
 
 def page_of(document: Object, edition_hash: str) -> Page:
@@ -126,12 +136,30 @@ def _facts(document: Object) -> list[tuple[str, Text]]:
                 ],
             )
         )
+    if document.get("completeness"):
+        rows.append((Ours("Completeness"), _account(document["completeness"])))
     if period.get("selected_by"):
         rows.append((Ours("Selection"), [Prose(str(period["selected_by"]))]))
     rows.append((Ours("Made"), [when(document.get("made")), Ours(" (UTC)"), *_by(document.get("software"))]))
     if document.get("detail"):
         rows.append((Ours("Detail"), [Ours(_DETAILS.get(str(document["detail"]), ""))]))
     return rows
+
+
+def _account(account: Object) -> Text:
+    """From Kafka to the report, in a line, with what explains the differences or what is missing."""
+    chained = plural(int(account.get("chained") or 0), "message")
+    counts = (
+        f". {plural(int(account.get('in_kafka') or 0), 'source offset')} in Kafka, {chained} in the chains, "
+        f"{number(account.get('in_report'))} in this report."
+    )
+    told = [*losses_of(account), *explained_of(account)][:_MOST_ITEMS]
+    sentences = [str(one.get("sentence") or "") for one in told if isinstance(one, dict)]
+    return [
+        account_mark(account),
+        Ours(counts),
+        *(piece for one in sentences for piece in (Ours(" "), Prose(one))),
+    ]
 
 
 def _by(software: Any) -> Text:
@@ -188,9 +216,9 @@ def open_points(document: Object) -> list[Text]:
             "of the verification: records are not as they were written, or are missing",
         ),
         (
-            len((document.get("completeness") or {}).get("differences") or []),
+            _losses(document),
             "difference",
-            "in the account of completeness",
+            "in the account of completeness that nothing explains",
         ),
         (_count(reviews_.get("open")), "event", "of high or critical risk without a review"),
         (
@@ -222,6 +250,15 @@ def open_points(document: Object) -> list[Text]:
     return lines or [[Ours("Nothing: no finding, no difference, no event of high risk without a review.")]]
 
 
+def _losses(document: Object) -> int:
+    """Missing numbers of sources have a line of their own."""
+    said_apart = "emitted" if document.get("sequence_gaps") else None
+    missing = losses_of(document.get("completeness") or {})
+    return sum(
+        not isinstance(one, dict) or (one.get("between") or [None])[0] != said_apart for one in missing
+    )
+
+
 def _count(value: Any) -> int:
     return len(value) if isinstance(value, list) else int(value or 0)
 
@@ -241,7 +278,5 @@ def _signature(one: Object) -> list[Text]:
     ]
     lines: list[Text] = [who, [Prose(str(one.get("statement") or ""))]]
     if one.get("reason"):  # asked for with --despite alone
-        lines.append(
-            [Ours("Signed although the verification is not good: "), Prose(str(one.get("reason") or ""))]
-        )
+        lines.append([Ours("Signed all the same, because: "), Prose(str(one.get("reason") or ""))])
     return lines

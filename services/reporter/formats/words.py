@@ -32,6 +32,17 @@ def plural(count: int, word: str, many: str | None = None) -> Ours:
     return Ours(f"{count:,} {word if count == 1 else many or word + 's'}")
 
 
+def duration(seconds: float | None) -> Ours:
+    """3.2 s, 5 min, 2.5 h, 41.0 days; a dash for none."""
+    if seconds is None:
+        return _DASH
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= size * (2 if unit == "days" else 1):
+            count = seconds / size
+            return Ours(f"{count:,.0f} {unit}" if count == int(count) else f"{count:,.1f} {unit}")
+    return Ours(f"{seconds:,.1f} s")
+
+
 def share(percent: float | None) -> Ours:
     """Something is never written as nothing."""
     if percent is None:

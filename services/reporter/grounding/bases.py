@@ -44,20 +44,36 @@ def basis_of(numbers: Sequence[int]) -> Basis:
 async def _look_up(selection: Selection, drafts: Sequence[Draft]) -> list[Basis]:
     if not drafts:
         return []
-    columns = [_column(draft, at) for at, draft in enumerate(drafts)]
-    row = await selection.aggregate(columns, [draft.key or "" for draft in drafts])
-    return [_read(row[at] or b"") for at in range(len(drafts))]
+    tallies = [_Tally() for _ in drafts]
+    conditions = [_condition(draft, at) for at, draft in enumerate(drafts)]
+    async for row in selection.numbers(conditions, [draft.key or "" for draft in drafts]):
+        for tally, data in zip(tallies, row, strict=True):
+            tally.add(data or b"")
+    return [tally.basis for tally in tallies]
 
 
-def _column(draft: Draft, at: int) -> str:
-    """The numbers of a figure's records, sorted, as bytes. Only texts of this module become SQL."""
-    condition = CONDITIONS[draft.figure or ""].format(key=f"${_FIRST_PARAMETER + at}::text")
-    return f"string_agg(int8send(id), ''::bytea ORDER BY id) FILTER (WHERE ({condition}) AND ${_FIRST_PARAMETER + at}::text IS NOT NULL)"
+def _condition(draft: Draft, at: int) -> str:
+    """Whether an event is one of a figure's. Only texts of this module become SQL."""
+    parameter = f"${_FIRST_PARAMETER + at}::text"
+    return f"({CONDITIONS[draft.figure or ''].format(key=parameter)}) AND {parameter} IS NOT NULL"
 
 
-def _read(data: bytes) -> Basis:
-    samples = (int.from_bytes(data[at : at + 8]) for at in range(0, min(len(data), 8 * MOST_SAMPLES), 8))
-    return Basis(len(data) // 8, sha256(data).hexdigest(), tuple(samples))
+class _Tally:
+    """The numbers of a figure's records, as they come: sorted, 8 bytes each."""
+
+    def __init__(self) -> None:
+        self._bytes, self._digest, self._first = 0, sha256(), b""
+
+    def add(self, data: bytes) -> None:
+        self._bytes += len(data)
+        self._digest.update(data)
+        if len(self._first) < 8 * MOST_SAMPLES:
+            self._first = (self._first + data)[: 8 * MOST_SAMPLES]
+
+    @property
+    def basis(self) -> Basis:
+        samples = (int.from_bytes(self._first[at : at + 8]) for at in range(0, len(self._first), 8))
+        return Basis(self._bytes // 8, self._digest.hexdigest(), tuple(samples))
 
 
 def _fact(draft: Draft, basis: Basis) -> Fact:

@@ -18,6 +18,7 @@ from services.reporter.runs.calendar import Calendar, Span
 from services.reporter.runs.configuration import Configuration
 from services.reporter.runs.due import filters_of, intents_of, period_of
 from services.reporter.runs.editions import Asked, Ground, Made, make_edition, open_ground
+from services.reporter.runs.event_logs import open_logs
 from services.reporter.runs.filing import PATIENCE_S, Filed, Filing, unrecorded
 from services.reporter.runs.ledger import Ledger, open_ledger
 from services.reporter.runs.making import Wish, fill_template, make_whole, software, write_files
@@ -81,7 +82,8 @@ async def build_by_hand(
     wish = Wish(formats)
     async with (
         open_ledger(dsn) as ledger,
-        open_ground(dsn, evidence, progress=progress, kafka=topic.settings) as ground,
+        open_logs() as logs,
+        open_ground(dsn, evidence, progress=progress, kafka=topic.settings, logs=logs) as ground,
     ):
         run, asked, intents = await _asked(ledger, wanted, configuration, clock)
         made = await make_edition(ledger, ground, run, asked, intents, clock)
@@ -127,7 +129,11 @@ async def preview(
     """The files that an edition made now would have, with `template` instead of the schedule's. None is made: they say so. Raises
     ConfigurationError also where the template is wrong."""
     _writable(out)
-    async with open_ledger(dsn) as ledger, open_ground(dsn, evidence, progress=progress) as ground:
+    async with (
+        open_ledger(dsn) as ledger,
+        open_logs() as logs,
+        open_ground(dsn, evidence, progress=progress, logs=logs) as ground,
+    ):
         if wanted.schedule is None:
             period = chosen_period(wanted.period, wanted.zone, clock())
             asked = Asked(period, wanted.by)
@@ -147,9 +153,9 @@ async def preview(
             language=asked.language,
             template=str(template) if template is not None else asked.template,
         )
-        document = await make_whole(ground.snapshot, inputs)
+        document = await make_whole(ground.snapshot, inputs, logs)
         wish = Wish(formats)
-        paths = await write_files(ground.snapshot, inputs, document, wish, out, evidence)
+        paths = await write_files(ground.snapshot, inputs, document, wish, out, evidence, logs)
         if inputs.template is not None:
             await fill_template(
                 Path(inputs.template), document, "full", out
@@ -202,7 +208,7 @@ async def _write(
         raise TransientError(f"{made.edition.id} was made by somebody else just now: run it again")
     try:
         return document, await write_files(
-            ground.snapshot, made.edition.inputs, document, wish, out, evidence
+            ground.snapshot, made.edition.inputs, document, wish, out, evidence, ground.logs
         )
     except OSError as error:
         raise FatalError(

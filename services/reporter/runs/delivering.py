@@ -23,7 +23,8 @@ from services.reporter.formats.detail import with_detail
 from services.reporter.period import moment
 from services.reporter.runs import directory
 from services.reporter.runs.editions import gone_line, rebuild
-from services.reporter.runs.filing import Filing
+from services.reporter.runs.event_logs import EventLogs
+from services.reporter.runs.filing import MANIFEST, Filing
 from services.reporter.runs.ledger import Ledger, backoff
 from services.reporter.runs.making import Wish, write_files
 from services.reporter.runs.rows import Edition, Intent
@@ -60,6 +61,7 @@ class Deliverer:
         self._evidence = evidence
         self._filing = filing
         self._documents: dict[str, dict[str, Any]] = {}
+        self.logs = EventLogs()
 
     def remember(self, edition: Edition, document: dict[str, Any]) -> None:
         self._documents[edition.id] = document
@@ -87,7 +89,11 @@ class Deliverer:
                     kind=intent.kind,
                     state=state,
                 )
+
+    def forget(self) -> None:
+        """At the end of a turn, however it ends: what was kept for the deliveries is not needed any more."""
         self._documents.clear()
+        self.logs.clear()
 
     async def _note_failure(
         self, ledger: Ledger, intent: Intent, error: Exception, *, uncertain: bool = False
@@ -105,8 +111,7 @@ class Deliverer:
             if intent.target.startswith("directory:"):
                 return await self._put(ledger, edition, intent)
             return await self._send_out(ledger, edition, intent)
-        await ledger.begin(intent)
-        return await (self._alarm(intent) if intent.kind == "alarm" else self._test(intent))
+        return await (self._alarm(ledger, intent) if intent.kind == "alarm" else self._test(ledger, intent))
 
     async def _put(self, ledger: Ledger, edition: Edition, intent: Intent) -> dict[str, Any]:
         draft = await asyncio.to_thread(directory.prepare, intent.target, self._root, edition.id)
@@ -122,10 +127,10 @@ class Deliverer:
         async with open_snapshot(self._dsn) as snapshot:
             document = self._documents.get(edition.id)
             if document is None:
-                document = await _again(snapshot, edition)
+                document = await _again(snapshot, edition, self.logs)
                 self._documents[edition.id] = document
             evidence = await asyncio.to_thread(self._evidence)
-            paths = await write_files(snapshot, edition.inputs, document, wish, folder, evidence)
+            paths = await write_files(snapshot, edition.inputs, document, wish, folder, evidence, self.logs)
         sealed = edition.inputs.cut.seal_no is not None
         filed = await self._filing.file(document, wish, intent.recipient, folder, paths, sealed=sealed)
         if filed.unproved is not None:
@@ -139,41 +144,50 @@ class Deliverer:
             document = await self._write(edition, intent, folder)
             letter = letter_of(with_detail(document, intent.detail), edition.sha256)
             files = await asyncio.to_thread(_files_in, folder)
-            await ledger.begin(intent)  # from here on it may be there: a crash before has sent nothing
-            return await self._post(intent, edition.id, letter, files)
+            return await self._post(ledger, intent, edition.id, letter, files)
 
     async def _post(
-        self, intent: Intent, name: str, letter: Letter, files: Sequence[Path] = ()
+        self, ledger: Ledger, intent: Intent, name: str, letter: Letter, files: Sequence[Path] = ()
     ) -> dict[str, Any]:
         scheme, _, address = intent.target.partition(":")
         outlet = outlet_for(scheme, self._clock)
-        return await outlet.deliver(Parcel(intent.message_id, address, name, letter, files))
+        parcel = Parcel(intent.message_id, address, name, letter, files)
+        return await outlet.deliver(parcel, lambda: ledger.begin(intent))
 
-    async def _tell(self, intent: Intent, file: str, subject: str, text: str) -> dict[str, Any]:
+    async def _tell(
+        self, ledger: Ledger, intent: Intent, file: str, subject: str, text: str
+    ) -> dict[str, Any]:
         """A few words: as a file in a directory, else as a message."""
         if intent.target.startswith("directory:"):
+            await ledger.begin(intent)
             return await asyncio.to_thread(directory.put_note, intent.target, self._root, file, text)
-        return await self._post(intent, file.removesuffix(".txt"), notice(subject, text))
+        return await self._post(ledger, intent, file.removesuffix(".txt"), notice(subject, text))
 
-    async def _alarm(self, intent: Intent) -> dict[str, Any]:
+    async def _alarm(self, ledger: Ledger, intent: Intent) -> dict[str, Any]:
         text = (
             f"The report {intent.schedule}/{intent.label} was not delivered in time. `piperoll report list` shows to whom not, "
             "and why.\n"
         )
         name = f"{intent.schedule}/{intent.label}"
-        return await self._tell(intent, f"LATE-{name.replace('/', '-')}.txt", f"Report {name} is late", text)
+        return await self._tell(
+            ledger, intent, f"LATE-{name.replace('/', '-')}.txt", f"Report {name} is late", text
+        )
 
-    async def _test(self, intent: Intent) -> dict[str, Any]:
+    async def _test(self, ledger: Ledger, intent: Intent) -> dict[str, Any]:
         text = (
             f"This is a test of Piperoll: reports of {intent.schedule} for {intent.recipient} arrive here.\n"
         )
         return await self._tell(
-            intent, f"TEST-{intent.schedule}.txt", f"Test of the report {intent.schedule}", text
+            ledger, intent, f"TEST-{intent.schedule}.txt", f"Test of the report {intent.schedule}", text
         )
 
 
 def _files_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file())
+    """MANIFEST the last: where a bucket has it, it has all that it names."""
+    return sorted(
+        (path for path in folder.iterdir() if path.is_file()),
+        key=lambda path: (path.name == MANIFEST, path.name),
+    )
 
 
 def _may_be_second(intent: Intent) -> bool:
@@ -184,9 +198,9 @@ def _may_be_second(intent: Intent) -> bool:
     return intent.state == "sending" or (intent.last_error or "").startswith(UNCERTAIN)
 
 
-async def _again(snapshot: Any, edition: Edition) -> dict[str, Any]:
+async def _again(snapshot: Any, edition: Edition, logs: EventLogs) -> dict[str, Any]:
     """The document of an edition that this process did not make. Raises NotTheSameError."""
-    made = await rebuild(snapshot, edition)
+    made = await rebuild(snapshot, edition, logs)
     if made.same:
         return made.document
     why = "; ".join(map(gone_line, made.gone[:5])) or "and nothing was erased: run `piperoll verify`"

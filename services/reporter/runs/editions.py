@@ -28,6 +28,7 @@ from services.reporter.grounding.summary import Ask, choose
 from services.reporter.integrity import verdict
 from services.reporter.period import Period, moment
 from services.reporter.runs.asking import asker
+from services.reporter.runs.event_logs import EventLogs
 from services.reporter.runs.ledger import Ledger
 from services.reporter.runs.making import counts_of, differences, make_whole, parts_of, software
 from services.reporter.runs.rows import Edition, NewIntent, Run
@@ -44,6 +45,7 @@ class Asked(NamedTuple):
     filters: Filters = Filters()
     language: str = "en"
     template: str | None = None
+    attached: bool = True
 
 
 class Made(NamedTuple):
@@ -63,6 +65,7 @@ class Ground:
     verification: Verification
     integrity: dict[str, Any]
     cut: Cut
+    logs: EventLogs
     ask: Ask | None = None
     """Asks a model for the executive summary; None where facts are put together by code."""
 
@@ -76,6 +79,7 @@ async def open_ground(
     progress: Progress = lambda _done, _total: None,
     counting: Progress = lambda _done, _total: None,
     kafka: KafkaSettings | None = None,
+    logs: EventLogs,
 ) -> AsyncIterator[Ground]:
     """Keeps up the facts, verifies, finds the cut, all for one snapshot. With `kafka` a model is asked where one is set up.
     Raises TransientError, ConfigurationError."""
@@ -86,7 +90,7 @@ async def open_ground(
         )
         integrity = as_json(verification) | {"facts": (await check_facts(snapshot))._asdict()}
         async with asker(kafka) as ask:
-            yield Ground(snapshot, verification, integrity, await find_cut(snapshot), ask)
+            yield Ground(snapshot, verification, integrity, await find_cut(snapshot), logs, ask)
 
 
 async def make_edition(
@@ -106,7 +110,7 @@ async def make_edition(
         chosen = None if ground.ask is None else await choose(facts, ground.ask)
         return chosen
 
-    document = await make_whole(ground.snapshot, inputs, choosing)
+    document = await make_whole(ground.snapshot, inputs, ground.logs, choosing)
     inputs = replace(inputs, summary=chosen)
     counts = counts_of(document)
     if before is not None:
@@ -134,6 +138,7 @@ def _inputs(run: Run, asked: Asked, ground: Ground, before: Edition | None, now_
         filters=asked.filters,
         language=asked.language,
         template=asked.template,
+        attached=asked.attached,
     )
 
 
@@ -184,9 +189,9 @@ class Rebuilt(NamedTuple):
         return self.same or bool(self.gone)
 
 
-async def rebuild(snapshot: Snapshot, edition: Edition) -> Rebuilt:
+async def rebuild(snapshot: Snapshot, edition: Edition, logs: EventLogs) -> Rebuilt:
     """The edition's document, from its inputs and the records below its cut."""
-    document = await make_whole(snapshot, edition.inputs)
+    document = await make_whole(snapshot, edition.inputs, logs)
     if sha256(canonical(document)).hexdigest() == edition.sha256:
         return Rebuilt(edition, document, True, [], [])
     now = parts_of(document)

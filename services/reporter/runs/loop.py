@@ -114,6 +114,12 @@ class Runs:
     async def turn(self, leader: Leadership | None = None) -> None:
         """Everything that is to be done now. Raises TransientError, ConfigurationError."""
         schedules = {schedule.name: schedule for schedule in (await self._read()).schedules}
+        try:
+            await self._turn(schedules, leader)
+        finally:
+            await asyncio.to_thread(self._deliverer.forget)
+
+    async def _turn(self, schedules: dict[str, Schedule], leader: Leadership | None) -> None:
         async with open_ledger(self._dsn) as ledger:
             for schedule in schedules.values():
                 await self._note(ledger, schedule)
@@ -161,7 +167,9 @@ class Runs:
         try:
             evidence = await asyncio.to_thread(self._evidence)
             processes = self._verifying.processes
-            async with open_ground(self._dsn, evidence, processes=processes, kafka=self._kafka) as ground:
+            async with open_ground(
+                self._dsn, evidence, processes=processes, kafka=self._kafka, logs=self._deliverer.logs
+            ) as ground:
                 for run in runs:
                     if leader is not None:
                         await leader.check()
@@ -192,6 +200,7 @@ class Runs:
             filters_of(schedule),
             schedule.language,
             None if schedule.template is None else str(schedule.template),
+            any(one.detail == "full" for one in schedule.recipients),
         )
         try:
             if await ledger.last_edition(run) is not None:

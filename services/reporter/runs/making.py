@@ -9,7 +9,6 @@ from hashlib import sha256
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from schemas.catalog import load_catalog
@@ -17,14 +16,14 @@ from schemas.controls import load_controls
 from schemas.mapping import load_mappings
 from services.common.errors import ConfigurationError
 from services.common.logging import get_logger
-from services.reporter.attachments import replacing, write_log
-from services.reporter.contents.selection import Selection
+from services.reporter.attachments import replacing
 from services.reporter.document import Inputs, canonical, make_document
 from services.reporter.evidence import Evidence
 from services.reporter.formats import FORMATS, Detail, Extras, render, write_pack
 from services.reporter.formats.detail import with_detail
 from services.reporter.grounding.summary import PROMPT, Choosing
 from services.reporter.proving import prove_cited
+from services.reporter.runs.event_logs import EventLogs
 from services.reporter.store import Snapshot
 from services.reporter.templating.apart import render_template
 from services.reporter.templating.variables import variables_of
@@ -106,13 +105,13 @@ def differences(before: Mapping[str, int | float], now: Mapping[str, int | float
     ]
 
 
-async def make_whole(snapshot: Snapshot, inputs: Inputs, choosing: Choosing | None = None) -> dict[str, Any]:
+async def make_whole(
+    snapshot: Snapshot, inputs: Inputs, logs: EventLogs, choosing: Choosing | None = None
+) -> dict[str, Any]:
     """The document of an edition with the names, sizes and hashes of what is attached: all events below the cut. Raises
     TransientError, ConfigurationError, OSError."""
     document = await make_document(snapshot, inputs, choosing)
-    with TemporaryDirectory(prefix="piperoll-report-") as folder:
-        selection = Selection(snapshot, inputs.period, inputs.cut, inputs.filters)
-        attached = await write_log(selection, Path(folder))
+    attached = await logs.of(snapshot, inputs) if inputs.attached else []
     return document | {"attachments": [item._asdict() for item in attached]}
 
 
@@ -123,6 +122,7 @@ async def write_files(
     wish: Wish,
     folder: Path,
     evidence: Evidence,
+    logs: EventLogs,
 ) -> list[Path]:
     """Writes the edition's files into a folder that is there; returns their paths, the pages first. In full detail all its
     events go along, as the document lists them. Given the same proofs, notes and policy, the bytes are the same each time.
@@ -132,11 +132,9 @@ async def write_files(
         cited = [str(item["record"]) for item in document["cited"]]
         proofs = await prove_cited(snapshot, cited, content=wish.detail == "full")
     policy = evidence.policy.encode() if evidence.policy.logs else b""
-    logs: list[Path] = []
-    if wish.detail == "full":
-        selection = Selection(snapshot, inputs.period, inputs.cut, inputs.filters)
-        logs = [folder / log.name for log in await write_log(selection, folder)]
-    extras = Extras(proofs, evidence.notes, policy, logs, wish.detail)
+    full = inputs.attached and wish.detail == "full"
+    events = await logs.put(snapshot, inputs, folder) if full else []
+    extras = Extras(proofs, evidence.notes, policy, events, wish.detail)
     own = []
     if inputs.template is not None:
         own = [await _own(Path(inputs.template), document, wish.detail, folder)]

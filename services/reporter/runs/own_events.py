@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from getpass import getuser
 from typing import Any
 
-import msgspec
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
-
-from services.common.broker_access import check_access, why_refused
-from services.common.errors import TransientError
-from services.common.kafka_client import client_options
-from services.common.settings import KafkaSettings
+from services.common import system_topic
+from services.common.system_topic import SystemTopic
 from services.reporter.runs.rows import Edition, Run
 from services.reporter.runs.targets import shown
 
@@ -24,26 +17,14 @@ EDITION = "piperoll.report.edition"
 FILES = "piperoll.report.files"
 SIGNATURE = "piperoll.report.signature"
 DELIVERY = "piperoll.report.delivery"
-READ = "piperoll.read"
-_BOOTSTRAP_MS = 5000
-_TIMEOUT_S = 30
+READ = system_topic.READ
 
 
 def own_event(
     kind: str, identifier: str, data: Mapping[str, Any], now_us: int, source: str = SOURCE
 ) -> bytes:
-    """The CloudEvent. The writer drops a repeat of its id, so it may be said again."""
-    return msgspec.json.encode(
-        {
-            "specversion": "1.0",
-            "id": identifier,
-            "source": source,
-            "type": kind,
-            "time": datetime.fromtimestamp(now_us / 1_000_000, UTC).isoformat(),
-            "datacontenttype": "application/json",
-            "data": dict(data),
-        }
-    )
+    """As system_topic.own_event; a report's where no other source is named."""
+    return system_topic.own_event(kind, identifier, data, now_us, source)
 
 
 def edition_event(edition: Edition, run: Run, now_us: int) -> bytes:
@@ -100,52 +81,24 @@ def delivery_event(row: Mapping[str, Any], now_us: int) -> bytes:
     )
 
 
-class SystemTopic:
-    """audit.system, for what must be durable before anything else happens. Its methods block."""
-
-    def __init__(self, settings: KafkaSettings, client_id: str = "piperoll-report") -> None:
-        self.settings = settings
-        self._client_id = client_id
-        self._producer: KafkaProducer | None = None
-
-    def record(self, events: Sequence[bytes]) -> None:
-        """Durable when it returns. Raises TransientError, and ConfigurationError where the broker does not let us in."""
-        if self._producer is None:
-            self._producer = self._connect()
-        try:
-            sent = [self._producer.send(self.settings.topics.system, value=event) for event in events]
-            self._producer.flush(timeout=_TIMEOUT_S)
-            for future in sent:
-                future.get(timeout=_TIMEOUT_S)
-        except KafkaError as error:
-            self.close()
-            raise TransientError(f"audit.system does not take what is to be recorded: {error!r}") from error
-
-    def _connect(self) -> KafkaProducer:
-        if not check_access(self.settings):
-            raise TransientError(
-                f"no broker listens at KAFKA_BOOTSTRAP_SERVERS={self.settings.bootstrap_servers}"
-            )
-        try:
-            return KafkaProducer(
-                **client_options(self.settings, self._client_id),
-                acks="all",
-                enable_idempotence=True,
-                bootstrap_timeout_ms=_BOOTSTRAP_MS,
-            )
-        except KafkaError as error:
-            raise why_refused(self.settings, error) from error
-
-    def close(self) -> None:
-        """Closes the producer; another `record` opens one anew."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.close(timeout=5)
-
-
 def user() -> str:
     """The name of the user at this machine, as the system gives it."""
     try:
         return getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+__all__ = [
+    "DELIVERY",
+    "EDITION",
+    "FILES",
+    "READ",
+    "SIGNATURE",
+    "SOURCE",
+    "SystemTopic",
+    "delivery_event",
+    "edition_event",
+    "own_event",
+    "user",
+]

@@ -16,7 +16,7 @@ import aiosmtplib
 from schemas.text import neutral
 from services.common.clock import Clock
 from services.common.errors import ConfigurationError, TransientError
-from services.reporter.deliver.editions.parcel import Parcel, UncertainError
+from services.reporter.deliver.editions.parcel import Begin, Parcel, UncertainError
 from services.reporter.deliver.editions.settings import ReportDeliverySettings
 from services.reporter.deliver.settings import DeliverySettings
 from services.reporter.period import moment
@@ -48,7 +48,7 @@ class Mail:
         except OSError as error:
             raise ConfigurationError(f"the mail server's CA file {settings.smtp_cafile}: {error}") from error
 
-    async def deliver(self, parcel: Parcel) -> dict[str, Any]:
+    async def deliver(self, parcel: Parcel, begin: Begin) -> dict[str, Any]:
         """Raises UncertainError where the server's answer to the message did not come."""
         message, attached, left_out = self.message(parcel)
         server = self._server()
@@ -59,6 +59,7 @@ class Mail:
             server.close()
             raise TransientError(f"the mail server does not let us send: {_said(error)}") from None
         try:
+            await begin()
             _, answer = await server.send_message(message, recipients=[parcel.address])
         except aiosmtplib.SMTPResponseException as error:
             raise TransientError(f"the mail server did not take it: {_said(error)}") from None
@@ -124,6 +125,9 @@ def _choose(files: Any) -> tuple[list[tuple[str, bytes]], list[str]]:
     left_out: list[str] = []
     room = MOST_BYTES
     for path in sorted(files, key=lambda path: _ORDER.index(path.suffix) if path.suffix in _ORDER else 9):
+        if path.suffix != ".html" and path.stat().st_size > room:  # of gigabytes, perhaps: never into memory
+            left_out.append(path.name)
+            continue
         name, data = path.name, path.read_bytes()
         if path.suffix == ".html":
             name, data = f"{name}.zip", _zipped(name, data)

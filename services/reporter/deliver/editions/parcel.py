@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,8 +43,13 @@ class Parcel:
         return self.id.strip("<>").partition("@")[0]
 
 
+Begin = Callable[[], Awaitable[None]]
+"""Notes, durably, that from now on the other side may have it."""
+
+
 class Outlet(Protocol):
     """A way out. `deliver` may be called again with the same parcel; it returns what the other side said, for the receipt."""
 
-    async def deliver(self, parcel: Parcel) -> dict[str, Any]:
-        """Raises UncertainError where it may be delivered, TransientError where it is not."""
+    async def deliver(self, parcel: Parcel, begin: Begin) -> dict[str, Any]:
+        """Waits for `begin` as late as it can, once, before anything is sent: a process that dies before has sent nothing. Raises
+        UncertainError where it may be delivered, TransientError where it is not."""

@@ -1,15 +1,18 @@
-"""Reports into a bucket: one object a file, under the edition's id. Put again, the same bytes stand there."""
+"""Reports into a bucket: one object a file, under the edition's id, `edition.json` the last: where it is, all is."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from services.common.errors import ConfigurationError, TransientError
-from services.reporter.deliver.editions.parcel import Parcel
+from services.reporter.deliver.editions.parcel import Begin, Parcel
 from services.reporter.deliver.editions.settings import ReportDeliverySettings
 
 _TIMEOUT_S = 60.0
+PUT_AT_ONCE = 4 << 30
+"""Bytes; S3 takes 5 GiB in one request, larger files in parts."""
 
 
 class S3:
@@ -18,12 +21,14 @@ class S3:
     def __init__(self, settings: ReportDeliverySettings) -> None:
         self._client = _client(settings)
 
-    async def deliver(self, parcel: Parcel) -> dict[str, Any]:
+    async def deliver(self, parcel: Parcel, begin: Begin) -> dict[str, Any]:
         """Raises TransientError: what was put stays, and is put again."""
+        await begin()
         return await asyncio.to_thread(self._put, parcel)
 
     def _put(self, parcel: Parcel) -> dict[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra, only where it is used
+        from boto3.exceptions import Boto3Error  # noqa: PLC0415 - an extra, only where it is used
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
         bucket, _, prefix = parcel.address.partition("/")
         folder = "/".join(part for part in (prefix.strip("/"), parcel.name) if part)
@@ -31,16 +36,23 @@ class S3:
         try:
             for path in parcel.files:
                 key = f"{folder}/{path.name}"
-                with path.open("rb") as file:
-                    self._client.put_object(Bucket=bucket, Key=key, Body=file, ChecksumAlgorithm="SHA256")
+                self._put_file(bucket, key, path)
                 put.append(key)
             if not parcel.files:
                 key = f"{folder}.txt"
                 self._client.put_object(Bucket=bucket, Key=key, Body=parcel.letter.text.encode())
                 put.append(key)
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, Boto3Error, ClientError) as error:
             raise TransientError(f"bucket {bucket}: {error}; may we put objects there?") from error
         return {"bucket": bucket, "keys": put}
+
+    def _put_file(self, bucket: str, key: str, path: Path) -> None:
+        if path.stat().st_size > PUT_AT_ONCE:
+            checked = {"ChecksumAlgorithm": "SHA256"}
+            self._client.upload_file(str(path), bucket, key, ExtraArgs=checked)
+            return
+        with path.open("rb") as file:
+            self._client.put_object(Bucket=bucket, Key=key, Body=file, ChecksumAlgorithm="SHA256")
 
 
 def _client(settings: ReportDeliverySettings) -> Any:

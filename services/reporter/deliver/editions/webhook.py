@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import httpx
 
 from services.common.clock import Clock
 from services.common.errors import TransientError
-from services.reporter.deliver.editions.parcel import Parcel, UncertainError
+from services.reporter.deliver.editions.parcel import Begin, Parcel, UncertainError
 from services.reporter.deliver.targets import SIGNATURE_HEADER, signature
 
 MOST_BYTES = 32 * 1024 * 1024
@@ -29,7 +29,7 @@ class Webhook:
         self._secret = secret
         self._clock = clock
 
-    async def deliver(self, parcel: Parcel) -> dict[str, Any]:
+    async def deliver(self, parcel: Parcel, begin: Begin) -> dict[str, Any]:
         """Raises UncertainError where no answer came."""
         body = await asyncio.to_thread(_body, parcel)
         headers = {
@@ -39,6 +39,7 @@ class Webhook:
         }
         if self._secret is not None:
             headers[SIGNATURE_HEADER] = signature(self._secret, self._clock() // 1_000_000, body)
+        await begin()
         try:
             async with httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False) as client:
                 answer = await client.post(parcel.address, content=body, headers=headers)
@@ -67,8 +68,11 @@ def _body(parcel: Parcel) -> bytes:
 
 
 def _file(path: Path, room: int) -> tuple[dict[str, Any], int]:
-    data = path.read_bytes()
-    told = {"name": path.name, "bytes": len(data), "sha256": sha256(data).hexdigest()}
-    if len(data) > room:
-        return told | {"content_base64": None}, 0
-    return told | {"content_base64": base64.b64encode(data).decode()}, len(data)
+    size = path.stat().st_size
+    told = {"name": path.name, "bytes": size}
+    with path.open("rb") as file:
+        if size > room:  # of gigabytes, perhaps: never into memory
+            return told | {"sha256": file_digest(file, "sha256").hexdigest(), "content_base64": None}, 0
+        data = file.read()
+    more = {"sha256": sha256(data).hexdigest(), "content_base64": base64.b64encode(data).decode()}
+    return told | more, size

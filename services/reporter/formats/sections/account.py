@@ -210,12 +210,38 @@ def software(document: Object) -> Section | None:
         blocks.append(Facts([(heading(what), [Code(str(version))]) for what, version in found.items()]))
     elif found:
         blocks.append(Paragraph([str(found)]))
+    blocks += _judged(document.get("judged_by"))
     if edition.get("differs"):
         blocks += [
             Heading(Ours("Figures that differ from the edition replaced")),
             rows_of(edition["differs"], "Differences"),
         ]
     return Section("software", Ours("Software"), blocks) if blocks else None
+
+
+def _judged(found: Any) -> list[Block]:
+    """The versions of what judged the events, by the events' own records."""
+    if not isinstance(found, Mapping) or not (found.get("versions") or found.get("unstated")):
+        return []
+    blocks: list[Block] = [Heading(Ours("What judged the events"))]
+    rows, of = _objects(found.get("versions")), int(found.get("of") or 0)
+    if rows:
+        columns = {"rules": "Rules", "mappings": "Mappings", "catalog": "Catalogue", "events": "Events"}
+        left = f" The {len(rows)} with the most events of {of:,}." if of > len(rows) else ""
+        blocks.append(
+            table_of(
+                f"Versions of rules, mappings and catalogue, as the record of each event states them.{left}",
+                rows,
+                columns | {"cites": "First record"},
+            )
+        )
+    if found.get("unstated"):
+        rest = Ours(" not state it: their content is gone, or never did.")
+        count = int(found["unstated"])
+        blocks.append(
+            Paragraph([plural(count, "event"), Ours(" does" if count == 1 else " do"), rest], quiet=True)
+        )
+    return blocks
 
 
 def cited(document: Object) -> Section | None:

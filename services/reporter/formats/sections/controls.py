@@ -43,6 +43,7 @@ def controls(document: Object) -> Section | None:
 
 
 _NO_VERDICT = "Each line says what the records show and what they do not. Whether a rule is met is for whoever audits to say."
+_LEADS = ("Events tagged ", "Against it, events tagged ")
 _STATES: dict[str, Mark] = {
     "operation": Mark("good", Ours("operation")),
     "exception": Mark("warn", Ours("exception")),
@@ -75,7 +76,10 @@ def _framework(lines: list[Object]) -> list[Block]:
     if silent:
         blocks.append(
             Paragraph(
-                [Ours(f"No record of this period speaks to {len(silent):,} others: "), *joined(silent, 40)],
+                [
+                    Ours(f"No record of this period speaks to {plural(len(silent), 'other')}: "),
+                    *joined(silent, 40),
+                ],
                 quiet=True,
             )
         )
@@ -87,7 +91,13 @@ def _clause(one: Object) -> str:
 
 
 def _shown(texts: Any) -> Text:
+    """One after the other; what begins with the same words has them once: Events tagged data:export: 621, data:file: 882."""
     pieces: list[Any] = []
-    for text in texts if isinstance(texts, list) else [texts]:
-        pieces += [Ours("; "), Prose(str(text))] if pieces else [Prose(str(text))]
+    before = ""
+    for text in map(str, texts if isinstance(texts, list) else [texts]):
+        lead = next((lead for lead in _LEADS if text.startswith(lead)), "")
+        again = bool(lead) and lead == before
+        pieces += [Ours(", " if again else "; ")] if pieces else []
+        pieces.append(Prose(text.removeprefix(lead) if again else text))
+        before = lead
     return pieces

@@ -32,7 +32,7 @@ from services.reporter.formats.words import (
     when,
 )
 
-_WORDS = {"actor": "by ", "action": "did ", "resource": "on ", "origin": "from ", "outcome": "outcome "}
+_WORDS = {"actor": "actor ", "action": "action ", "resource": "on ", "origin": "from ", "outcome": "outcome "}
 _MOST_RULES = 4
 _MOST_READINGS = 2
 
@@ -59,8 +59,9 @@ def high_risk(document: Object) -> Section | None:
     if not events:
         rest = Ours(" of high or critical risk; they are left out at this level of detail.")
         return Section("high-risk", title, [Paragraph([plural(total, "event"), rest])])
+    where = "; all are in the attachments" if document.get("attachments") else ""
     caption = (
-        [Ours(f"{shown:,} of {total:,} events, the gravest and earliest first; all are in the attachments.")]
+        [Ours(f"{shown:,} of {total:,} events, the gravest and earliest first{where}.")]
         if total > shown
         else [plural(total, "event"), Ours(", the gravest and earliest first.")]
     )
@@ -95,7 +96,7 @@ def _happened(event: Object) -> Text:
         pieces += [
             Ours(": "),
             Prose(cut(str(event["summary"]), 400)),
-            Ours(" (by "),
+            Ours(" (text by "),
             name(event.get("by") or "rules", 40),
             Ours(")"),
         ]

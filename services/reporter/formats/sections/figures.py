@@ -27,6 +27,7 @@ from services.reporter.formats.blocks import (
 from services.reporter.formats.words import (
     Object,
     cites,
+    duration,
     heading,
     name,
     number,
@@ -95,9 +96,8 @@ def counts(document: Object, key: str, what: str, caption: str) -> Block:
     if not rows:
         return Paragraph([Ours(f"{what}: none.")], quiet=True)
     keys = int(table.get("keys") or len(rows))
-    left = (
-        f" The {len(rows)} most frequent of {keys:,}; all are in the attachments." if keys > len(rows) else ""
-    )
+    where = "; all are in the attachments" if document.get("attachments") else ""
+    left = f" The {len(rows)} most frequent of {keys:,}{where}." if keys > len(rows) else ""
     most = max((int(row.get("events") or 0) for row in rows), default=0) or 1
     columns = [
         Column(Ours(what), "text", 2.2), Column(Ours("Events"), "number", 0.8), Column(Ours("Share"), "number", 0.8),
@@ -290,6 +290,8 @@ def irregular(document: Object) -> Section | None:
         ),
         Heading(Ours("Numbers missing in the sequences of sources")),
         _gaps(document.get("sequence_gaps") or []),
+        Heading(Ours("Clocks")),
+        *_clocks(document.get("clock_skew") or {}),
         Heading(Ours("Noticed about events")),
         counts(
             document,
@@ -340,6 +342,60 @@ def _others(document: Object) -> Block:
         (Ours(str(one.get("name", ""))), [number(one.get("records")), *cites(one)]) for one in found
     ]
     return Facts(rows) if rows else Paragraph([Ours("None in this period.")])
+
+
+def _clocks(found: Object) -> list[Block]:
+    """Events whose own time is far from their recording: a sentence for each side, and a table by source."""
+    ahead, behind = found.get("ahead") or {}, found.get("behind") or {}
+    limits = duration(found.get("ahead_limit_s")), duration(found.get("behind_limit_s"))
+    if not (ahead.get("events") or behind.get("events")):
+        told = f"No event is dated more than {limits[0]} ahead of its recording or {limits[1]} behind it."
+        return [Paragraph([Mark("good", Ours(told))])] if found else [Paragraph([Ours("Not counted.")])]
+    sides = [
+        _apart(ahead, f"dated more than {limits[0]} ahead of being recorded", ": a clock that is fast"),
+        _apart(
+            behind,
+            f"recorded more than {limits[1]} after the time stated",
+            ": a slow clock, or events that came late; the records do not tell which",
+        ),
+    ]
+    rows = [
+        {
+            "source": row.get("source"),
+            **{
+                f"{side}_{name}": _of_side(row, side, name)
+                for side in ("ahead", "behind")
+                for name in ("events", "most")
+            },
+            "cites": [
+                *((row.get("ahead") or {}).get("cites") or []),
+                *((row.get("behind") or {}).get("cites") or []),
+            ],
+        }
+        for row in found.get("by_source") or []
+    ]
+    total = int(found.get("sources") or len(rows))
+    left = f" The {len(rows)} with the most of {total:,}." if total > len(rows) else ""
+    columns: dict[str, str | Column] = {
+        "source": Column(Ours("Source"), "text", 1.6),
+        "ahead_events": "Ahead",
+        "ahead_most": Column(Ours("Furthest ahead"), "number"),
+        "behind_events": "Behind",
+        "behind_most": Column(Ours("Furthest behind"), "number"),
+        "cites": "First records",
+    }
+    return [Listing(sides), table_of(f"By source: events so far ahead or behind.{left}", rows, columns)]
+
+
+def _apart(side: Object, what: str, why: str) -> Text:
+    count = int(side.get("events") or 0)
+    most = f"{why}; the furthest by {duration(side.get('most_s'))}" if count else ""
+    return [plural(count, "event"), Ours(f" {what}{most}."), *cites(side)]
+
+
+def _of_side(row: Object, side: str, name: str) -> Any:
+    found = row.get(side) or {}
+    return int(found.get("events") or 0) if name == "events" else duration(found.get("most_s"))
 
 
 def _gaps(gaps: list[Any]) -> Block:

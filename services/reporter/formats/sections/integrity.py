@@ -117,7 +117,7 @@ def _checkpoints(checkpoints: Object) -> list[tuple[str, Text]]:
 
 def _chains(chains: list[Any], found: Object) -> Block:
     columns = [
-        Column(Ours("Chain"), "text", 0.4), Column(Ours("Topic and partition"), "text", 1.8), Column(Ours("Records"), "number", 0.8),
+        Column(Ours("Chain"), "text", 0.6), Column(Ours("Topic and partition"), "text", 1.6), Column(Ours("Records"), "number", 0.8),
         Column(Ours("Source offsets"), "number", 1.2), Column(Ours("Repeats"), "number", 0.7), Column(Ours("Unread."), "number", 0.7),
         Column(Ours("Skips"), "number", 0.5), Column(Ours("Verified"), "text", 0.8), Column(Ours("Last hash"), "code", 1.4),
     ]  # fmt: skip
@@ -167,16 +167,43 @@ def completeness(document: Object) -> Section | None:
         (Ours("of these"), [number(one.get("count")), Ours(" "), str(one.get("what", "")), *cites(one)])
         for one in account.get("of_these") or []
     ]
-    differences = account.get("differences") or []
-    blocks: list[Block] = [Facts(steps)]
-    if differences:
+    missing, explained = losses_of(account), explained_of(account)
+    blocks: list[Block] = [Facts(steps), Paragraph([account_mark(account)])]
+    if missing:
         blocks += [
-            Paragraph([Ours("Differences, each with its reason:")]),
-            Listing([_difference(one) for one in differences]),
+            Paragraph([Ours("What is missing:")]),
+            Listing([_difference(one) for one in missing]),
         ]
-    else:
-        blocks.append(Paragraph([Mark("good", Ours("Nothing is missing between these steps."))]))
+    if explained:
+        blocks += [
+            Paragraph([Ours("Where the rest is, of which nothing is missing:")]),
+            Listing([_difference(one) for one in explained]),
+        ]
     return Section("completeness", Ours("Completeness"), blocks)
+
+
+def losses_of(account: Object) -> list[Any]:
+    """Differences that stand for something that is not there, or cannot be explained."""
+    return [one for one in account.get("differences") or [] if not _is_explained(one)]
+
+
+def explained_of(account: Object) -> list[Any]:
+    """Differences that say where the rest is."""
+    return [one for one in account.get("differences") or [] if _is_explained(one)]
+
+
+def _is_explained(one: Any) -> bool:
+    return isinstance(one, dict) and one.get("explained") is True
+
+
+def account_mark(account: Object) -> Mark:
+    """Whether the account of completeness is balanced, and with how many named items."""
+    missing, explained = len(losses_of(account)), len(explained_of(account))
+    if missing or not account.get("balanced"):
+        left = f"{plural(missing, 'difference')} not explained" if missing else "its numbers do not add up"
+        return Mark("bad", Ours(f"Not balanced: {left}"))
+    named = f", with {plural(explained, 'named item')}" if explained else ""
+    return Mark("good", Ours(f"Balanced{named}: nothing is missing"))
 
 
 def _step(value: Any) -> Text:
