@@ -185,8 +185,8 @@ def preview(
     """
     with checked(), progress_bar("verifying") as progress:
         about = {"period": period, "schedule": schedule}
-        with on_record("preview", about, record=record):
-            paths = asyncio.run(
+        with on_record("preview", about, record=record) as read:
+            document, paths = asyncio.run(
                 by_hand.preview(
                     reporter_dsn(),
                     Wanted(period, user(), None, schedule, zone),
@@ -198,6 +198,7 @@ def preview(
                     progress=progress,
                 )
             )
+            read["count"] = document["totals"]["all"]["events"]
     for path in paths:
         print(path)
 
@@ -214,8 +215,9 @@ def rebuild_(
 
     Exit status: 0 the same, or other and what was erased since is named; 1 other, and nothing was erased; 2 not possible.
     """
-    with checked(), on_record("rebuild", {"edition": edition}, record=record):
+    with checked(), on_record("rebuild", {"edition": edition}, record=record) as read:
         found, unproved = asyncio.run(_rebuild(edition, out, _formats(formats), record=record))
+        read["count"] = found.document["totals"]["all"]["events"]
     if unproved is not None:
         say(f"without {PROOF}, the proof of the files' hashes: {unproved}")
     told = {

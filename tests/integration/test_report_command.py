@@ -97,11 +97,14 @@ def test_editions_are_made_again_replaced_and_signed_and_never_overwritten(
         "--despite"
         in command("report", "sign", "by-hand/2026-10/2", *SIGN[:2], *SIGN[2:], "--reason", "x").stderr
     )
-    events = said(kafka, 6)
+    events = said(kafka, 9)
     kinds = [event["type"] for event in events]
     assert kinds.count("piperoll.report.edition") == 2
     assert kinds.count("piperoll.report.signature") == 1
-    assert kinds.count("piperoll.read") == 3
+    reads = [event["data"] for event in events if event["type"] == "piperoll.read"]
+    assert [(read["what"], read.get("count")) for read in reads] == [
+        ("rebuild", count) for events in (40, 40, 45) for count in (None, events)
+    ]
     [signature] = [event["data"] for event in events if event["type"].endswith("signature")]
     assert signature["sha256"] == query.value(
         database.reporter_dsn, "SELECT encode(sha256, 'hex') FROM report.edition WHERE number = 2"
@@ -174,11 +177,12 @@ def test_what_is_read_is_on_record_before_it_is_handed_out(command, kafka, octob
     looked = json.loads((tmp_path / "look/report.json").read_text())["edition"]
     assert looked["number"] == 0
     assert "not an edition" in looked["why"]
-    events = said(kafka, 3)
+    events = said(kafka, 4)
     assert [(event["data"]["what"], event["data"].get("count")) for event in events] == [
         ("export", None),
         ("export", 41),
         ("preview", None),
+        ("preview", 40),
     ]
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
     refused = command("export", "--out", "other.jsonl")

@@ -125,8 +125,8 @@ async def preview(
     template: Path | None = None,
     clock: Clock = system_clock,
     progress: Progress = lambda _done, _total: None,
-) -> list[Path]:
-    """The files that an edition made now would have, with `template` instead of the schedule's. None is made: they say so. Raises
+) -> tuple[dict[str, Any], list[Path]]:
+    """The document and the files that an edition made now would have, with `template` instead of the schedule's. None is made: they say so. Raises
     ConfigurationError also where the template is wrong."""
     _writable(out)
     async with (
@@ -160,7 +160,9 @@ async def preview(
             await fill_template(
                 Path(inputs.template), document, "full", out
             )  # once more: what is wrong in it is told
-    return unrecorded(document, wish, out, paths, "a preview: the hashes of its files are on no record")
+    return document, unrecorded(
+        document, wish, out, paths, "a preview: the hashes of its files are on no record"
+    )
 
 
 async def _asked(
