@@ -11,7 +11,7 @@ import json
 from base64 import b64decode
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -36,28 +36,61 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode_json = msgspec.json.decode
 _encode_json = msgspec.json.encode
 _BRACKET, _BACKSLASH = b"[\\"  # looked for as numbers: ten times faster than as bytes
+_STRUCTURED = b'{"specversion":'
 
 
 class PoisonError(Exception):
     """This message cannot be taken as an event; the text says why."""
 
 
+class Attributes(Protocol):
+    """The attributes of a CloudEvent by name, None where there is none: a dictionary, or what reads like one."""
+
+    def get(self, name: str, /) -> Any: ...
+
+
 class Event(msgspec.Struct, gc=False):
-    """An event as read. `data` is parsed JSON, or bytes where a binary CloudEvent says another content type; `raw`
-    is the whole JSON value (for a binary event: `data`). `time` is as written; `tags` say what was odd."""
+    """An event as read. `data` is parsed JSON, or bytes where a binary CloudEvent says another content type. `time` is
+    as written; `tags` say what was odd."""
 
     form: Form
     source: str
     id: str
     type: str
     data: Any
-    raw: Any
     subject: str | None = None
     time: str | None = None
     sequence: str | None = None
     content_type: str | None = None
-    attributes: dict[str, Any] = msgspec.field(default_factory=dict)
+    attributes: Attributes = msgspec.field(default_factory=dict[str, Any])
     tags: list[str] = msgspec.field(default_factory=list)
+
+
+class _Structured(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A structured CloudEvent that has no attributes but these: read in half the time of one that has others."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    time: str | None = None
+    datacontenttype: str | None = None
+    subject: str | None = None
+    data: Any = None
+    dataschema: str | None = None
+    sequence: str | None = None
+    sequencetype: str | None = None
+    partitionkey: str | None = None
+    backfill: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    def get(self, name: str, /) -> Any:
+        """An attribute, None where there is none."""
+        return getattr(self, name) if name in self.__struct_fields__ else None
+
+
+_decode_structured = msgspec.json.Decoder(_Structured).decode
 
 
 def read_message(
@@ -69,6 +102,8 @@ def read_message(
         return event
     if value is None:
         raise PoisonError("null value without CloudEvents headers")
+    if value.startswith(_STRUCTURED) and (event := _structured(value, depth_limit)) is not None:
+        return event
     tags: list[str] = []
     return read_json(parse_json(value, tags, depth_limit), tags)
 
@@ -77,13 +112,13 @@ def read_json(raw: Any, tags: list[str]) -> Event:
     """The event in a parsed JSON value: structured CloudEvent, short form, or bare data of any type."""
     if isinstance(raw, dict):
         if "specversion" in raw:
-            event = _cloudevent("structured", raw, raw.get("data"), raw, tags)
+            event = _cloudevent("structured", raw, raw.get("data"), tags)
             if event is not None:
                 return event
             tags.append(TAG_INVALID_CLOUDEVENT)
         elif isinstance(raw.get("event_type"), str) and "event_data" in raw:
             return _short(raw, tags)
-    return Event("bare", "", "", "", raw, raw, tags=tags)
+    return Event("bare", "", "", "", raw, tags=tags)
 
 
 def parse_json(value: bytes, tags: list[str], depth_limit: int = DEPTH_LIMIT) -> Any:
@@ -93,8 +128,7 @@ def parse_json(value: bytes, tags: list[str], depth_limit: int = DEPTH_LIMIT) ->
         parsed = _decode_json(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
         parsed = _parse_odd(value, tags, depth_limit)
-    brackets = value.count(b"{") + (value.count(b"[") if _BRACKET in value else 0)
-    if brackets > depth_limit and _depth(parsed, depth_limit) > depth_limit:
+    if _brackets(value) > depth_limit and _depth(parsed, depth_limit) > depth_limit:
         raise PoisonError(f"nested deeper than {depth_limit} levels")
     if _may_repeat_keys(value, parsed) and _has_duplicate_keys(value):
         tags.append(TAG_DUPLICATE_KEY)
@@ -115,6 +149,37 @@ def is_reserved(source: str) -> bool:
     return source.startswith(_OWN) and (source == _OWN or source.startswith(OWN_SOURCE_PREFIX))
 
 
+def _structured(value: bytes, depth_limit: int) -> Event | None:
+    """The event in a structured CloudEvent of nothing but well-known attributes in which nothing is odd, as nearly all
+    are; None where the general reading has to look."""
+    try:
+        found = _decode_structured(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        return None
+    if _brackets(value) > depth_limit or _may_repeat_keys(value, found):
+        return None
+    if not (found.specversion and found.id and found.source and found.type):
+        return None
+    return Event(
+        "structured",
+        found.source,
+        found.id,
+        found.type,
+        found.data,
+        found.subject,
+        found.time,
+        found.sequence,
+        found.datacontenttype,
+        found,
+        [],
+    )
+
+
+def _brackets(value: bytes) -> int:
+    """How many objects and lists JSON has at most: no fewer than it has levels."""
+    return value.count(b"{") + (value.count(b"[") if _BRACKET in value else 0)
+
+
 def _binary_attributes(headers: Sequence[tuple[str, bytes | None]]) -> dict[str, str]:
     """The CloudEvents attributes in Kafka headers (`ce_…`, Kafka Protocol Binding 3.2)."""
     found: dict[str, str] = {}
@@ -130,10 +195,10 @@ def _binary_attributes(headers: Sequence[tuple[str, bytes | None]]) -> dict[str,
 
 def _binary(attributes: dict[str, str], value: bytes | None, depth_limit: int) -> Event | None:
     """None where the attributes are no CloudEvent's."""
-    event = _cloudevent("binary", attributes, value, value, [])
+    event = _cloudevent("binary", attributes, value, [])
     if event is not None and value is not None and is_json(event.content_type):
         try:
-            event.data = event.raw = parse_json(value, event.tags, depth_limit)
+            event.data = parse_json(value, event.tags, depth_limit)
         except PoisonError:
             event.tags.append(TAG_DATA_NOT_JSON)
     return event
@@ -159,7 +224,7 @@ def _short(raw: dict[str, Any], tags: list[str]) -> Event:
     identifier = raw.get("id")
     source = raw.get("source")
     data = raw["event_data"]
-    event = Event("short", "", "", raw["event_type"], data, raw, tags=tags)
+    event = Event("short", "", "", raw["event_type"], data, tags=tags)
     event.source = source if isinstance(source, str) else ""
     event.id = identifier if isinstance(identifier, str) else ""
     time = raw.get("time")
@@ -167,7 +232,7 @@ def _short(raw: dict[str, Any], tags: list[str]) -> Event:
     return event
 
 
-def _cloudevent(form: Form, attributes: dict[str, Any], data: Any, raw: Any, tags: list[str]) -> Event | None:
+def _cloudevent(form: Form, attributes: dict[str, Any], data: Any, tags: list[str]) -> Event | None:
     """The event of these attributes, None where one of the four required is missing, empty or no text."""
     get = attributes.get
     version, identifier, source, kind = get("specversion"), get("id"), get("source"), get("type")
@@ -188,7 +253,6 @@ def _cloudevent(form: Form, attributes: dict[str, Any], data: Any, raw: Any, tag
         identifier,
         kind,
         data,
-        raw,
         subject if type(subject) is str else None,
         time if type(time) is str else None,
         sequence if type(sequence) is str else None,

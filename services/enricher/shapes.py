@@ -42,6 +42,8 @@ _NO_NAME = re.compile(
     r"\d{3,}|^\d|[0-9a-f]{8}-[0-9a-f]{4}|arn:|@|[^\w.$:-]|.{41}|(?=.*\d)[0-9A-Fa-f]{8,}", re.IGNORECASE
 )
 _TYPES = {str: "text", int: "number", float: "number", bool: "boolean"}
+_TELLING = frozenset({bool, type(None)})
+_REMEMBERED = 4096
 _PRESENT = [tuple(name for bit, name in enumerate(FACTS) if bits >> bit & 1) for bits in range(32)]
 Kind = Mapping | CatalogEntry
 
@@ -75,6 +77,7 @@ class Shapes:
         self._readers: dict[
             int, tuple[Kind, tuple[str, ...], Callable[[dict[str, Any]], tuple[str, ...]]]
         ] = {}
+        self._plain: dict[tuple[str, int, str], Shape] = {}
 
     def of(self, kind: Kind, event_type: str, data: dict[str, Any], who: Who) -> Shape | None:
         """The shape of one event; None where no reading can be shared."""
@@ -91,11 +94,23 @@ class Shapes:
         if len(outcome) > VALUE_LIMIT:
             outcome = _text(outcome)
         if type(kind) is CatalogEntry:
-            return _catalogued(event_type, data, bits, outcome)
+            if _may_tell(tuple(data), data):
+                return _catalogued(event_type, data, bits, outcome)
+            return self._plain.get((event_type, bits, outcome)) or self._without_fields(
+                event_type, bits, outcome
+            )
         if kind is GENERIC:
             return _discovered(event_type, data, bits, outcome)
         _, fields, values = self._readers.get(id(kind)) or self._reader(kind)  # type: ignore[arg-type]  # a Mapping
         return Shape(event_type, kind.log_source, _PRESENT[bits], (), fields, (*values(data), outcome))
+
+    def _without_fields(self, event_type: str, bits: int, outcome: str) -> Shape:
+        """The shape of a catalogue's event without discriminators, remembered: nearly all have none."""
+        made = Shape(event_type, CATALOG, _PRESENT[bits], (), (), (outcome,))
+        if len(self._plain) >= _REMEMBERED:
+            self._plain.clear()
+        self._plain[event_type, bits, outcome] = made
+        return made
 
     def _reader(
         self, kind: Mapping
@@ -142,9 +157,17 @@ def _catalogued(event_type: str, data: dict[str, Any], bits: int, outcome: str) 
         if (value is None or type(value) is bool or (type(value) in _TYPES and _names_an_action(key)))
         and fold(key) != "*"
     ]
-    if not found:
-        return Shape(event_type, CATALOG, _PRESENT[bits], (), (), (outcome,))
     return _told_apart(event_type, CATALOG, bits, (), found, outcome)
+
+
+def _may_tell(keys: tuple[str, ...], data: dict[str, Any]) -> bool:
+    """Whether data may have discriminators at its top: booleans, nulls, or a field named like one."""
+    return _names_actions(keys) or not _TELLING.isdisjoint(map(type, data.values()))
+
+
+@lru_cache(maxsize=2048)
+def _names_actions(keys: tuple[str, ...]) -> bool:
+    return any(_names_an_action(key) for key in keys)
 
 
 def _discovered(event_type: str, data: dict[str, Any], bits: int, outcome: str) -> Shape | None:

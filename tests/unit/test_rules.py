@@ -53,7 +53,7 @@ def compiled(tmp_path):
 
 
 def titles(rules, data, source="catalog", **attributes):
-    event = Event("structured", "/s", "1", attributes.pop("type", "t"), data, data, attributes=attributes)
+    event = Event("structured", "/s", "1", attributes.pop("type", "t"), data, attributes=attributes)
     return {rule.hit.title for rule in rules.match(source, data if isinstance(data, dict) else {}, event)}
 
 
@@ -236,7 +236,7 @@ def test_an_event_meets_only_rules_that_its_log_source_and_index_allow(compiled)
 )
 def test_the_index_never_hides_a_hit(indexed, data, kind):
     rules, predicates = indexed
-    event = Event("structured", "/s", "1", kind, data, data)
+    event = Event("structured", "/s", "1", kind, data)
     alone = {rule.title for rule, predicate in predicates if predicate(data, event)}
     assert titles(rules, data, type=kind) == alone
 
@@ -267,7 +267,7 @@ def indexed(tmp_path_factory):
 def test_the_highest_level_comes_first(compiled):
     rules = compiled("s: {a: 1}\ncondition: s", level="low")
     more = compiled("s: {a: 1}\ncondition: s", "s: {a: 1}\ncondition: s", level="critical")
-    event = Event("bare", "", "", "", {"a": 1}, {})
+    event = Event("bare", "", "", "", {"a": 1})
     hits = rules.match("catalog", {"a": 1}, event) + more.match("catalog", {"a": 1}, event)
     assert [rule.hit.level for rule in by_risk(hits)] == ["critical", "critical", "low"]
 
