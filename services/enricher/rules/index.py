@@ -61,12 +61,17 @@ class _Table(NamedTuple):
     keys: frozenset[str] | None
 
 
-class _Plan(NamedTuple):
-    """What data with the same keys at its top can meet: the tables whose field it may have, in `found` the rules under a
-    text of theirs (by table and text), and the rules that are in no table."""
+_Narrowed = dict[str, tuple[Armed, ...]]
+_Tables = tuple[
+    tuple[Reader, dict[str, tuple[Armed, ...]], dict[tuple[str, ...], tuple[Armed, ...]], _Narrowed], ...
+]
 
-    tables: tuple[_Table, ...]
-    found: dict[tuple[int, str], tuple[Armed, ...]]
+
+class _Plan(NamedTuple):
+    """What data with the same keys at its top can meet: the tables whose field it may have, each with what the keys leave
+    of the rules under a text, and the rules that are in no table."""
+
+    tables: _Tables
     rest: tuple[Armed, ...]
 
 
@@ -123,29 +128,24 @@ class RuleSet:
     def match(self, log_source: str, data: dict[str, Any], event: Event) -> list[Armed]:
         """The rules that fire on an event, in no particular order."""
         index, keys = self._indexes[log_source], tuple(data)
-        tables, narrowed, rest = index[3].get(keys) or _plan(index, keys)
-        hits: list[Armed] = []
-        for number, (reader, table, several, _) in enumerate(tables):
+        tables, rest = index[3].get(keys) or _plan(index, keys)
+        candidates = [*rest]
+        for reader, table, several, narrowed in tables:
             value = reader(data, event)
             if type(value) is str:
-                text = value.lower()
-                found: Sequence[Armed] | None = table.get(text)
-                if found is not None:
-                    found = narrowed.get((number, text))
-                    if found is None:
-                        found = _narrow(narrowed, (number, text), table[text], keys)
-            elif type(value) is tuple:
-                found = several.get(value)
-                if found is None:
-                    found = _remember(several, value, _lookup(table, value))
+                found: Sequence[Armed] | None = narrowed.get(value)
+                if found is None and (rules := table.get(value.lower())) is not None:
+                    found = _narrow(narrowed, value, rules, keys)
             elif value is None or value == []:
                 continue
             else:
-                found = _lookup(table, value)
+                found = _of_several(table, several, value)
             if found:
-                hits += [rule for rule in found if rule[0](data, event)]
-        if rest:
-            hits += [rule for rule in rest if rule[0](data, event)]
+                candidates += found
+        hits: list[Armed] = []
+        for rule in candidates:
+            if rule[0](data, event):
+                hits.append(rule)  # noqa: PERF401 - a comprehension is a function made anew for every event
         return hits
 
 
@@ -222,9 +222,13 @@ def _index(pairs: list[tuple[Rule, Needed]], fields: Fields) -> _Index:
 
 def _plan(index: _Index, keys: tuple[str, ...]) -> _Plan:
     """What data with these keys can meet, remembered for the next event with the same."""
-    tables = tuple(table for table in index.by_field if table.keys is None or not table.keys.isdisjoint(keys))
+    tables: _Tables = tuple(
+        (table.reader, table.rules, table.several, {})
+        for table in index.by_field
+        if table.keys is None or not table.keys.isdisjoint(keys)
+    )
     once = {id(rule): rule for key in keys for rule in index.by_key.get(key, ())}
-    made = _Plan(tables, {}, (*once.values(), *index.always))
+    made = _Plan(tables, (*once.values(), *index.always))
     if len(index.plans) >= _REMEMBERED:
         index.plans.clear()
     if sum(map(len, keys)) <= _REMEMBERED_LENGTH:
@@ -233,17 +237,24 @@ def _plan(index: _Index, keys: tuple[str, ...]) -> _Plan:
 
 
 def _narrow(
-    narrowed: dict[tuple[int, str], tuple[Armed, ...]],
-    place: tuple[int, str],
-    rules: tuple[Armed, ...],
-    keys: tuple[str, ...],
+    narrowed: _Narrowed, text: str, rules: tuple[Armed, ...], keys: tuple[str, ...]
 ) -> tuple[Armed, ...]:
     """Of the rules under a text those that can fire on data with these keys, remembered."""
     found = tuple(rule for rule in rules if rule.keys is None or not rule.keys.isdisjoint(keys))
     if len(narrowed) >= _TEXTS:
         narrowed.clear()
-    narrowed[place] = found
+    narrowed[text] = found
     return found
+
+
+def _of_several(
+    table: dict[str, tuple[Armed, ...]], several: dict[tuple[str, ...], tuple[Armed, ...]], value: Any
+) -> Sequence[Armed]:
+    """The rules under a value that is no string; remembered for several texts at once."""
+    if type(value) is not tuple:
+        return _lookup(table, value)
+    found = several.get(value)
+    return _remember(several, value, _lookup(table, value)) if found is None else found
 
 
 def _remember(
