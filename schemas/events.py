@@ -11,7 +11,7 @@ import json
 from base64 import b64decode
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -43,26 +43,21 @@ class PoisonError(Exception):
     """This message cannot be taken as an event; the text says why."""
 
 
-class Attributes(Protocol):
-    """The attributes of a CloudEvent by name, None where there is none: a dictionary, or what reads like one."""
-
-    def get(self, name: str, /) -> Any: ...
-
-
 class Event(msgspec.Struct, gc=False):
-    """An event as read. `data` is parsed JSON, or bytes where a binary CloudEvent says another content type. `time` is
-    as written; `tags` say what was odd."""
+    """An event as read. `data` is parsed JSON, or bytes where a binary CloudEvent says another content type; `raw`
+    is the whole JSON value (for a binary event: `data`). `time` is as written; `tags` say what was odd."""
 
     form: Form
     source: str
     id: str
     type: str
     data: Any
+    raw: Any
     subject: str | None = None
     time: str | None = None
     sequence: str | None = None
     content_type: str | None = None
-    attributes: Attributes = msgspec.field(default_factory=dict[str, Any])
+    attributes: dict[str, Any] = msgspec.field(default_factory=dict)
     tags: list[str] = msgspec.field(default_factory=list)
 
 
@@ -102,23 +97,31 @@ def read_message(
         return event
     if value is None:
         raise PoisonError("null value without CloudEvents headers")
-    if value.startswith(_STRUCTURED) and (event := _structured(value, depth_limit)) is not None:
-        return event
     tags: list[str] = []
     return read_json(parse_json(value, tags, depth_limit), tags)
+
+
+def read_judged(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> Event:
+    """`read_message` for whoever only judges an event, in three quarters of the time: where a structured CloudEvent has
+    nothing odd, `raw` is None and `attributes` has no more than `get`. Raises PoisonError."""
+    if value is not None and not headers and value.startswith(_STRUCTURED):
+        event = _structured(value, DEPTH_LIMIT)
+        if event is not None:
+            return event
+    return read_message(value, headers)
 
 
 def read_json(raw: Any, tags: list[str]) -> Event:
     """The event in a parsed JSON value: structured CloudEvent, short form, or bare data of any type."""
     if isinstance(raw, dict):
         if "specversion" in raw:
-            event = _cloudevent("structured", raw, raw.get("data"), tags)
+            event = _cloudevent("structured", raw, raw.get("data"), raw, tags)
             if event is not None:
                 return event
             tags.append(TAG_INVALID_CLOUDEVENT)
         elif isinstance(raw.get("event_type"), str) and "event_data" in raw:
             return _short(raw, tags)
-    return Event("bare", "", "", "", raw, tags=tags)
+    return Event("bare", "", "", "", raw, raw, tags=tags)
 
 
 def parse_json(value: bytes, tags: list[str], depth_limit: int = DEPTH_LIMIT) -> Any:
@@ -166,11 +169,12 @@ def _structured(value: bytes, depth_limit: int) -> Event | None:
         found.id,
         found.type,
         found.data,
+        None,
         found.subject,
         found.time,
         found.sequence,
         found.datacontenttype,
-        found,
+        found,  # type: ignore[arg-type]  # reads like a dictionary
         [],
     )
 
@@ -195,10 +199,10 @@ def _binary_attributes(headers: Sequence[tuple[str, bytes | None]]) -> dict[str,
 
 def _binary(attributes: dict[str, str], value: bytes | None, depth_limit: int) -> Event | None:
     """None where the attributes are no CloudEvent's."""
-    event = _cloudevent("binary", attributes, value, [])
+    event = _cloudevent("binary", attributes, value, value, [])
     if event is not None and value is not None and is_json(event.content_type):
         try:
-            event.data = parse_json(value, event.tags, depth_limit)
+            event.data = event.raw = parse_json(value, event.tags, depth_limit)
         except PoisonError:
             event.tags.append(TAG_DATA_NOT_JSON)
     return event
@@ -224,7 +228,7 @@ def _short(raw: dict[str, Any], tags: list[str]) -> Event:
     identifier = raw.get("id")
     source = raw.get("source")
     data = raw["event_data"]
-    event = Event("short", "", "", raw["event_type"], data, tags=tags)
+    event = Event("short", "", "", raw["event_type"], data, raw, tags=tags)
     event.source = source if isinstance(source, str) else ""
     event.id = identifier if isinstance(identifier, str) else ""
     time = raw.get("time")
@@ -232,7 +236,7 @@ def _short(raw: dict[str, Any], tags: list[str]) -> Event:
     return event
 
 
-def _cloudevent(form: Form, attributes: dict[str, Any], data: Any, tags: list[str]) -> Event | None:
+def _cloudevent(form: Form, attributes: dict[str, Any], data: Any, raw: Any, tags: list[str]) -> Event | None:
     """The event of these attributes, None where one of the four required is missing, empty or no text."""
     get = attributes.get
     version, identifier, source, kind = get("specversion"), get("id"), get("source"), get("type")
@@ -253,6 +257,7 @@ def _cloudevent(form: Form, attributes: dict[str, Any], data: Any, tags: list[st
         identifier,
         kind,
         data,
+        raw,
         subject if type(subject) is str else None,
         time if type(time) is str else None,
         sequence if type(sequence) is str else None,

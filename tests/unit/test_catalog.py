@@ -40,7 +40,7 @@ def test_what_common_apps_need_is_there(catalog):
 def test_every_shipped_sentence_can_be_filled_and_names_the_actor(catalog):
     for entry in catalog.entries.values():
         data = {field: f"v-{field}" for field in entry.fields}
-        event = Event("short", "s", "1", entry.event, data)
+        event = Event("short", "s", "1", entry.event, data, data)
         who = entry.who(data, event)
         text = entry.summary.fill(data, who, event)
         assert text[0].isupper(), text

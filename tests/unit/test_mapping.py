@@ -30,7 +30,7 @@ def mappings():
 
 
 def who(mapping, data):
-    return mapping.who(data, Event("bare", "", "", "", data))
+    return mapping.who(data, Event("bare", "", "", "", data, data))
 
 
 def test_a_cloudtrail_record_is_recognised_and_mapped(mappings):
@@ -68,7 +68,7 @@ def test_common_names_tell_who_did_what_where_no_mapping_does():
 
 
 def test_type_and_subject_stand_in_for_action_and_resource():
-    event = Event("structured", "s", "1", "burned", {}, subject="letters")
+    event = Event("structured", "s", "1", "burned", {}, {}, subject="letters")
     assert GENERIC.who({}, event) == Who(None, "burned", "letters")
 
 
@@ -175,7 +175,7 @@ def test_real_events_of_mapped_sources_have_actor_and_action(mappings, shared_da
             data = json.loads(line)
             if (mapping := mappings.recognise(data)) is None or mapping.within is not None:
                 continue
-            found = mapping.who(data, Event("bare", "", "", mapping.event_type(data), data))
+            found = mapping.who(data, Event("bare", "", "", mapping.event_type(data), data, data))
             whole.append(bool(found.actor and found.action))
             if leaves(data) >= 10:
                 told[mapping.log_source].append(whole[-1])

@@ -53,7 +53,7 @@ def compiled(tmp_path):
 
 
 def titles(rules, data, source="catalog", **attributes):
-    event = Event("structured", "/s", "1", attributes.pop("type", "t"), data, attributes=attributes)
+    event = Event("structured", "/s", "1", attributes.pop("type", "t"), data, data, attributes=attributes)
     return {rule.hit.title for rule in rules.match(source, data if isinstance(data, dict) else {}, event)}
 
 
@@ -74,7 +74,9 @@ def test_what_is_remembered_of_an_events_keys_holds_for_those_keys_only(compiled
             ({}, 1),
             ({"b": None}, 2),
         ]:
-            assert len(rules.match("catalog", data, Event("structured", "/s", "1", "t", data))) == found, data
+            assert (
+                len(rules.match("catalog", data, Event("structured", "/s", "1", "t", data, data))) == found
+            ), data
 
 
 @pytest.mark.parametrize(
@@ -256,7 +258,7 @@ def test_an_event_meets_only_rules_that_its_log_source_and_index_allow(compiled)
 )
 def test_the_index_never_hides_a_hit(indexed, data, kind):
     rules, predicates = indexed
-    event = Event("structured", "/s", "1", kind, data)
+    event = Event("structured", "/s", "1", kind, data, data)
     alone = {rule.title for rule, predicate in predicates if predicate(data, event)}
     assert titles(rules, data, type=kind) == alone
 
@@ -350,9 +352,9 @@ def test_what_is_remembered_of_events_is_bounded():
     table = max(rules._indexes["unknown"].by_field, key=lambda table: len(table.rules))
     for number in range(5000):
         data = {"action": f"delete log{number}", f"key{number}": 1}
-        rules.match("unknown", data, Event("bare", "", "", "x", data))
+        rules.match("unknown", data, Event("bare", "", "", "x", data, data))
     long = {"action": "delete " + "x" * 1_000_000, "k" * 100_000: 1}
-    rules.match("unknown", long, Event("bare", "", "", "x" * 1_000_000, long))
+    rules.match("unknown", long, Event("bare", "", "", "x" * 1_000_000, long, long))
     assert len(table.several) <= 2048
     assert len(rules._indexes["unknown"].plans) <= 2048
     kept = [key for keys in (table.several, rules._indexes["unknown"].plans) for key in keys]

@@ -137,4 +137,4 @@ def test_the_index_hides_no_hit_on_real_events(shared_data):
 def read_lines(file):
     for line in file.read_bytes().splitlines():
         data = msgspec.json.decode(line)
-        yield Event("bare", "", "", "", data)
+        yield Event("bare", "", "", "", data, data)

@@ -10,7 +10,7 @@ from schemas.template import Name, Sentence, sentence
 from schemas.text import VALUE_LIMIT, is_secret, neutral, plain
 from services.enricher.summary import SUMMARY_LIMIT, summarise
 
-EVENT = Event("bare", "/s", "1", "kind", {})
+EVENT = Event("bare", "/s", "1", "kind", {}, {})
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
