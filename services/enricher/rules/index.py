@@ -47,7 +47,7 @@ class Armed(NamedTuple):
     predicate: Predicate
     hit: RuleHit
     tags: tuple[str, ...]
-    keys: frozenset[str] | None
+    keys: frozenset[str] | None = None
     """Of these the data must have one; None where it may have any."""
 
 
