@@ -289,7 +289,7 @@ def indexed(tmp_path_factory):
 def test_the_highest_level_comes_first(compiled):
     rules = compiled("s: {a: 1}\ncondition: s", level="low")
     more = compiled("s: {a: 1}\ncondition: s", "s: {a: 1}\ncondition: s", level="critical")
-    event = Event("bare", "", "", "", {"a": 1})
+    event = Event("bare", "", "", "", {"a": 1}, {})
     hits = rules.match("catalog", {"a": 1}, event) + more.match("catalog", {"a": 1}, event)
     assert [rule.hit.level for rule in by_risk(hits)] == ["critical", "critical", "low"]
 
