@@ -6,11 +6,13 @@ replaces the shipped one. README.md in that folder has the form.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from schemas.codegen import Code
 from schemas.documents import DocumentError, fingerprint, read_entries, yaml_files
 from schemas.mapping import compile_who
 from schemas.paths import compile_paths
@@ -55,7 +57,10 @@ class CatalogEntry:
             raise ValueError("event: a name of 1 to 256 characters")
         self.event = form.event
         self.fields = tuple(form.fields)
-        self._required = frozenset(form.fields)
+        code = Code()
+        self._lacks: Callable[[dict[str, Any]], bool] = code.function(
+            "d", " or ".join(f"d.get({code.constant(field)}) is None" for field in form.fields) or "False"
+        )
         self.category = form.category
         self.tags = form.tags
         self.sensitive = frozenset(form.sensitive)
@@ -67,9 +72,7 @@ class CatalogEntry:
         """The required fields that are absent or null in an event's data."""
         if type(data) is not dict:
             return list(self.fields)
-        if self._required <= data.keys() and None not in data.values():
-            return []
-        return [field for field in self.fields if data.get(field) is None]
+        return [field for field in self.fields if data.get(field) is None] if self._lacks(data) else []
 
 
 class Catalog:

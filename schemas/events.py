@@ -36,6 +36,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode_json = msgspec.json.decode
 _encode_json = msgspec.json.encode
 _BRACKET, _BACKSLASH = b"[\\"  # looked for as numbers: ten times faster than as bytes
+_STRUCTURED = b'{"specversion":'
 
 
 class PoisonError(Exception):
@@ -60,6 +61,33 @@ class Event(msgspec.Struct, gc=False):
     tags: list[str] = msgspec.field(default_factory=list)
 
 
+class _Structured(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A structured CloudEvent that has no attributes but these: read in half the time of one that has others."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    time: str | None = None
+    datacontenttype: str | None = None
+    subject: str | None = None
+    data: Any = None
+    dataschema: str | None = None
+    sequence: str | None = None
+    sequencetype: str | None = None
+    partitionkey: str | None = None
+    backfill: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    def get(self, name: str, /) -> Any:
+        """An attribute, None where there is none."""
+        return getattr(self, name) if name in self.__struct_fields__ else None
+
+
+_decode_structured = msgspec.json.Decoder(_Structured).decode
+
+
 def read_message(
     value: bytes | None, headers: Sequence[tuple[str, bytes | None]], *, depth_limit: int = DEPTH_LIMIT
 ) -> Event:
@@ -71,6 +99,16 @@ def read_message(
         raise PoisonError("null value without CloudEvents headers")
     tags: list[str] = []
     return read_json(parse_json(value, tags, depth_limit), tags)
+
+
+def read_judged(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> Event:
+    """`read_message` for whoever only judges an event, in three quarters of the time: where a structured CloudEvent has
+    nothing odd, `raw` is None and `attributes` has no more than `get`. Raises PoisonError."""
+    if value is not None and not headers and value.startswith(_STRUCTURED):
+        event = _structured(value, DEPTH_LIMIT)
+        if event is not None:
+            return event
+    return read_message(value, headers)
 
 
 def read_json(raw: Any, tags: list[str]) -> Event:
@@ -93,8 +131,7 @@ def parse_json(value: bytes, tags: list[str], depth_limit: int = DEPTH_LIMIT) ->
         parsed = _decode_json(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
         parsed = _parse_odd(value, tags, depth_limit)
-    brackets = value.count(b"{") + (value.count(b"[") if _BRACKET in value else 0)
-    if brackets > depth_limit and _depth(parsed, depth_limit) > depth_limit:
+    if _brackets(value) > depth_limit and _depth(parsed, depth_limit) > depth_limit:
         raise PoisonError(f"nested deeper than {depth_limit} levels")
     if _may_repeat_keys(value, parsed) and _has_duplicate_keys(value):
         tags.append(TAG_DUPLICATE_KEY)
@@ -113,6 +150,38 @@ def parse_time(text: str) -> tuple[int, bool]:
 def is_reserved(source: str) -> bool:
     """Whether only Piperoll's own services may use this source."""
     return source.startswith(_OWN) and (source == _OWN or source.startswith(OWN_SOURCE_PREFIX))
+
+
+def _structured(value: bytes, depth_limit: int) -> Event | None:
+    """The event in a structured CloudEvent of nothing but well-known attributes in which nothing is odd, as nearly all
+    are; None where the general reading has to look."""
+    try:
+        found = _decode_structured(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        return None
+    if _brackets(value) > depth_limit or _may_repeat_keys(value, found):
+        return None
+    if not (found.specversion and found.id and found.source and found.type):
+        return None
+    return Event(
+        "structured",
+        found.source,
+        found.id,
+        found.type,
+        found.data,
+        None,
+        found.subject,
+        found.time,
+        found.sequence,
+        found.datacontenttype,
+        found,  # type: ignore[arg-type]  # reads like a dictionary
+        [],
+    )
+
+
+def _brackets(value: bytes) -> int:
+    """How many objects and lists JSON has at most: no fewer than it has levels."""
+    return value.count(b"{") + (value.count(b"[") if _BRACKET in value else 0)
 
 
 def _binary_attributes(headers: Sequence[tuple[str, bytes | None]]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from schemas.events import Event, read_message
+from schemas.events import Event, read_judged, read_message
 
 PREFIX = "shred:1:"
 _MARK = PREFIX.encode()
@@ -49,10 +49,12 @@ def shown_as(key_id: str) -> str:
 
 
 def read_shown(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> Event:
-    """`read_message`, with tokens as `shown` has them: for whoever judges events or tells of them. Raises PoisonError."""
-    event = read_message(value, headers)
+    """`read_judged`, with tokens as `shown` has them: for whoever judges events or tells of them. Raises PoisonError."""
     if value is not None and _MARK in value:
+        event = read_message(value, headers)
         _show(event)
+    else:
+        event = read_judged(value, headers)
     if event.subject is not None and event.subject.startswith(PREFIX):
         event.subject = shown(event.subject)
     return event

@@ -49,6 +49,7 @@ TAG_FAILED = "enrichment:failed"
 TAG_UNREADABLE = "poison:unreadable"
 TAG_TOO_LARGE = "poison:too-large"
 
+_JSON = "application/json"
 _EVENT, _POISON = int(Kind.EVENT), int(Kind.POISON)
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -323,7 +324,7 @@ class Enricher:
             document.type = clean(event.type, TYPE_LIMIT)
         if event.subject is not None:
             document.subject = clean(event.subject, SUBJECT_LIMIT)
-        if event.content_type is not None:
+        if event.content_type is not None and event.content_type != _JSON:
             document.content_type = neutral(event.content_type, CONTENT_TYPE_LIMIT)
         if reserved:
             document.tags.insert(0, TAG_RESERVED_SOURCE)

@@ -26,20 +26,15 @@ class Source(NamedTuple):
     reserved: bool
 
 
-class Sources:
+class Sources(dict[str, Source]):
     """Sources seen before: there are few of them and many events. Bounded."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, Source] = {}
-
-    def __getitem__(self, source: str) -> Source:
-        found = self._known.get(source)
-        if found is None:
-            found = Source(producer_id(source), clean(source, NAME_LIMIT), is_reserved(source))
-            if len(self._known) >= _CACHED_SOURCES:
-                self._known.clear()
-            if len(source) <= NAME_LIMIT:
-                self._known[source] = found
+    def __missing__(self, source: str) -> Source:
+        found = Source(producer_id(source), clean(source, NAME_LIMIT), is_reserved(source))
+        if len(self) >= _CACHED_SOURCES:
+            self.clear()
+        if len(source) <= NAME_LIMIT:
+            self[source] = found
         return found
 
 

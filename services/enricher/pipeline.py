@@ -153,22 +153,21 @@ class Pipeline:
         salts = [random[at : at + SALT_BYTES] for at in range(0, len(random), SALT_BYTES)]
         payload_salts, enrichment_salts = salts[: len(records)], salts[len(records) :]
         topic_id, partition = batch.topic_id, batch.partition
-        results = self._enricher.enrich_all(
-            [
-                Message(
-                    record.key,
-                    record.value,
-                    record.headers,
-                    Coordinates(topic_id, partition, record.offset, _stamp(record)),
-                    salt,
-                )
-                for record, salt in zip(records, payload_salts, strict=True)
-            ]
-        )
+        messages = [
+            Message(
+                record.key,
+                record.value,
+                record.headers,
+                Coordinates(topic_id, partition, record.offset, _stamp(record.timestamp)),
+                salt,
+            )
+            for record, salt in zip(records, payload_salts, strict=True)
+        ]
+        results = self._enricher.enrich_all(messages)
         headers = []
-        for record, result, one, other in zip(records, results, payload_salts, enrichment_salts, strict=True):
-            headers.append(_header(batch, record, result, prev, flags, one, other))
-            prev, flags = record.offset, 0
+        for record, message, result, salt in zip(records, messages, results, enrichment_salts, strict=True):
+            headers.append(_header(message, record.timestamp_type, result, prev, flags, salt))
+            prev, flags = message.at.offset, 0
         return results, headers
 
     async def _reply(self, replies: list[tuple[bytes, bytes]]) -> None:
@@ -219,47 +218,43 @@ class _Outgoing:
         return self._sent
 
 
-def _stamp(record: Any) -> int:
+def _stamp(timestamp: int | None) -> int:
     """Kafka's timestamp in milliseconds, ABSENT where there is none."""
-    stamp: int | None = record.timestamp
-    return ABSENT if stamp is None or stamp < 0 else stamp
+    return ABSENT if timestamp is None or timestamp < 0 else timestamp
 
 
 def _header(
-    batch: Batch,
-    record: Any,
-    result: Enriched,
-    prev: int,
-    flags: int,
-    payload_salt: bytes,
-    enrichment_salt: bytes,
+    message: Message, timestamp_type: int, result: Enriched, prev: int, flags: int, enrichment_salt: bytes
 ) -> bytes:
-    commitment, stamp = ABSENT_HASH, _stamp(record)
+    at, commitment = message.at, ABSENT_HASH
     if result.withheld:
         flags |= FLAG_WITHHELD
-        headers = (
-            record.headers if headers_fit(record.headers) else ()
-        )  # as RECORD_FORMAT.md says of such messages
-        commitment = payload_commitment(payload_salt, encode_body(record.key, record.value, headers))
+        commitment = _commitment(message)
     fixed: bytes = pack_fixed(
         flags,
         result.kind,
-        batch.topic_id,
-        batch.partition,
-        record.offset,
+        at.topic_id,
+        at.partition,
+        at.offset,
         prev,
-        stamp,
-        NO_TIMESTAMP_TYPE if stamp == ABSENT else record.timestamp_type,
+        at.timestamp_ms,
+        NO_TIMESTAMP_TYPE if at.timestamp_ms == ABSENT else timestamp_type,
         result.event_time_us,
         result.producer_seq,
         result.producer_id,
         result.event_id,
         result.identity_hash,
-        payload_salt,
+        message.payload_salt,
         enrichment_salt,
         commitment,
     )
     return fixed + _encode_json(result.document)
+
+
+def _commitment(message: Message) -> bytes:
+    """Of a message that is over a limit: its headers are left out where they fit no body, as RECORD_FORMAT.md says."""
+    headers = message.headers if headers_fit(message.headers) else ()
+    return payload_commitment(message.payload_salt, encode_body(message.key, message.value, headers))
 
 
 def _why(batch: Batch, record: Any, result: Enriched) -> list[tuple[str, bytes]]:

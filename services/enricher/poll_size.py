@@ -6,7 +6,7 @@ at once, while it fetches as much again.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Any
 
 _FIRST = 64
@@ -21,9 +21,12 @@ class PollSize:
         self._most = most
         self._most_bytes = most_bytes
 
-    def note(self, taken: Collection[Any]) -> None:
+    def note(self, taken: list[Any]) -> None:
         """Learns from the records taken last."""
         if taken:
-            # -1 stands for a null: a byte of difference does not matter here
-            size = sum(record.serialized_key_size + record.serialized_value_size + 100 for record in taken)
-            self.records = max(1, min(self._most, self._most_bytes * len(taken) // size))
+            self.records = max(1, min(self._most, self._most_bytes * len(taken) // sum(weights_of(taken))))
+
+
+def weights_of(records: Iterable[Any]) -> list[int]:
+    """About how many bytes of memory each record takes."""
+    return [len(record.value or b"") + (len(record.key) if record.key else 0) + 100 for record in records]

@@ -1,13 +1,18 @@
-"""Lets aiokafka read batches with header names that are no UTF-8, over which its own reader stumbles for ever."""
+"""How aiokafka's consumers of this process read records.
+
+Header names that are no UTF-8, over which aiokafka's own reader stumbles for ever, are let through. Records of batched
+topics come as the reader makes them: a `ConsumerRecord` around each costs as much again, and says nothing more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from struct import Struct
 from typing import Any
 
 from aiokafka import codec
 from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.memory_records import _MemoryRecordsPy
 
 from services.common.wire_records import read_records
@@ -65,6 +70,18 @@ def read_tolerantly(raw: bytes) -> Iterator[Any]:
     )
 
 
-def install() -> None:
-    """Makes aiokafka's consumers of this process read with this."""
+class PlainRecords(PartitionRecords):  # type: ignore[misc]  # aiokafka has no types for it
+    """What was fetched of a partition. Records of `topics` have `offset`, `timestamp`, `timestamp_type`, `key`, `value` and
+    `headers`, and not what is the same for all of them."""
+
+    topics: Collection[str] = ()
+
+    def _consumer_record(self, tp: Any, record: Any) -> Any:
+        return record if tp.topic in self.topics else super()._consumer_record(tp, record)
+
+
+def install(plain: Collection[str] = ()) -> None:
+    """Makes aiokafka's consumers of this process read with this. `plain`: topics of which records come as they are."""
+    PlainRecords.topics = frozenset(plain)
     fetcher.MemoryRecords = TolerantRecords
+    fetcher.PartitionRecords = PlainRecords

@@ -34,7 +34,7 @@ class ShapeStore:
     def get(self, shape: Shape) -> SharedReading | Withheld | None:
         """What is known of a shape."""
         found = self._found.get(shape)
-        if found is not None:
+        if found is not None and len(self._found) * 2 > self._capacity:  # before, nothing goes out for long
             self._found.move_to_end(shape)
         return found
 

@@ -31,6 +31,8 @@ VALUE_LIMIT = 64
 FIELDS_LIMIT = 8
 """Discriminators that are found without a mapping; with more there is no shared reading."""
 PATHS_LIMIT, _DEPTH, _KEYS_LIMIT = 100, 5, 24
+NAME_LENGTH = 40
+"""Characters of a key; longer ones are no names, and not remembered either: a key may be a megabyte."""
 FACTS = ("actor", "action", "resource", "origin", "outcome")
 
 _DISCRIMINATORS = re.compile(
@@ -39,9 +41,13 @@ _DISCRIMINATORS = re.compile(
     re.IGNORECASE,
 )
 _NO_NAME = re.compile(
-    r"\d{3,}|^\d|[0-9a-f]{8}-[0-9a-f]{4}|arn:|@|[^\w.$:-]|.{41}|(?=.*\d)[0-9A-Fa-f]{8,}", re.IGNORECASE
+    r"\d{3,}|^\d|[0-9a-f]{8}-[0-9a-f]{4}|arn:|@|[^\w.$:-]|(?=.*\d)[0-9A-Fa-f]{8,}", re.IGNORECASE
 )
 _TYPES = {str: "text", int: "number", float: "number", bool: "boolean"}
+_TELLING = frozenset({bool, type(None)})
+"""Values of these types are discriminators, whatever their keys."""
+_REMEMBERED, _KEYS_LENGTH = 4096, 1000
+"""Sets of keys that are remembered, and characters of one of them."""
 _PRESENT = [tuple(name for bit, name in enumerate(FACTS) if bits >> bit & 1) for bits in range(32)]
 Kind = Mapping | CatalogEntry
 
@@ -75,6 +81,8 @@ class Shapes:
         self._readers: dict[
             int, tuple[Kind, tuple[str, ...], Callable[[dict[str, Any]], tuple[str, ...]]]
         ] = {}
+        self._named: dict[tuple[str, ...], bool] = {}
+        self._plain: dict[tuple[str, int, str], Shape] = {}
 
     def of(self, kind: Kind, event_type: str, data: dict[str, Any], who: Who) -> Shape | None:
         """The shape of one event; None where no reading can be shared."""
@@ -91,11 +99,36 @@ class Shapes:
         if len(outcome) > VALUE_LIMIT:
             outcome = _text(outcome)
         if type(kind) is CatalogEntry:
-            return _catalogued(event_type, data, bits, outcome)
+            keys = tuple(data)
+            named = self._named.get(keys)
+            if named is None:
+                named = self._names_actions(keys)
+            if named or not _TELLING.isdisjoint(map(type, data.values())):
+                return _catalogued(event_type, data, bits, outcome)
+            return self._plain.get((event_type, bits, outcome)) or self._without_fields(
+                event_type, bits, outcome
+            )
         if kind is GENERIC:
             return _discovered(event_type, data, bits, outcome)
         _, fields, values = self._readers.get(id(kind)) or self._reader(kind)  # type: ignore[arg-type]  # a Mapping
         return Shape(event_type, kind.log_source, _PRESENT[bits], (), fields, (*values(data), outcome))
+
+    def _names_actions(self, keys: tuple[str, ...]) -> bool:
+        """Whether one of an event's keys is named like a discriminator; remembered, if they are not very long."""
+        named = any(len(key) <= NAME_LENGTH and _names_an_action(key) for key in keys)
+        if len(self._named) >= _REMEMBERED:
+            self._named.clear()
+        if sum(map(len, keys)) <= _KEYS_LENGTH:
+            self._named[keys] = named
+        return named
+
+    def _without_fields(self, event_type: str, bits: int, outcome: str) -> Shape:
+        """The shape of a catalogue's event without discriminators, remembered: nearly all have none."""
+        made = Shape(event_type, CATALOG, _PRESENT[bits], (), (), (outcome,))
+        if len(self._plain) >= _REMEMBERED:
+            self._plain.clear()
+        self._plain[event_type, bits, outcome] = made
+        return made
 
     def _reader(
         self, kind: Mapping
@@ -139,11 +172,10 @@ def _catalogued(event_type: str, data: dict[str, Any], bits: int, outcome: str) 
     found = [
         (key, "null" if value is None else _text(value))
         for key, value in data.items()
-        if (value is None or type(value) is bool or (type(value) in _TYPES and _names_an_action(key)))
+        if len(key) <= NAME_LENGTH
+        and (value is None or type(value) is bool or (type(value) in _TYPES and _names_an_action(key)))
         and fold(key) != "*"
     ]
-    if not found:
-        return Shape(event_type, CATALOG, _PRESENT[bits], (), (), (outcome,))
     return _told_apart(event_type, CATALOG, bits, (), found, outcome)
 
 
@@ -188,9 +220,13 @@ def _leaves(value: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[st
             yield path, item
 
 
-@lru_cache(maxsize=8192)
 def fold(key: str) -> str:
     """A key as it stands in a path: `*` where it is an id, a date, an ARN or no name at all."""
+    return _folded(key) if len(key) <= NAME_LENGTH else "*"
+
+
+@lru_cache(maxsize=8192)
+def _folded(key: str) -> str:
     return "*" if _NO_NAME.search(key) is not None or not key else key
 
 

@@ -28,7 +28,7 @@ from mode.utils.futures import notify
 from services.common.errors import FatalError
 from services.common.logging import get_logger
 from services.enricher.ledger import Ledger, Range
-from services.enricher.poll_size import PollSize
+from services.enricher.poll_size import PollSize, weights_of
 from services.enricher.records import install as install_reader
 
 log = get_logger(__name__)
@@ -258,7 +258,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
-        install_reader()
+        install_reader(self.app.batched_topics)
         self._poll_size = PollSize(conf.broker_max_poll_records, self.app.fetch_bytes // 2)
         self._assignor = self.app.assignor if self.app.tables.changelog_topics else RangePartitionAssignor
         return aiokafka.AIOKafkaConsumer(
@@ -355,8 +355,7 @@ def split(records: list[Any], limits: BatchLimits) -> list[list[Any]]:
 
 
 def _split_by_bytes(part: list[Any], most: int) -> list[list[Any]]:
-    # -1 stands for a null: a byte of difference does not matter here
-    weights = [record.serialized_key_size + record.serialized_value_size + 100 for record in part]
+    weights = weights_of(part)
     if sum(weights) <= most:
         return [part]
     pieces: list[list[Any]] = [[]]

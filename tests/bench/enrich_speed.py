@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from schemas.events import read_message
+from schemas.shredding.token import read_shown
 from schemas.topics import Topics
 from services.enricher.enrich import Coordinates, Enricher, EnrichSettings, Message, load_enricher
 from services.enricher.ledger import Range
@@ -112,7 +112,7 @@ def _json(value: Any) -> bytes:
 
 
 def _line(enricher: Enricher, name: str, messages: list[bytes]) -> None:
-    read = [read_message(message, []) for message in messages]
+    read = [read_shown(message, []) for message in messages]
     known = [
         (event, enricher._entries.get(event.type) or enricher._by_shape(event, event.data), event.data)
         for event in read
@@ -122,7 +122,7 @@ def _line(enricher: Enricher, name: str, messages: list[bytes]) -> None:
     documents = [enricher.enrich(None, message, [], AT, SALT).document for message in messages]
     parts: list[Callable[[], Any]] = [
         lambda: enricher.enrich_all(together),
-        lambda: [read_message(message, []) for message in messages],
+        lambda: [read_shown(message, []) for message in messages],
         lambda: [kind.who(data, event) for event, kind, data in known],
         lambda: [enricher.rules.match(kind.log_source, data, event) for event, kind, data in known],
         lambda: [summarise(kind.summary, data, who, event) for event, kind, data, who in told],

@@ -131,10 +131,16 @@ class Parts:
         self.drain_writers(kafka, 1, enricher=1)
         return f"{self._database.dsn().rpartition('/')[0]}/bench{self._databases}"
 
-    def drain(self, kafka: KafkaSettings, output: str, **instances: int) -> Timing:
-        """Starts services and waits until `output` has as many messages as audit.events."""
+    def drain(
+        self, kafka: KafkaSettings, output: str, variables: dict[str, str] | None = None, **instances: int
+    ) -> Timing:
+        """Starts services and waits until `output` has as many messages as audit.events. `variables`: settings of theirs."""
         goal = total(kafka, kafka.topics.events)
-        services = [self.start(kafka, name) for name, count in instances.items() for _ in range(count)]
+        services = [
+            self.start(kafka, name, **variables or {})
+            for name, count in instances.items()
+            for _ in range(count)
+        ]
         return self._measure(services, goal, lambda: total(kafka, output))
 
     def drain_writers(self, kafka: KafkaSettings, writers: int, **instances: int) -> Timing:

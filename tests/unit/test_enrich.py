@@ -444,7 +444,7 @@ def test_the_same_message_always_gives_the_same_document(enricher):
 def test_the_enricher_keeps_a_bounded_memory_of_sources(enricher):
     for number in range(12_000):
         enricher.enrich(None, b'{"event_type":"x","event_data":1,"source":"s%d"}' % number, [], AT, SALT)
-    assert len(enricher._sources._known) <= 10_000
+    assert len(enricher._sources) <= 10_000
 
 
 @pytest.mark.data

@@ -16,6 +16,8 @@ from schemas.events import (
     is_reserved,
     parse_json,
     parse_time,
+    read_json,
+    read_judged,
     read_message,
 )
 
@@ -44,6 +46,46 @@ def test_a_structured_cloudevent_gives_attributes_and_data():
         "7",
         {"a": 1},
     )
+
+
+OPTIONAL = (
+    "subject",
+    "time",
+    "datacontenttype",
+    "sequence",
+    "partitionkey",
+    "backfill",
+    "data_base64",
+    "mine",
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"specversion": st.sampled_from(["1.0", "", 1])},
+        optional={name: st.sampled_from(["x", "", None, 5]) for name in (*ATTRIBUTES, *OPTIONAL) if name != "specversion"}
+        | {"data": JSON},
+    ),
+    st.sampled_from([(",", ":"), (", ", ": ")]),
+    st.sampled_from(["", ',"id":"2"', ',"data":{"a":1,"a":2}', ',"data":' + "[" * 101 + "]" * 101, ',"data":NaN']),
+)  # fmt: skip
+def test_what_is_read_the_short_way_is_what_the_general_reading_says(members, separators, more):
+    members = ATTRIBUTES | members
+    value = json.dumps(members, separators=separators)[:-1].encode("utf-8", "replace") + more.encode() + b"}"
+    tags: list[str] = []
+    try:
+        general = read_json(parse_json(value, tags), tags)
+    except PoisonError as error:
+        with pytest.raises(PoisonError, match=str(error)):
+            read_judged(value, ())
+        return
+    event = read_judged(value, ())
+    for name in ("form", "source", "id", "type", "subject", "time", "sequence", "content_type"):
+        assert getattr(event, name) == getattr(general, name)
+    assert event.tags == general.tags
+    assert repr(event.data) == repr(general.data)  # NaN is not equal to itself
+    for name in (*ATTRIBUTES, *OPTIONAL, "nothing", "get", "__class__"):
+        assert event.attributes.get(name) == general.attributes.get(name)
 
 
 def test_a_binary_cloudevent_has_its_attributes_in_headers():

@@ -57,6 +57,28 @@ def titles(rules, data, source="catalog", **attributes):
     return {rule.hit.title for rule in rules.match(source, data if isinstance(data, dict) else {}, event)}
 
 
+def test_what_is_remembered_of_an_events_keys_holds_for_those_keys_only(compiled):
+    """Rules under one text are looked at where the data has their keys, in whatever order its events come."""
+    detections = (
+        "s: {ce.type: t, a|contains: x}",
+        "s: {ce.type: t, b: null}",
+        "s: {ce.type: t, b|exists: true}",
+    )
+    rules = compiled(*(f"{detection}\ncondition: s" for detection in detections))
+    assert len(rules.report.loaded) == 3
+    for _ in range(2):
+        for data, found in [
+            ({"a": "x"}, 2),
+            ({"b": "x"}, 1),
+            ({"a": "x", "b": 1}, 2),
+            ({}, 1),
+            ({"b": None}, 2),
+        ]:
+            assert (
+                len(rules.match("catalog", data, Event("structured", "/s", "1", "t", data, data))) == found
+            ), data
+
+
 @pytest.mark.parametrize(
     ("detection", "hits", "misses"),
     [
@@ -223,8 +245,8 @@ def test_keywords_look_into_data_that_is_no_object(compiled):
 
 def test_an_event_meets_only_rules_that_its_log_source_and_index_allow(compiled):
     rules = compiled("s: {ce.type: t, a: 1}\ncondition: s", "s: {ce.type: [u, v], a: 1}\ncondition: s")
-    ((_, table, _),) = rules._indexes["catalog"].by_field
-    assert {text: len(found) for text, found in table.items()} == {"t": 1, "u": 1, "v": 1}
+    (table,) = rules._indexes["catalog"].by_field
+    assert {text: len(found) for text, found in table.rules.items()} == {"t": 1, "u": 1, "v": 1}
     assert titles(rules, {"a": 1}, source="unknown") == set()
 
 
@@ -334,8 +356,8 @@ def test_what_is_remembered_of_events_is_bounded():
     long = {"action": "delete " + "x" * 1_000_000, "k" * 100_000: 1}
     rules.match("unknown", long, Event("bare", "", "", "x" * 1_000_000, long, long))
     assert len(table.several) <= 2048
-    assert len(rules._indexes["unknown"].known) <= 2048
-    kept = [key for keys in (table.several, rules._indexes["unknown"].known) for key in keys]
+    assert len(rules._indexes["unknown"].plans) <= 2048
+    kept = [key for keys in (table.several, rules._indexes["unknown"].plans) for key in keys]
     assert max(sum(map(len, key)) for key in kept) <= 1000
     assert words_of.cache_info().currsize <= 4096
 

@@ -94,6 +94,18 @@ def test_with_too_many_discriminators_or_paths_no_reading_is_shared():
     assert generic({f"k{chr(97 + n // 26)}{chr(97 + n % 26)}": 1 for n in range(101)}) is None
 
 
+def test_keys_that_senders_make_up_are_not_kept():
+    """A key may be a megabyte, and no two events need have the same: what is remembered of them is bounded."""
+    shapes, entry = Shapes(), CATALOG.entries["user_login"]
+    assert shapes.of(entry, "user_login", {"k" * 10_000: True}, Who()) == shapes.of(
+        entry, "user_login", {}, Who()
+    )
+    assert list(shapes._named) == [()]
+    for number in range(5000):
+        shapes.of(entry, "user_login", {f"k{number}": "x"}, Who(outcome=f"o{number}"))
+    assert max(len(shapes._named), len(shapes._plain)) <= 4096
+
+
 def test_a_mapped_event_is_told_apart_by_its_mappings_discriminators_and_outcome_only():
     trail = BY_NAME["aws.cloudtrail"]
     data = {

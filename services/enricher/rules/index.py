@@ -33,6 +33,8 @@ MACHINE = LogSource(product="piperoll", service="machine", category="machine")
 _REMEMBERED = 2048
 _REMEMBERED_LENGTH = 1000
 """Combinations of words and of keys whose rules are remembered for each log source, and characters of one."""
+_TEXTS = 256
+"""Texts whose rules are remembered for each combination of keys."""
 
 
 Source = tuple[list[LogSource], Fields]
@@ -45,24 +47,42 @@ class Armed(NamedTuple):
     predicate: Predicate
     hit: RuleHit
     tags: tuple[str, ...]
+    keys: frozenset[str] | None = None
+    """Of these the data must have one; None where it may have any."""
 
 
 class _Table(NamedTuple):
-    """The rules by the text of a field in lower case, and those found before for several texts at once."""
+    """The rules by the text of a field in lower case, and those found before for several texts at once. `keys`: of these
+    the data has one wherever the field is there; None where that is not said by keys."""
 
     reader: Reader
     rules: dict[str, tuple[Armed, ...]]
     several: dict[tuple[str, ...], tuple[Armed, ...]]
+    keys: frozenset[str] | None
+
+
+_Narrowed = dict[str, tuple[Armed, ...]]
+_Tables = tuple[
+    tuple[Reader, dict[str, tuple[Armed, ...]], dict[tuple[str, ...], tuple[Armed, ...]], _Narrowed], ...
+]
+
+
+class _Plan(NamedTuple):
+    """What data with the same keys at its top can meet: the tables whose field it may have, each with what the keys leave
+    of the rules under a text, and the rules that are in no table."""
+
+    tables: _Tables
+    rest: tuple[Armed, ...]
 
 
 class _Index(NamedTuple):
     """`by_field`: rules by the text of a field; `by_key`: those that no field's text selects, by the keys of which the
-    data must have one, and in `known` those found before for all keys of an event; `always`: the rest."""
+    data must have one; `always`: the rest; `plans`: what that comes to for the keys of events seen before."""
 
     by_field: tuple[_Table, ...]
     by_key: dict[str, tuple[Armed, ...]]
-    known: dict[tuple[str, ...], tuple[Armed, ...]]
     always: tuple[Armed, ...]
+    plans: dict[tuple[str, ...], _Plan]
 
 
 class _Indexes(dict[str, _Index]):
@@ -107,26 +127,25 @@ class RuleSet:
 
     def match(self, log_source: str, data: dict[str, Any], event: Event) -> list[Armed]:
         """The rules that fire on an event, in no particular order."""
-        by_field, by_key, known, always = self._indexes[log_source]
-        hits: list[Armed] = []
-        for reader, table, several in by_field:
+        index, keys = self._indexes[log_source], tuple(data)
+        tables, rest = index[3].get(keys) or _plan(index, keys)
+        candidates = [*rest]
+        for reader, table, several, narrowed in tables:
             value = reader(data, event)
             if type(value) is str:
-                found: Sequence[Armed] | None = table.get(value.lower())
-            elif type(value) is tuple:
-                found = several.get(value)
-                if found is None:
-                    found = _remember(several, value, _lookup(table, value))
+                found: Sequence[Armed] | None = narrowed.get(value)
+                if found is None and (rules := table.get(value.lower())) is not None:
+                    found = _narrow(narrowed, value, rules, keys)
             elif value is None or value == []:
                 continue
             else:
-                found = _lookup(table, value)
+                found = _of_several(table, several, value)
             if found:
-                hits += [rule for rule in found if rule[0](data, event)]
-        if by_key:
-            hits += [rule for rule in _by_keys(by_key, known, tuple(data)) if rule[0](data, event)]
-        if always:
-            hits += [rule for rule in always if rule[0](data, event)]
+                candidates += found
+        hits: list[Armed] = []
+        for rule in candidates:
+            if rule[0](data, event):
+                hits.append(rule)  # noqa: PERF401 - a comprehension is a function made anew for every event
         return hits
 
 
@@ -180,7 +199,7 @@ def _index(pairs: list[tuple[Rule, Needed]], fields: Fields) -> _Index:
         best = max(needed, key=lambda field: (len(values[field]), field), default=None)
         known = {} if best is None else {best: needed[best]}
         compiled = compile_conditions(rule.conditions, fields, known)
-        made = Armed(compiled.predicate, rule.hit, rule.tags)
+        made = Armed(compiled.predicate, rule.hit, rule.tags, compiled.keys)
         if best is not None:
             for text in known[best]:
                 tables[best][text].append(made)
@@ -190,24 +209,52 @@ def _index(pairs: list[tuple[Rule, Needed]], fields: Fields) -> _Index:
         else:
             always.append(made)
     by_field = tuple(
-        _Table(fields.reader(field), {text: tuple(rules) for text, rules in table.items()}, {})
+        _Table(
+            fields.reader(field),
+            {text: tuple(rules) for text, rules in table.items()},
+            {},
+            fields.keys(field),
+        )
         for field, table in tables.items()
     )
-    return _Index(by_field, {key: tuple(rules) for key, rules in by_key.items()}, {}, tuple(always))
+    return _Index(by_field, {key: tuple(rules) for key, rules in by_key.items()}, tuple(always), {})
 
 
-def _by_keys(
-    by_key: dict[str, tuple[Armed, ...]],
-    known: dict[tuple[str, ...], tuple[Armed, ...]],
-    keys: tuple[str, ...],
+def _plan(index: _Index, keys: tuple[str, ...]) -> _Plan:
+    """What data with these keys can meet, remembered for the next event with the same."""
+    tables: _Tables = tuple(
+        (table.reader, table.rules, table.several, {})
+        for table in index.by_field
+        if table.keys is None or not table.keys.isdisjoint(keys)
+    )
+    once = {id(rule): rule for key in keys for rule in index.by_key.get(key, ())}
+    made = _Plan(tables, (*once.values(), *index.always))
+    if len(index.plans) >= _REMEMBERED:
+        index.plans.clear()
+    if sum(map(len, keys)) <= _REMEMBERED_LENGTH:
+        index.plans[keys] = made
+    return made
+
+
+def _narrow(
+    narrowed: _Narrowed, text: str, rules: tuple[Armed, ...], keys: tuple[str, ...]
+) -> tuple[Armed, ...]:
+    """Of the rules under a text those that can fire on data with these keys, remembered."""
+    found = tuple(rule for rule in rules if rule.keys is None or not rule.keys.isdisjoint(keys))
+    if len(narrowed) >= _TEXTS:
+        narrowed.clear()
+    narrowed[text] = found
+    return found
+
+
+def _of_several(
+    table: dict[str, tuple[Armed, ...]], several: dict[tuple[str, ...], tuple[Armed, ...]], value: Any
 ) -> Sequence[Armed]:
-    """The rules for the keys that an event's data has, each once."""
-    before = known.get(keys)
-    if before is not None:
-        return before
-    once = {id(rule): rule for key in keys for rule in by_key.get(key, ())}
-    found = tuple(once.values())
-    return _remember(known, keys, found)
+    """The rules under a value that is no string; remembered for several texts at once."""
+    if type(value) is not tuple:
+        return _lookup(table, value)
+    found = several.get(value)
+    return _remember(several, value, _lookup(table, value)) if found is None else found
 
 
 def _remember(
