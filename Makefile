@@ -12,13 +12,14 @@ help: ## list the targets
 
 setup: $(READY) ## install the locked dependencies into .venv
 
-$(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
+$(READY): requirements/dev.txt requirements/uv.txt pyproject.toml setup.py schemas/_sha256.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Piperoll needs Python 3.11 or newer; this is $$($(PYTHON) --version). Set PYTHON=python3.12, say."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
 	@echo "installing the locked dependencies into $(VENV) (about 620 MB, once)"
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/dev.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --refresh-package piperoll --editable .
+	@$(BIN)/python -c 'from schemas.hashing import NATIVE; print("verification hashes natively" if NATIVE else "verification hashes in Python: for a fifth less CPU install a C compiler and Python headers, then touch setup.py and make setup")'
 	@touch $@
 
 demo: $(READY) ## a month of one company's audit events, recorded, verified and reported (EXIT=1: end by itself)

@@ -26,9 +26,12 @@ from deploy.local.postgres import Database, execute, run_async, stop_database
 from deploy.local.postgres_programs import find_programs, system_programs
 from services.common.kafka import admin_client, create_topics
 from services.common.settings import KafkaSettings
+from tests.hashing_ways import each_way_to_hash
 from tests.new_broker import new_broker
 from tests.nursery import close_nursery
 from tests.service_process import ROOT, ServiceProcess
+
+__all__ = ["each_way_to_hash"]
 
 # No test is timed: a loaded machine is not a fault.
 hypothesis_settings.register_profile("untimed", deadline=None)

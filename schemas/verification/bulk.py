@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
 from itertools import compress
 from typing import Any, NamedTuple
 
 import msgspec
 
 from schemas.commitment import ENRICHMENT_LABEL, EVENT_ID_LABEL, PAYLOAD_LABEL, producer_id
+from schemas.hashing import sha256_each
 from schemas.record import Kind
 from schemas.verification.contents import Content
 from schemas.verification.image import Names
@@ -76,25 +76,10 @@ def _differing(rows: Any, said: Said) -> list[int]:
     producers = {source: producer_id(source) for source in sources}
     made: list[tuple[Sequence[Any], Sequence[Any]]] = [
         (rows.appended_us, said.appended_us),
-        (
-            [
-                sha256(PAYLOAD_LABEL + salt + body).digest()
-                for salt, body in zip(salts, rows.bodies, strict=True)
-            ],
-            names.payloads,
-        ),
-        (
-            [
-                sha256(ENRICHMENT_LABEL + salt + enrichment).digest()
-                for salt, enrichment in zip(rows.enrich_salts, rows.enrichments, strict=True)
-            ],
-            names.enrichments,
-        ),
-        (
-            [sha256(EVENT_ID_LABEL + salt + text).digest() for salt, text in zip(salts, texts, strict=True)],
-            names.event_ids,
-        ),
-        ([sha256(text).digest()[:8] for text in texts], names.identities),
+        (sha256_each(PAYLOAD_LABEL, salts, rows.bodies), names.payloads),
+        (sha256_each(ENRICHMENT_LABEL, rows.enrich_salts, rows.enrichments), names.enrichments),
+        (sha256_each(EVENT_ID_LABEL, salts, texts), names.event_ids),
+        ([digest[:8] for digest in sha256_each(b"", texts)], names.identities),
         ([producers[one.source] for one in named], names.producers),
     ]
     wrong: set[int] = set()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from hashlib import sha256
 from struct import Struct
 from typing import Any, NamedTuple
 
 from schemas.record import LABEL, RECORD_BYTES, Record, unpack
+from schemas.tlog.merkle import leaf_hashes
 
 ROW_BYTES = Struct(">h iq ih iq iq iq iq i32s i227s").size
 _CELLS = ((6, 8), (18, 2), (24, 8), (36, 8), (48, 8), (60, 8), (72, 32), (108, RECORD_BYTES))
@@ -81,7 +81,7 @@ class Image:
             return None
         seqs, offsets, appended_us, stored, prevs, epochs = _columns(rows, range(count), *_LINKS)
         (leaves,) = _columns(rows, range(count), *_LEAVES)
-        hashes = [sha256(b"\0" + leaf).digest() for leaf in leaves]
+        hashes = leaf_hashes(leaves)
         if not self._bytes:
             self.first_prev = self.last_hash = prevs[0]
         if hashes != stored or prevs != [self.last_hash, *hashes[:-1]]:

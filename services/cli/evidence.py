@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from schemas.events import parse_time
+from schemas.hashing import NATIVE
 from services.cli.checkpoints import gather
 from services.cli.reading import on_record
 from services.cli.target import errors_told, say, target_variables
@@ -102,7 +103,7 @@ def verify(
             )
         )
     if as_json_object:
-        print(json.dumps(as_json(verification)))
+        print(json.dumps(as_json(verification) | {"native_hashing": NATIVE}))
     else:
         print("\n".join(as_lines(verification)))
     raise typer.Exit(0 if verification.good else 1)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from schemas.tlog.merkle import Frontier, leaf_hash
+from schemas.tlog.merkle import Frontier, leaf_hashes
 from schemas.verification.findings import Change, Finding, Part, utc
 from schemas.verification.links import ChainInfo, Head
 from schemas.verification.result import MOST_FINDINGS, ChainResult
@@ -164,7 +164,7 @@ def _signed_leaves(logs: Sequence[PublishedLog], chain_id: bytes, last: Sealed) 
             continue
         leaves = log.entries(path, 0, last.size, last.size)
         tree = Frontier()
-        tree.extend(list(map(leaf_hash, leaves)))
+        tree.extend(leaf_hashes(leaves))
         if tree.size == last.size and tree.root() == last.root:
             return leaves
     return []

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from schemas.chain import ChainVerifier, OrderReader
-from schemas.tlog.merkle import Frontier, leaf_hash
+from schemas.tlog.merkle import Frontier, leaf_hashes
 from schemas.verification.erasures import NOTHING_GONE, Coverage, Orders
 from schemas.verification.links import ChainInfo, Head
 from schemas.verification.result import ChainResult
@@ -124,7 +124,7 @@ async def _roots(snapshot: Snapshot, task: Task) -> list[tuple[int, bytes]]:
     """The roots of the tree over whatever leaves stand there, in the order of their numbers."""
     tree, roots, sizes = Frontier(), [], list(task.sizes)
     async for leaves in leaves_of(snapshot, task.chain.chain_no):
-        hashes = list(map(leaf_hash, leaves))
+        hashes = leaf_hashes(leaves)
         while sizes and sizes[0] <= tree.size + len(hashes):
             upto = sizes[0] - tree.size
             tree.extend(hashes[:upto])

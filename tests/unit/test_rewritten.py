@@ -75,6 +75,7 @@ def test_nothing_inside_the_database_tells_of_these(name):
     assert Frontier(len(made.rows), found.sealed[0][1]).root() != sealed(chain).root
 
 
+@pytest.mark.usefixtures("each_way_to_hash")
 def test_records_appended_after_the_seal_are_no_finding():
     """An attack in front of new records: only what was signed is spoken of."""
     chain = ChainRows().events(40)
@@ -90,6 +91,7 @@ def test_records_appended_after_the_seal_are_no_finding():
     assert [(item.change, item.seq) for item in findings] == [(Change.EDITED, made.seq)]
 
 
+@pytest.mark.usefixtures("each_way_to_hash")
 def test_several_attacks_at_once_are_all_named():
     chain = ChainRows().events(60)
     one = attack(chain, "edited payload", Random(2))

@@ -265,6 +265,7 @@ def quickly(tables, contents, coverage, **options):
     return swept_chain(tables.info, tables.head, rows, payloads, coverage=coverage, **options)
 
 
+@pytest.mark.usefixtures("each_way_to_hash")
 @settings(max_examples=200, deadline=None)
 @given(
     built=st.sampled_from(sorted(BUILT)),
@@ -336,6 +337,7 @@ def test_a_payload_that_is_there_although_erased_is_not_clean(built):
     assert quickly(tables, True, coverage) is None
 
 
+@pytest.mark.usefixtures("each_way_to_hash")
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_of_the_drill_is_judged_alike(name):
     chain, random = of_events(), Random(name)
@@ -348,6 +350,7 @@ def test_every_attack_of_the_drill_is_judged_alike(name):
         ).good
 
 
+@pytest.mark.usefixtures("each_way_to_hash")
 @pytest.mark.parametrize("sizes", [(1, 5, 16, 17), (16,), (32,), (31, 32, 33, 48), (48,)])
 def test_the_roots_are_those_of_the_tree_also_at_the_borders_of_ranges(sizes):
     chain = ChainRows().events(47)

@@ -13,7 +13,7 @@ from itertools import pairwise
 from schemas.record import RECORD_BYTES
 from schemas.seal import decode_seal
 from schemas.tlog.checkpoint import Checkpoint
-from schemas.tlog.merkle import Frontier, leaf_hash
+from schemas.tlog.merkle import Frontier, leaf_hashes
 from services.common.errors import ConfigurationError, FatalError
 from services.common.logging import get_logger
 from services.writer.sealer import alerts
@@ -126,7 +126,7 @@ async def _adopt(newest: Checkpoint, origin: str, store: Store, outlet: Outlet) 
     """A memory made anew from a signed checkpoint: from the seals that it covers, and the records that these name."""
     frontier, last = Frontier(), b""
     async for leaves in _in_steps(store.seal_leaves_only, 0, newest.size, _SEALS_AT_ONCE):
-        frontier.extend([leaf_hash(leaf) for leaf in leaves])
+        frontier.extend(leaf_hashes(leaves))
         last = leaves[-1]
     if frontier.size != newest.size or frontier.root() != newest.root:
         raise FatalError(
@@ -156,7 +156,7 @@ async def _read_again(chain: ChainMemory, store: Store) -> None:
     """Gives a chain its frontier back, if the records still give the signed root."""
     frontier, last = Frontier(), bytes(32)
     async for leaves in _in_steps(_chain_leaves(store, chain.tree), 0, chain.size, READ_AT_ONCE):
-        hashes = await asyncio.to_thread(_hashes, leaves)
+        hashes = await asyncio.to_thread(leaf_hashes, leaves)
         frontier.extend(hashes)
         last = hashes[-1]
     if frontier.size == chain.size and frontier.root() == chain.root:
@@ -229,7 +229,7 @@ async def _grow(
     """Extends a tree to `size`, or as far as there are leaves; writes what is full as it goes."""
     step = _SEALS_AT_ONCE if tree == SEAL_TREE else READ_AT_ONCE
     async for found in _in_steps(leaves, edge.size, size, step):
-        growth = edge.extend(found, await asyncio.to_thread(_hashes, found))
+        growth = edge.extend(found, await asyncio.to_thread(leaf_hashes, found))
         await asyncio.to_thread(outlet.publish_tiles, path, growth)
         await store.keep_tiles(tree, growth.tiles)
 
@@ -260,7 +260,3 @@ async def _in_steps(leaves: Leaves, first: int, end: int, step: int) -> AsyncIte
             return
         yield found
         first += len(found)
-
-
-def _hashes(leaves: list[bytes]) -> list[bytes]:
-    return list(map(leaf_hash, leaves))

@@ -14,7 +14,7 @@ from schemas.commitment import about_event, decode_body
 from schemas.own_bodies import Duplicate, Skip, read_own
 from schemas.own_events import Erasure, EventPlace, read_order
 from schemas.record import RECORD_BYTES, Kind, decode
-from schemas.tlog.merkle import leaf_hash
+from schemas.tlog.merkle import leaf_hashes
 from services.common.errors import ConfigurationError, TransientError
 from services.common.queries import load_queries
 from services.writer.sealer.look import Original, Stretch
@@ -136,15 +136,13 @@ class Store:
         first = size // 256 * 256
         leaves = await self.leaves(tree, first, size)
         entries = [leaves[at : at + RECORD_BYTES] for at in range(0, len(leaves), RECORD_BYTES)]
-        return Edge(
-            size, [list(map(leaf_hash, entries)), *await self._roots_of_full_tiles(tree, size)], entries
-        )
+        return Edge(size, [leaf_hashes(entries), *await self._roots_of_full_tiles(tree, size)], entries)
 
     async def seal_edge(self, size: int) -> Edge:
         """The same of the seal log."""
         first = size // 256 * 256
         entries = [leaf for _, leaf in await self.seal_leaves(first, size)]
-        return Edge(size, [list(map(leaf_hash, entries)), *await self._roots_of_full_tiles(0, size)], entries)
+        return Edge(size, [leaf_hashes(entries), *await self._roots_of_full_tiles(0, size)], entries)
 
     async def _roots_of_full_tiles(self, tree: int, size: int) -> list[list[bytes]]:
         return [
