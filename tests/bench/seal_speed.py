@@ -24,6 +24,7 @@ import asyncpg
 import psutil
 from aiokafka import AIOKafkaProducer
 
+from schemas.hashing import NATIVE
 from schemas.seal import decode_seal
 from schemas.tlog.tiles import decode_bundle, entries_path
 from services.common.settings import KafkaSettings
@@ -108,6 +109,7 @@ def verifying(parts: Parts, admin: str, published: Path, processes: int, *, cont
         records=records,
         records_per_second=rate,
         processes=processes,
+        native_hashing=NATIVE,
         cpu_us_per_record={part: round(1e6 * seconds / records, 1) for part, seconds in spent.items()},
     )
 
