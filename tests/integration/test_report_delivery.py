@@ -1,11 +1,16 @@
 """Editions by mail, to a webhook and into a bucket: real servers, each delivery once or said to be perhaps twice, never none."""
 
+import asyncio
 import base64
 import io
 import json
+import os
+import re
 import zipfile
 from collections import Counter
 from hashlib import sha256
+from html import escape
+from urllib.request import urlopen
 
 import asyncpg
 import boto3
@@ -13,6 +18,9 @@ import pytest
 
 from services.common.errors import TransientError
 from services.reporter.deliver.editions import s3
+from services.reporter.deliver.editions.mail import MOST_BYTES
+from services.reporter.deliver.editions.outlets import outlet_for
+from services.reporter.deliver.editions.parcel import Letter, Parcel
 from services.reporter.formats import FORMATS
 from services.reporter.runs import event_logs
 from services.reporter.runs.by_hand import Wanted, build_by_hand
@@ -187,6 +195,55 @@ async def test_one_edition_goes_out_by_every_way_and_each_receipt_is_on_record(
     }
     assert receipts["r1"]["target"].endswith("/…")
     assert "secret-in-url" not in json.dumps(receipts)
+
+
+def fetched(link):
+    with urlopen(link, timeout=10) as answer:
+        return answer.read()
+
+
+async def test_what_is_too_large_for_mail_is_behind_a_link_that_expires(tmp_path, monkeypatch, mailbox):
+    files = []
+    for name, size in (("report.pdf", 1000), ("evidence.zip", MOST_BYTES)):
+        files.append(tmp_path / name)
+        files[-1].write_bytes(os.urandom(size))
+    letter = Letter("Report", "text", "<body>text</body>")
+    parcel = Parcel("<a1@reports.piperoll>", "jo@example.org", "monthly/2026-10/1", letter, files)
+    with S3Server(tmp_path / "s3.log") as server:
+        for name, value in {
+            "S3_ENDPOINT": server.url,
+            "S3_ACCESS_KEY_ID": "test",
+            "S3_SECRET_ACCESS_KEY": "secret",
+            "LINK_BUCKET": "lent/reports",
+            "LINK_DAYS": "1",
+        }.items():
+            monkeypatch.setenv(f"REPORT_{name}", value)
+        outlet, began = outlet_for("mail", lambda: START_US), []
+
+        async def begin():
+            began.append(1)
+
+        with pytest.raises(TransientError, match="lent"):  # there is no such bucket: nothing goes out
+            await outlet.deliver(parcel, begin)
+        assert not began
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "secret"}
+        boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", **keys).create_bucket(
+            Bucket="lent"
+        )
+        receipt = await outlet.deliver(parcel, begin)
+        (message,) = mailbox.messages
+        text = message.get_body(("plain",)).get_content()
+        link = re.search(r"evidence.zip: (http\S+)", text)[1]
+        assert "/lent/reports/monthly/2026-10/1/a1/evidence.zip?" in link
+        assert "X-Amz-Expires=86400" in link
+        assert escape(link) in message.get_body(("html",)).get_content()
+        assert await asyncio.to_thread(fetched, link) == files[1].read_bytes()
+    assert (receipt["attached"], receipt["left_out"], receipt["linked"]) == (
+        ["report.pdf"],
+        ["evidence.zip"],
+        True,
+    )
+    assert "X-Amz" not in json.dumps(receipt)
 
 
 async def test_a_crash_after_the_servers_yes_sends_again_under_the_same_name_and_says_so(

@@ -50,7 +50,7 @@ def test_a_webhooks_secret_is_not_shown():
     assert shown("webhook:https://user:pw@h.example:8443/hook?token=x") == "webhook:https://h.example:8443/…"
 
 
-def test_what_is_too_large_for_mail_is_named_and_where_it_is_found(tmp_path):
+async def test_what_is_too_large_for_mail_is_named_and_where_it_is_found(tmp_path):
     for name, size in (("report.pdf", 1000), ("evidence.zip", MOST_BYTES)):
         (tmp_path / name).write_bytes(os.urandom(size))
     settings = ReportDeliverySettings(
@@ -63,7 +63,7 @@ def test_what_is_too_large_for_mail_is_named_and_where_it_is_found(tmp_path):
         notice("Subject\r\nBcc: x", "text"),
         list(tmp_path.iterdir()),
     )
-    message, attached, left_out = Mail(settings, lambda: 1_790_000_000_000_000).message(parcel)
+    message, attached, left_out = await Mail(settings, lambda: 1_790_000_000_000_000).message(parcel)
     assert (attached, left_out) == (["report.pdf"], ["evidence.zip"])
     assert "evidence.zip" in message.get_body(("plain",)).get_content()
     assert "piperoll report rebuild monthly/2026-10/1" in message.get_body(("plain",)).get_content()

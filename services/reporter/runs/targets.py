@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from services.reporter.deliver.editions.settings import BUCKET
 from services.reporter.deliver.settings import is_loopback
 
 _ADDRESS = re.compile(r"[^\s<>,;\"'@]+@[^\s<>,;\"'@]+")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?")
 
 
 def _address(rest: str) -> str | None:
@@ -30,7 +30,7 @@ def _url(rest: str) -> str | None:
 
 
 def _bucket(rest: str) -> str | None:
-    return None if _BUCKET.fullmatch(rest) else "s3: is followed by BUCKET or BUCKET/PREFIX"
+    return None if BUCKET.fullmatch(rest) else "s3: is followed by BUCKET or BUCKET/PREFIX"
 
 
 _CHECKS: dict[str, Callable[[str], str | None]] = {

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import ssl
 import zipfile
+from collections.abc import Sequence
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from schemas.text import neutral
 from services.common.clock import Clock
 from services.common.errors import ConfigurationError, TransientError
 from services.reporter.deliver.editions.parcel import Begin, Parcel, UncertainError
+from services.reporter.deliver.editions.s3 import S3
 from services.reporter.deliver.editions.settings import ReportDeliverySettings
 from services.reporter.deliver.settings import DeliverySettings
 from services.reporter.period import moment
@@ -40,8 +44,10 @@ _TYPES = {
 class Mail:
     """One server (parcel.Outlet)."""
 
-    def __init__(self, settings: ReportDeliverySettings | DeliverySettings, clock: Clock) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: ReportDeliverySettings | DeliverySettings, clock: Clock, links: S3 | None = None
+    ) -> None:
+        self._settings, self._links = settings, links
         self._clock = clock
         try:
             self._context = ssl.create_default_context(cafile=settings.smtp_cafile)
@@ -50,7 +56,7 @@ class Mail:
 
     async def deliver(self, parcel: Parcel, begin: Begin) -> dict[str, Any]:
         """Raises UncertainError where the server's answer to the message did not come."""
-        message, attached, left_out = self.message(parcel)
+        message, attached, left_out = await self.message(parcel)
         server = self._server()
         try:
             await server.connect()
@@ -74,19 +80,35 @@ class Mail:
             "answer": neutral(answer, 200),
             "attached": attached,
             "left_out": left_out,
+            "linked": self._links is not None and bool(left_out),
         }
 
-    def message(self, parcel: Parcel) -> tuple[EmailMessage, list[str], list[str]]:
-        """The message, the names of what is attached, and of what is too large for it."""
-        chosen, left_out = _choose(parcel.files)
-        letter = parcel.letter
-        text = letter.text
-        if left_out:
-            where = ", ".join(left_out)
-            text += (
-                f"\nToo large for mail (10 MB): {where}. Whoever runs Piperoll finds it with `piperoll report rebuild "
-                f"{parcel.name} --out FOLDER`.\n"
+    async def _elsewhere(self, parcel: Parcel, left_out: Sequence[Path]) -> str:
+        """Where what is too large is found: behind links that expire, or by a command."""
+        if not left_out:
+            return ""
+        if self._links is None:
+            names = ", ".join(path.name for path in left_out)
+            return (
+                f"Too large for mail (10 MB): {names}. Whoever runs Piperoll finds it with `piperoll report rebuild "
+                f"{parcel.name} --out FOLDER`."
             )
+        lent, seconds = await asyncio.to_thread(self._links.lend, parcel, left_out)
+        until = moment(self._clock() + seconds * 1_000_000).strftime("%Y-%m-%d %H:%M UTC")
+        lines = "\n".join(f"{name}: {address}" for name, address in lent.items())
+        return f"Too large for mail (10 MB); until {until} whoever has its address can fetch it:\n{lines}"
+
+    async def message(self, parcel: Parcel) -> tuple[EmailMessage, list[str], list[str]]:
+        """The message, the names of what is attached, and of what is too large for it. Raises TransientError where that is to be
+        put behind links and cannot."""
+        chosen, left_out = await asyncio.to_thread(_choose, parcel.files)
+        letter, elsewhere = parcel.letter, await self._elsewhere(parcel, left_out)
+        text, html = letter.text, letter.html
+        if elsewhere:
+            text += f"\n{elsewhere}\n"
+            if html is not None:
+                added = f'<p style="white-space: pre-wrap">{escape(elsewhere)}</p></body>'
+                html = html.replace("</body>", added)
         message = EmailMessage(policy=SMTP)
         message["From"] = self._settings.sender or ""
         message["To"] = parcel.address
@@ -95,12 +117,12 @@ class Mail:
         message["Date"] = format_datetime(moment(self._clock()))
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
         message.set_content(text)
-        if letter.html is not None:
-            message.add_alternative(letter.html, subtype="html")
+        if html is not None:
+            message.add_alternative(html, subtype="html")
         for name, data in chosen:
             kind, subtype = _TYPES[Path(name).suffix]
             message.add_attachment(data, maintype=kind, subtype=subtype, filename=name)
-        return message, [name for name, _ in chosen], left_out
+        return message, [name for name, _ in chosen], [path.name for path in left_out]
 
     def _server(self) -> aiosmtplib.SMTP:
         settings, encrypted = self._settings, self._settings.smtp_security
@@ -119,20 +141,20 @@ class Mail:
             await server.login(self._settings.smtp_user, password.get_secret_value())
 
 
-def _choose(files: Any) -> tuple[list[tuple[str, bytes]], list[str]]:
+def _choose(files: Sequence[Path]) -> tuple[list[tuple[str, bytes]], list[Path]]:
     """What fits, the most wanted first; the page as a ZIP file."""
     chosen: list[tuple[str, bytes]] = []
-    left_out: list[str] = []
+    left_out: list[Path] = []
     room = MOST_BYTES
     for path in sorted(files, key=lambda path: _ORDER.index(path.suffix) if path.suffix in _ORDER else 9):
         if path.suffix != ".html" and path.stat().st_size > room:  # of gigabytes, perhaps: never into memory
-            left_out.append(path.name)
+            left_out.append(path)
             continue
         name, data = path.name, path.read_bytes()
         if path.suffix == ".html":
             name, data = f"{name}.zip", _zipped(name, data)
         if len(data) > room or Path(name).suffix not in _TYPES:
-            left_out.append(path.name)
+            left_out.append(path)
             continue
         room -= len(data)
         chosen.append((name, data))

@@ -15,7 +15,9 @@ def outlet_for(scheme: str, clock: Clock) -> Outlet:
     """Made with the settings as they are now. Raises ConfigurationError where they do not suffice."""
     settings = read_settings(ReportDeliverySettings)
     if scheme == "mail":
-        return Mail(mail_settings(settings), clock)
+        return Mail(
+            mail_settings(settings), clock, links=None if settings.link_bucket is None else S3(settings)
+        )
     if scheme == "webhook":
         secret = settings.webhook_secret
         return Webhook(None if secret is None else secret.get_secret_value(), clock)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +22,31 @@ class S3:
 
     def __init__(self, settings: ReportDeliverySettings) -> None:
         self._client = _client(settings)
+        self._lending, self._lent_s = settings.link_bucket or "", settings.link_days * 86_400
 
     async def deliver(self, parcel: Parcel, begin: Begin) -> dict[str, Any]:
         """Raises TransientError: what was put stays, and is put again."""
         await begin()
         return await asyncio.to_thread(self._put, parcel)
 
-    def _put(self, parcel: Parcel) -> dict[str, Any]:
-        from boto3.exceptions import Boto3Error  # noqa: PLC0415 - an extra, only where it is used
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    def lend(self, parcel: Parcel, files: Sequence[Path]) -> tuple[dict[str, str], int]:
+        """Puts files of a mail into the bucket for links, in a folder of this delivery. Returns the address of each by its name,
+        which whoever has it can read, and for how many seconds. Raises TransientError."""
+        bucket, folder = _place(self._lending, parcel.name, parcel.key)
+        lent = {}
+        with _translated(bucket):
+            for path in files:
+                key = f"{folder}/{path.name}"
+                self._put_file(bucket, key, path)
+                lent[path.name] = self._client.generate_presigned_url(
+                    "get_object", {"Bucket": bucket, "Key": key}, ExpiresIn=self._lent_s
+                )
+        return lent, self._lent_s
 
-        bucket, _, prefix = parcel.address.partition("/")
-        folder = "/".join(part for part in (prefix.strip("/"), parcel.name) if part)
+    def _put(self, parcel: Parcel) -> dict[str, Any]:
+        bucket, folder = _place(parcel.address, parcel.name)
         put = []
-        try:
+        with _translated(bucket):
             for path in parcel.files:
                 key = f"{folder}/{path.name}"
                 self._put_file(bucket, key, path)
@@ -42,8 +55,6 @@ class S3:
                 key = f"{folder}.txt"
                 self._client.put_object(Bucket=bucket, Key=key, Body=parcel.letter.text.encode())
                 put.append(key)
-        except (BotoCoreError, Boto3Error, ClientError) as error:
-            raise TransientError(f"bucket {bucket}: {error}; may we put objects there?") from error
         return {"bucket": bucket, "keys": put}
 
     def _put_file(self, bucket: str, key: str, path: Path) -> None:
@@ -53,6 +64,23 @@ class S3:
             return
         with path.open("rb") as file:
             self._client.put_object(Bucket=bucket, Key=key, Body=file, ChecksumAlgorithm="SHA256")
+
+
+def _place(address: str, *parts: str) -> tuple[str, str]:
+    """Bucket and folder."""
+    bucket, _, prefix = address.partition("/")
+    return bucket, "/".join(part for part in (prefix.strip("/"), *parts) if part)
+
+
+@contextmanager
+def _translated(bucket: str) -> Iterator[None]:
+    from boto3.exceptions import Boto3Error  # noqa: PLC0415 - an extra, only where it is used
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    try:
+        yield
+    except (BotoCoreError, Boto3Error, ClientError) as error:
+        raise TransientError(f"bucket {bucket}: {error}; may we put objects there?") from error
 
 
 def _client(settings: ReportDeliverySettings) -> Any:
@@ -66,7 +94,12 @@ def _client(settings: ReportDeliverySettings) -> Any:
             "a report for s3:… needs the extra `targets`: pip install 'piperoll[targets]'"
         ) from error
     secret = settings.s3_secret_key
-    config = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 2})
+    config = Config(
+        connect_timeout=_TIMEOUT_S,
+        read_timeout=_TIMEOUT_S,
+        retries={"total_max_attempts": 2},
+        signature_version="s3v4",
+    )
     try:
         return boto3.session.Session().client(
             "s3",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
@@ -10,6 +11,9 @@ from pydantic import Field, SecretStr, model_validator
 from services.common.errors import ConfigurationError
 from services.common.settings import SettingsGroup, read_settings
 from services.reporter.deliver.settings import DeliverySettings, is_loopback
+
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?")
+"""A bucket of S3 and what objects' keys begin with."""
 
 
 class ReportDeliverySettings(SettingsGroup):
@@ -39,6 +43,18 @@ class ReportDeliverySettings(SettingsGroup):
         None, alias="REPORT_S3_ACCESS_KEY_ID", description="default: as the AWS tools find it"
     )
     s3_secret_key: SecretStr | None = Field(None, alias="REPORT_S3_SECRET_ACCESS_KEY", description="a secret")
+    link_bucket: str | None = Field(
+        None,
+        alias="REPORT_LINK_BUCKET",
+        description="BUCKET/PREFIX (REPORT_S3_…): what is too large for mail is put there, and the mail has a link",
+    )
+    link_days: int = Field(
+        7,
+        alias="REPORT_LINK_DAYS",
+        ge=1,
+        le=7,
+        description="days until such a link expires; S3 signs for 7 at most",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -50,6 +66,8 @@ class ReportDeliverySettings(SettingsGroup):
             )
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
             raise ValueError("REPORT_S3_ACCESS_KEY_ID and REPORT_S3_SECRET_ACCESS_KEY belong together")
+        if self.link_bucket is not None and not BUCKET.fullmatch(self.link_bucket):
+            raise ValueError("REPORT_LINK_BUCKET is BUCKET or BUCKET/PREFIX")
         return self
 
 
