@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.enricher.rules import circumstances as module
 from services.enricher.rules.circumstances import Circumstances, circumstances
 
 SAID = [
@@ -42,3 +43,15 @@ def test_what_stands_nearest_to_the_top_is_said(data, said):
 @pytest.mark.parametrize("data", NOT_SAID, ids=lambda data: repr(data)[:60])
 def test_the_check_behind_an_event_what_is_deep_and_what_contradicts_itself_say_nothing(data):
     assert circumstances(data) == Circumstances()
+
+
+def test_what_is_remembered_of_keys_is_bounded():
+    """A key may be a megabyte, and no two events need have the same."""
+    for number in range(2 * module._REMEMBERED):
+        circumstances({f"{number}{'x' * 2000}": "high"})
+        circumstances({f"key{number}": "high"})
+    assert len(module._plans) <= module._REMEMBERED
+    assert all(sum(map(len, keys)) <= module._REMEMBERED_LENGTH for keys in module._plans)
+    before = module._facts_of_name.cache_info().misses
+    circumstances({"z" * (module._NAME_LIMIT + 1): "high"})
+    assert module._facts_of_name.cache_info().misses == before

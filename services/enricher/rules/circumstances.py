@@ -22,6 +22,8 @@ _DEPTH = 3
 _MOST_KEYS = 400
 """Levels and keys that are looked at: an event's sender chooses how many there are."""
 _NAME_LIMIT = 64
+_REMEMBERED, _REMEMBERED_LENGTH = 4096, 1000
+"""Sets of keys that are remembered, and characters of one of them."""
 
 _KINDS = {
     SEVERITY: "severity severitylabel severityname severitytext severitylevel risk risklevel riskseverity threatlevel "
@@ -65,6 +67,9 @@ class Circumstances(NamedTuple):
     new_state: str | None = None
 
 
+_NOTHING = Circumstances()
+
+
 class _Reader:
     """Reads once for all rules that ask about an event."""
 
@@ -103,23 +108,39 @@ def circumstances(data: dict[str, Any]) -> Circumstances:
         level = below
         if not level:
             break
-    return Circumstances(*(found.get(fact) for fact in FACTS))
+    return Circumstances(**found) if found else _NOTHING
 
 
 def _look(part: dict[str, Any], said: dict[str, set[str]], below: list[dict[str, Any]]) -> None:
+    for key, facts in _telling(tuple(part)):
+        value = part[key]
+        if type(value) is not dict:
+            for fact in facts:
+                _say(fact, value, key, said)
+        elif SEVERITY in facts:
+            _say(SEVERITY, value.get("Label", value.get("label", value.get("name"))), key, said)
     for key, value in part.items():
         kind = type(value)
         if kind is dict:
-            if (facts := _facts(key)) is None:
-                continue
-            below.append(value)
-            if SEVERITY in facts:
-                _say(SEVERITY, value.get("Label", value.get("label", value.get("name"))), key, said)
-        elif kind is str or kind is bool:
-            for fact in _facts(key) or ():
-                _say(fact, value, key, said)
+            if _facts(key) is not None:
+                below.append(value)
         elif kind is list:
             below += [item for item in value[:_MOST_KEYS] if type(item) is dict and _facts(key) is not None]
+
+
+_plans: dict[tuple[str, ...], list[tuple[str, tuple[str, ...]]]] = {}
+
+
+def _telling(keys: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
+    """Those of an object's keys that tell a fact, remembered if they are not very long."""
+    found = _plans.get(keys)
+    if found is None:
+        found = [(key, facts) for key in keys if (facts := _facts(key))]
+        if len(_plans) >= _REMEMBERED:
+            _plans.clear()
+        if sum(map(len, keys)) <= _REMEMBERED_LENGTH:
+            _plans[keys] = found
+    return found
 
 
 def _say(fact: str, value: Any, key: str, said: dict[str, set[str]]) -> None:
@@ -142,10 +163,14 @@ def _one(fact: str, texts: Iterable[str]) -> str | None:
     return several[0] if len(several) == 1 or fact == STATUS else None
 
 
-@lru_cache(maxsize=4096)
 def _facts(key: str) -> tuple[str, ...] | None:
     """The facts that a key of this name tells, None for one that describes the check behind the event."""
-    name = _plain(key[:_NAME_LIMIT])
+    return _facts_of_name(key) if len(key) <= _NAME_LIMIT else ()  # a key may be a megabyte: not remembered
+
+
+@lru_cache(maxsize=4096)
+def _facts_of_name(key: str) -> tuple[str, ...] | None:
+    name = _plain(key)
     if name in _CHECKS:
         return None
     return tuple(fact for fact, names in _NAMES.items() if name in names)
