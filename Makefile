@@ -77,4 +77,4 @@ lock: ## lock the dependencies anew, with hashes and without addresses
 	@for extra in $(EXTRAS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra $$extra $$(case $$extra in writer) echo --extra targets;; reporter) echo --extra targets --extra parquet;; esac) pyproject.toml -o requirements/$$extra.txt || exit 1; done
 
 clean: ## remove what tests and builds leave behind (not .piperoll, where the local data is)
-	@rm -rf $(READY) schemas/*.so build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $$(find schemas services deploy tests -name __pycache__)
+	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $$(find schemas services deploy tests -name __pycache__)

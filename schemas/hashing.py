@@ -25,5 +25,6 @@ NATIVE = _digests is not _by_hashlib
 
 def sha256_each(prefix: bytes, first: list[bytes], second: list[bytes] | None = None) -> list[bytes]:
     """SHA-256(prefix || item) of each item, or SHA-256(prefix || item || other) with the other at the same place of
-    `second`: 32 bytes each. Raises TypeError for what is not bytes, ValueError where the lists differ in length."""
+    `second`: 32 bytes each. Raises ValueError where the lists differ in length. All must be bytes: C raises TypeError for
+    what is not, hashlib takes whatever has a buffer."""
     return _digests(prefix, first) if second is None else _digests(prefix, first, second)

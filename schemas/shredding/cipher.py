@@ -67,7 +67,7 @@ class SubjectKey:
             raise BadTokenError("changed, moved here from another place, or made with another key") from error
         if not hmac.compare_digest(sha256(opened).digest(), sealed[:_HASH]):
             raise BadTokenError("does not fit its commitment: not what was recorded")
-        return json.loads(opened[_HASH:])
+        return json.loads(opened[_HASH:], parse_int=_whole)
 
     def _bound(self, place: bytes) -> list[bytes]:
         return [_VERSION, self.id.encode(), place]
@@ -93,6 +93,11 @@ def _quoted(value: Any) -> str:
     """A string, true, false or null. Lone surrogates, which are no UTF-8, are escaped."""
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isascii() else _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _whole(digits: str) -> int | str:
+    """Python reads no whole number of more than 4,300 digits: such a one stays a text."""
+    return int(digits) if len(digits) <= 4000 else digits
 
 
 def _padded(text: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple, get_args
@@ -39,6 +40,7 @@ from services.common.clock import system_clock
 from services.common.errors import ConfigurationError, TransientError
 from services.common.kafka import admin_client, topic_configs
 from services.common.settings import KafkaSettings, PostgresSettings, read_settings
+from services.common.shredding.door import KEY_SECONDS
 from services.reporter.settings import ReporterSettings
 
 app = typer.Typer()
@@ -110,8 +112,11 @@ def erase(
         found, orders, left = _erase(job, found)
         gone = None
         if key_id is not None:
-            gone = keyring.destroy(settings, key_id, request, rows="kept" if key_only else "erased")
-            if not key_only:  # what was recorded while all this was done
+            rows = "kept" if key_only else "left" if left else "erased"
+            gone = keyring.destroy(settings, key_id, request, rows=rows)
+            if not key_only:  # what was recorded while all this was done, and while ingest still held the key
+                time.sleep(KEY_SECONDS)
+                wait_until_passed(settings, job.dsn, wait, say)
                 late = [one for one in asyncio.run(_find(job, [])) if one not in found]
                 more = _erase(job, late)
                 found, orders, left = [*found, *more[0]], [*orders, *more[1]], left + more[2]

@@ -10,7 +10,7 @@ from schemas.events import is_reserved
 from schemas.topics import BACKFILL
 from services.cli.demo_month.messages import Message, compact
 from services.cli.producing import Outgoing
-from services.common.errors import TransientError
+from services.common.errors import FatalError, TransientError
 from services.common.shredding.door import Door, RefusedError
 from services.common.shredding.door import Message as DoorMessage
 
@@ -36,7 +36,7 @@ def encrypted(messages: Iterable[Outgoing], door: Door, refused: list[str]) -> I
     for message in messages:
         try:
             yield Outgoing(*door.encrypt(DoorMessage(*message)))
-        except (RefusedError, TransientError) as error:
+        except (RefusedError, TransientError, FatalError) as error:
             refused.append(str(error))
 
 

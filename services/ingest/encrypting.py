@@ -6,8 +6,9 @@ In a thread: a subject's first event makes a key file, and that waits for the di
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from typing import TypeVar
 
 from services.common.errors import FatalError, TransientError
 from services.common.logging import get_logger
@@ -18,8 +19,12 @@ from services.ingest.reading import Record, item_error, wrong_items
 
 log = get_logger(__name__)
 
+Made = TypeVar("Made")
+
 _RETRY_AFTER = 5
 _PATIENCE_S = 5
+_REQUEST_S, _RECORD_S = 30, 0.1
+"""How long a request waits for the folder of keys, and for each of its records; its thread may wait longer, and sends nothing."""
 
 
 class FieldDoor:
@@ -28,18 +33,25 @@ class FieldDoor:
     def __init__(self, door: Door, event_limit: int, metrics: Metrics) -> None:
         self._door = door
         self._event_limit = event_limit
-        self._metrics = metrics
         self.trouble: str | None = None
         door.counted = metrics.encrypted.inc
 
     async def one(self, record: Record) -> Record:
         """The record as it may be sent. Raises ProblemError: 422 where the subject is missing, 413 where it has become too
         large, 503 where the folder of keys cannot be used."""
-        return await asyncio.to_thread(self._encrypted, record)
+        return await self._in_time(lambda: self._encrypted(record), 1)
 
     async def many(self, records: Sequence[Record], places: Sequence[dict[str, int]]) -> list[Record]:
         """All records or none: the problem names each that is refused by its place in the request."""
-        return await asyncio.to_thread(self._all, records, places)
+        return await self._in_time(lambda: self._all(records, places), len(records))
+
+    async def _in_time(self, work: Callable[[], Made], records: int) -> Made:
+        patience_s = _REQUEST_S + _RECORD_S * records
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(work), patience_s)
+        except TimeoutError:
+            self._troubled(TransientError(f"SUBJECT_KEYS_DIR does not answer within {patience_s:g} s"))
+            raise _keys_away() from None
 
     async def look(self) -> None:
         """Whether the folder of keys is there now, so that an instance without it is not ready."""

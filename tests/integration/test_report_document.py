@@ -9,9 +9,12 @@ from datetime import UTC
 from itertools import islice
 
 import asyncpg
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
+from schemas import commitment
+from schemas.enrichment import Enrichment
 from schemas.record import Kind
 from schemas.seal import Seal, SealedChain, encode_seal
 from services.common.errors import ConfigurationError
@@ -343,6 +346,47 @@ async def test_filters_leave_out_events_and_the_account_says_so(database):
     assert (await document(database, filters=Filters(types=("no such type",))))["totals"]["all"][
         "events"
     ] == 0
+
+
+async def test_what_is_unreadable_on_our_own_topics_is_in_no_figure_of_events_whatever_the_filters(database):
+    system = ChainRows(chain_no=2, topic="audit.system", seed=4, step_us=HOUR_US)
+    said = Enrichment(
+        "poison", "", "", "", "unreadable message", "high", ["poison:own-topic"], reason="no JSON"
+    )
+    for _ in range(2):
+        body = commitment.encode_body(None, b"\xff", [])
+        system.append(
+            Kind.POISON,
+            body,
+            msgspec.json.encode(said),
+            source_offset=system.next_offset,
+            kafka_ts_ms=START_US // 1000,
+            kafka_ts_type=0,
+        )
+        system.next_offset += 1
+    await fill(database.admin_dsn, [ChainRows(step_us=HOUR_US).events(30), system])
+    for filters, count in (
+        (Filters(), 30),
+        (Filters(types=("user_login",)), 30),
+        (Filters(tags=("poison:own-topic",)), 0),
+    ):
+        told = await document(database, filters=filters)
+        SCHEMA.validate(told)
+        account = told["completeness"]
+        assert account["in_report"] == count
+        assert [(one["count"], bool(one["cites"])) for one in account["of_these"] if one["count"]] == (
+            [(count, True)] if count else []
+        )
+        assert [one["count"] for one in account["differences"]] == ([] if count else [30])
+
+
+async def test_an_event_time_of_before_all_times_stops_no_report(database):
+    chain = ChainRows(step_us=HOUR_US).events(5)
+    chain.event(time_us=-(2**63) + 1)
+    await fill(database.admin_dsn, [chain])
+    told = await document(database)
+    SCHEMA.validate(told)
+    assert told["totals"]["all"]["events"] == 6
 
 
 async def test_what_is_new_and_what_is_gone_against_the_period_before(database):

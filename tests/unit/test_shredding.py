@@ -222,6 +222,11 @@ def test_keys_are_files_that_name_nobody_and_only_their_owner_reads(folder):
     assert [path.name for path in folder.parent.iterdir()] == ["keys"]
 
 
+def destroyed(keys, key_id, request):
+    with keys.destroyed(key_id, request) as stone:
+        return stone
+
+
 def test_two_ways_to_write_a_letter_are_one_subject_and_namespaces_keep_ids_apart(folder):
     keys = SubjectKeys(folder, create=True)
     assert keys.key_of("J\u00fcrgen").id == keys.key_of("Ju\u0308rgen").id
@@ -233,13 +238,13 @@ def test_two_ways_to_write_a_letter_are_one_subject_and_namespaces_keep_ids_apar
 def test_a_destroyed_key_stays_destroyed_and_the_subject_gets_another(folder):
     keys = SubjectKeys(folder, create=True, clock=lambda: 1_792_000_000_000_000)
     first = keys.key_of("jo")
-    assert keys.destroy(first.id, "erasure-1") == Destroyed(
+    assert destroyed(keys, first.id, "erasure-1") == Destroyed(
         first.id, "2026-10-14T17:46:40+00:00", "erasure-1"
     )
     assert not list((folder / "keys").iterdir())
     assert not list((folder / "subjects").iterdir())
     assert keys.by_id(first.id).request == "erasure-1"
-    assert keys.destroy(first.id, "erasure-2").request == "erasure-1"
+    assert destroyed(keys, first.id, "erasure-2").request == "erasure-1"
     assert keys.find("jo") is None
     second = keys.key_of("jo")
     assert second.id != first.id
@@ -261,23 +266,50 @@ def test_a_destruction_that_was_cut_short_is_finished_by_the_next(folder, cut, m
     with monkeypatch.context() as patched:
         patched.setattr("services.common.shredding.keys._remove", crash)
         with pytest.raises(KeyboardInterrupt):
-            keys.destroy(first.id, "erasure-1")
+            destroyed(keys, first.id, "erasure-1")
     assert isinstance(keys.by_id(first.id), Destroyed)
     if cut == "keys":
         assert keys.key_of("other").id != first.id
     assert keys.find("jo") == first.id
-    keys.destroy(first.id, "erasure-1")
+    destroyed(keys, first.id, "erasure-1")
     assert not (folder / "keys" / first.id).exists()
     assert keys.find("jo") is None
     assert keys.key_of("jo").id != first.id
 
 
-def test_an_event_after_half_a_destruction_gets_a_new_key(folder, monkeypatch):
+@pytest.mark.parametrize("again", ["by subject", "by key id"])
+def test_an_event_after_half_a_destruction_gets_a_new_key_and_the_old_one_goes(folder, again, monkeypatch):
+    """Killed right after the tombstone; then comes an event; then the command is run again."""
     keys = SubjectKeys(folder, create=True)
     first = keys.key_of("jo")
-    monkeypatch.setattr("services.common.shredding.keys._remove", lambda _path: None)
-    keys.destroy(first.id, "erasure-1")
-    assert keys.key_of("jo").id != first.id
+
+    def crash(_path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("services.common.shredding.keys._remove", crash)
+        with pytest.raises(KeyboardInterrupt):
+            destroyed(keys, first.id, "erasure-1")
+    second = keys.key_of("jo")
+    assert second.id != first.id
+    assert [file.name for file in (folder / "keys").iterdir()] == [second.id]
+    if again == "by key id":
+        destroyed(keys, first.id, "erasure-1")
+        assert keys.find("jo") == second.id, "what leads to the new key stays"
+    else:
+        destroyed(keys, keys.find("jo"), "erasure-1")
+        assert not list((folder / "keys").iterdir())
+
+
+def test_a_destruction_that_is_not_on_record_yet_is_found_by_the_subject(folder):
+    keys = SubjectKeys(folder, create=True)
+    first = keys.key_of("jo")
+    with pytest.raises(TransientError), keys.destroyed(first.id, "erasure-1"):
+        raise TransientError("the broker is away")
+    assert not (folder / "keys" / first.id).exists()
+    assert keys.find("jo") == first.id
+    destroyed(keys, first.id, "erasure-1")
+    assert keys.find("jo") is None
 
 
 def test_lost_damaged_and_exchanged_files_are_told_and_nothing_is_made_in_their_place(folder):
@@ -398,9 +430,8 @@ def test_other_events_go_through_byte_for_byte(door):
         message({"n": 1}),
         message(None),
         message(["x"]),
-        Message(None, b"\xff no event", []),
         Message(None, None, []),
-        Message(None, b'{"user_id":"jo"}', []),
+        Message(None, b'{"other":"jo"}', []),
     ):
         assert door.encrypt(came) is came or door.encrypt(came) == came
 
@@ -423,7 +454,7 @@ def test_binary_events_keep_their_form(door):
 
 @pytest.mark.parametrize("form", ["short", "no id", "no ce_id", "bare"])
 def test_what_is_not_quite_a_cloudevent_does_not_slip_through(folder, form):
-    rules = [Rule(source="*" if form == "bare" else "/shop", subject=["user_id"], fields=["user_id"])]
+    rules = [Rule(source="/shop", subject=["user_id"], fields=["user_id"])]
     door = Door(rules, SubjectKeys(folder, create=True))
     values = {
         "short": {"event_type": "t", "source": "/shop", "event_data": {"user_id": "j@x"}},
@@ -450,8 +481,67 @@ def test_a_declared_field_without_a_subject_is_refused_with_its_path(door, subje
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        b"\xef\xbb\xbf" + b'{"event_type":"t","event_data":{"user_id":"jo"}}',
+        '{"specversion":"1.0","id":"1","source":"/shop","type":"t","data":{"user_id":"jö"}}'.encode(
+            "latin-1"
+        ),
+        b'{"specversion":"1.0","id":"1","source":"/shop","type":"t","data":{"user_id":"jo","deep":'
+        + b"[" * 200
+        + b"]" * 200
+        + b"}}",
+        b'{"user_id":"jo"',
+        b'{"user_id":"jo"}{"user_id":"jo"}',
+    ],
+    ids=["byte order mark", "latin-1", "too deep", "cut off", "two"],
+)
+def test_what_cannot_be_read_is_refused(door, value):
+    with pytest.raises(RefusedError, match="cannot be looked into"):
+        door.encrypt(Message(None, value, []))
+
+
+def test_headers_of_an_event_without_its_body_are_refused(door):
+    headers = [("ce_source", b"/shop"), ("ce_type", b"t"), ("ce_subject", b"j@x")]
+    with pytest.raises(RefusedError):
+        door.encrypt(Message(None, b"no JSON", headers))
+
+
+@pytest.mark.parametrize("key", [b"42", b'"42"', b"/shop"])
+def test_a_kafka_key_that_is_a_declared_value_is_its_token(door, key):
+    sent = door.encrypt(message({"user_id": 42 if key == b"42" else "42"}, key))
+    token = json.loads(sent.value)["data"]["user_id"].encode()
+    assert sent.key == (b"/shop" if key == b"/shop" else token)
+
+
+def test_a_header_beside_a_structured_event_does_not_slip_through(door):
+    came = message({"user_id": "jo"}, subject="j@x")
+    sent = door.encrypt(came._replace(headers=[*came.headers, ("ce_subject", b"j@x")]))
+    assert b"j@x" not in sent.value + dict(sent.headers)["ce_subject"]
+
+
+@pytest.mark.parametrize(
+    ("value", "headers"),
+    [
+        (b"<user_id>jo</user_id>", {"content-type": b"application/xml"}),
+        (b'{"specversion":"1.0","data":{"user_id":"jo"}}', {"content-type": b"application/json"}),
+        (b'[{"specversion":"1.0","data":{"user_id":"jo"}}]', {"content-type": b"application/json"}),
+    ],
+    ids=["not JSON", "an event in an event", "several in one"],
+)
+def test_a_binary_events_body_that_hides_its_fields_is_refused(door, value, headers):
+    attributes = {"ce_specversion": b"1.0", "ce_id": b"1", "ce_source": b"/shop", "ce_type": b"t"}
+    with pytest.raises(RefusedError, match="must be JSON"):
+        door.encrypt(Message(None, value, list((attributes | headers).items())))
+
+
+@pytest.mark.parametrize(
     "more",
-    [{"data_base64": "eyJ1c2VyX2lkIjoiam8ifQ=="}, {"data_base64": "/w==", "datacontenttype": "image/png"}],
+    [
+        {"data_base64": "eyJ1c2VyX2lkIjoiam8ifQ=="},
+        {"data_base64": "/w==", "datacontenttype": "image/png"},
+        {"data": "<user_id>jo</user_id>", "datacontenttype": "application/xml"},
+    ],
 )
 def test_data_that_cannot_be_looked_into_is_refused(door, more):
     event = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "t"} | more
@@ -471,7 +561,7 @@ def test_a_subject_that_is_zero_or_named_by_a_fall_back_has_a_key(folder):
 def test_a_destroyed_key_is_used_no_longer_than_two_seconds_and_never_opens(door):
     came = message({"user_id": "jo"})
     sent = door.encrypt(came)
-    door.keys.destroy(door.keys.find("jo"), "erasure-1")
+    destroyed(door.keys, door.keys.find("jo"), "erasure-1")
     assert door.encrypt(came) == sent, "from memory"
     event, [field] = opened(door, sent)
     assert (field.state, event["data"]["user_id"]) == (
@@ -544,6 +634,23 @@ def test_an_erasure_finds_the_key_by_id_in_any_namespace_or_by_its_own_id(folder
     with pytest.raises(ConfigurationError, match="SUBJECT_KEYS_DIR"):
         Keyring({}).subject("1", "customers")
     assert Keyring({}).subject("1", None) == Subject("1", None)
+
+
+def test_an_erasure_without_the_rules_says_that_it_knows_no_namespaces(folder, capsys):
+    SubjectKeys(folder, create=True).key_of("2", "customers")
+    assert Keyring({"SUBJECT_KEYS_DIR": str(folder)}).subject("2", None) == Subject("2", None)
+    assert "SUBJECT_FIELDS is not set" in capsys.readouterr().err
+
+
+def test_a_duplicate_key_is_refused(door):
+    value = b'{"specversion":"1.0","id":"1","source":"/shop","type":"t","data":{"user_id":"jo","n":1,"n":2}}'
+    with pytest.raises(RefusedError, match="each key once"):
+        door.encrypt(Message(None, value, []))
+
+
+def test_a_whole_number_too_long_for_python_opens_as_text():
+    digits = "7" * 5000
+    assert KEY.open(KEY.seal(digits, PLACE), PLACE) == digits
 
 
 async def test_a_folder_that_hangs_or_is_away_is_trouble_until_it_is_back(door, folder, monkeypatch):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from schemas.shredding.token import shown_as
 from services.cli.ordering import Request
+from services.cli.target import say
 from services.common.clock import system_clock
 from services.common.errors import ConfigurationError
 from services.common.settings import KafkaSettings, read_settings
@@ -66,12 +67,16 @@ class Keyring:
                 + ", ".join(map(repr, sorted(found)))
                 + ": say which with --namespace"
             )
+        if not found and namespace is None and self._fields is None:
+            say(
+                "SUBJECT_FIELDS is not set: only a key without a namespace was looked for; else say --namespace"
+            )
         return Subject(text, next(iter(found.values()), None))
 
     def destroy(self, settings: KafkaSettings, key_id: str, request: Request, *, rows: str) -> Destroyed:
         """Puts on record that the key goes, destroys it, and puts on record that it is gone. Cut short anywhere, it is
-        finished by being called again; what is on record already is a repeat then. `rows`: what becomes of the events
-        (erased, kept)."""
+        finished by being called again; what is on record already is a repeat then. `rows`: what became of the events
+        (erased, kept, left: some are still there)."""
         if self._keys is None:
             raise ConfigurationError("set SUBJECT_KEYS_DIR, the folder that ingest uses")
         data = {
@@ -88,9 +93,11 @@ class Keyring:
             topic.record(
                 [own_event(KEY_DESTRUCTION, f"key-destruction:{key_id}", data, system_clock(), SOURCE)]
             )
-            gone = self._keys.destroy(key_id, request.id)
-            done = data | {"destroyed": gone.at}
-            topic.record([own_event(KEY_DESTROYED, f"key-destroyed:{key_id}", done, system_clock(), SOURCE)])
+            with self._keys.destroyed(key_id, request.id) as gone:
+                done = data | {"destroyed": gone.at}
+                topic.record(
+                    [own_event(KEY_DESTROYED, f"key-destroyed:{key_id}", done, system_clock(), SOURCE)]
+                )
         finally:
             topic.close()
         return gone

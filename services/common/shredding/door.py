@@ -18,7 +18,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
-from schemas.events import Event, PoisonError
+from schemas.cloudevents import KAFKA_PREFIX
+from schemas.events import TAG_DUPLICATE_KEY, Event, PoisonError, is_json
 from schemas.paths import compile_path
 from schemas.shredding.cipher import SUBJECT_ID, SubjectKey, canonical
 from schemas.shredding.places import Spot, Tree, find_spots, replaced
@@ -33,7 +34,7 @@ KEY_SECONDS = 2.0
 _KEYS_HELD = 20_000
 _KINDS_HELD, _NAMES_LIMIT = 4096, 1024
 _MEMBERS = ("data", "event_data")
-_BINARY = "ce_"
+_BINARY = KAFKA_PREFIX
 
 Headers = list[tuple[str, bytes]]
 
@@ -85,8 +86,13 @@ class Door:
         where the keys cannot be reached."""
         try:
             event = read_declared(message.value, message.headers)
-        except PoisonError:
-            return message  # no source, no type: nothing can be declared of it
+        except PoisonError as error:
+            if message.value is None and not any(name.startswith(_BINARY) for name, _ in message.headers):
+                return message  # there is nothing in it
+            raise RefusedError(
+                "",
+                f"It cannot be looked into for what is to be encrypted ({error}): correct it. Nothing was recorded.",
+            ) from None
         find = self._kind if len(event.source) + len(event.type) < _NAMES_LIMIT else self._find_kind
         kind = find(event.source, event.type)
         if kind is None:
@@ -153,7 +159,7 @@ class _Tokens:
         return replaced(text, spots, [f'"{self._token(spot)}"' for spot in spots]).encode()
 
     def in_headers(self, headers: Headers, attributes: dict[str, int]) -> Headers:
-        if self._event.form != "binary" or not attributes:
+        if not attributes:
             return headers
         made = []
         for name, content in headers:
@@ -169,6 +175,7 @@ class _Tokens:
         key, subject = self._key(spot)
         token = str(key.seal(spot.json, SUBJECT_ID if spot.json == subject else spot.place))
         self.count += 1
+        self.known[spot.json.encode("utf-8", "surrogatepass")] = token.encode()
         if spot.json.startswith('"'):
             self.known[json.loads(spot.json).encode("utf-8", "surrogatepass")] = token.encode()
         return token
@@ -213,13 +220,30 @@ def _must_be_readable(event: Event, kind: _Kind, message: Message) -> None:
         return
     structured_bytes = event.form == "structured" and event.attributes.get("data_base64") is not None
     binary_bytes = event.form == "binary" and event.data is message.value
-    if structured_bytes or binary_bytes:
+    other_text = (
+        event.form == "structured"
+        and type(event.data) is str
+        and not is_json(event.attributes.get("datacontenttype"))
+    )
+    if (
+        structured_bytes
+        or binary_bytes
+        or other_text
+        or _has_events(event)
+        or TAG_DUPLICATE_KEY in event.tags
+    ):
         raise RefusedError(
             kind.first_path,
             f"Events of source {event.source[:200]!r} and type {event.type[:200]!r} have fields that are encrypted here "
-            f"({kind.first_path}), so their data must be JSON that can be read: send it as `data`, or as the body with "
-            "Content-Type application/json. Nothing was recorded.",
+            f"({kind.first_path}), so their data must be JSON that can be read, each key once: send it as `data`, or as the body "
+            "with Content-Type application/json, one event at a time. Nothing was recorded.",
         )
+
+
+def _has_events(event: Event) -> bool:
+    """Whether there are CloudEvents in what should be the data of one."""
+    items = event.data if type(event.data) is list else [event.data]
+    return event.form != "structured" and any(type(item) is dict and "specversion" in item for item in items)
 
 
 def open_door(fields: Path, folder: Path) -> Door:

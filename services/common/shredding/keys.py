@@ -86,20 +86,28 @@ class SubjectKeys:
         with _told(self.folder):
             return self._tombstone(key_id) or self._key(key_id)
 
-    def destroy(self, key_id: str, request: str) -> Destroyed:
-        """Destroys a key for good: durable when it returns. Cut short, it is finished by being called again."""
+    @contextmanager
+    def destroyed(self, key_id: str, request: str) -> Iterator[Destroyed]:
+        """Destroys a key for good: that is durable when the body begins. What leads from the subject to the key goes when the body
+        is done, so that whoever was cut short finds by the subject what to finish."""
+        with _told(self.folder):
+            name = self._pointer(key_id)
+            stone = self._destroy(key_id, request)
+        yield stone
         with _told(self.folder), self._locked():
+            if name is not None and _text(self.folder / "subjects" / name) == key_id:
+                _remove(self.folder / "subjects" / name)
+
+    def _destroy(self, key_id: str, request: str) -> Destroyed:
+        with self._locked():
             self._check()
             stone = self._tombstone(key_id)
-            name = self._pointer(key_id)
             if stone is None:
                 moment = datetime.fromtimestamp(self._clock() / 1_000_000, UTC).isoformat(timespec="seconds")
                 stone = Destroyed(key_id, moment, request)
                 # From here on no reader takes the key for a living one, whatever else is still there.
                 _publish(self.folder / "destroyed" / key_id, json.dumps(stone._asdict()))
             _remove(self.folder / "keys" / key_id)
-            if name is not None:
-                _remove(self.folder / "subjects" / name)
             return stone
 
     def check(self) -> None:
@@ -132,9 +140,10 @@ class SubjectKeys:
             other = self._living(name)
             if other is not None:
                 return other
-            (self.folder / "subjects" / name).unlink(
-                missing_ok=True
-            )  # left by a destruction that was cut short
+            old = _text(self.folder / "subjects" / name)
+            if old is not None:  # its destruction was cut short: finished before nothing leads to it any more
+                _remove(self.folder / "keys" / old)
+                (self.folder / "subjects" / name).unlink()
             raw = secrets.token_bytes(KEY_BYTES)
             key = SubjectKey(raw)
             # A crash between the two leaves a key that nothing leads to and nothing was encrypted by.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from schemas.cloudevents import KAFKA_PREFIX
 from schemas.events import Event, read_message
 
-_BINARY = "ce_"
+_BINARY = KAFKA_PREFIX
 
 
 def read_declared(value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> Event:

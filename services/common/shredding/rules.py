@@ -64,7 +64,10 @@ class Rule(BaseModel):
     fields: list[Path_] = Field(min_length=1)
 
     def covers(self, source: str, event_type: str) -> bool:
-        return fnmatchcase(source, self.source) and fnmatchcase(event_type, self.type)
+        """Whether the rule is of such events. Bare JSON has no source or type yet: that it may be meant is enough."""
+        return (not source or fnmatchcase(source, self.source)) and (
+            not event_type or fnmatchcase(event_type, self.type)
+        )
 
 
 class _Rules(RootModel[list[Rule]]):

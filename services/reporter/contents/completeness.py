@@ -14,8 +14,10 @@ from schemas.record import Kind
 from services.reporter.contents.citing import cites
 from services.reporter.contents.selection import Selection
 from services.reporter.figures import Figures
+from services.reporter.inputs import Filters
 
 _HOLD_NOTHING = "not-delivered"
+_OWN_TOPIC = "poison:own-topic"
 _REASONS = {
     _HOLD_NOTHING: "hold no event: control markers and aborted transactions of producers",
     "expired": "expired in Kafka before they were read, and are lost",
@@ -46,9 +48,8 @@ async def completeness(selection: Selection, figures: Figures, chains: Sequence[
     log = await _read_log(selection, chains)
     skipped = sum(count for count, _ in log.skipped.values())
     here = await _in_period(selection, figures)
-    in_report = figures.one("all").events + figures.kind(Kind.DUPLICATE).events
-    if not selection.filters.any:  # what is unreadable on our own topics has neither source nor type
-        in_report -= _foreign(figures)
+    foreign = _foreign(figures) if _let_through(selection.filters) else 0
+    in_report = figures.one("all").events + figures.kind(Kind.DUPLICATE).events - foreign
     sequences = figures.sequences
     unaccounted = log.offsets - skipped - log.chained
     return {
@@ -71,7 +72,7 @@ async def completeness(selection: Selection, figures: Figures, chains: Sequence[
             *_elsewhere(log.chained - here),
             *_filtered(here - in_report),
         ],
-        "of_these": _of_these(figures),
+        "of_these": _of_these(figures, foreign),
     }
 
 
@@ -106,6 +107,11 @@ async def _in_period(selection: Selection, figures: Figures) -> int:
         return figures.one("all").events + repeats
     rows = await selection.unfiltered().fetch("compared", [], [])
     return int(next(row["events"] for row in rows if row["figure"] == "all")) + repeats
+
+
+def _let_through(filters: Filters) -> bool:
+    """Whether filters let through what is unreadable on our own topics: it has neither source nor type, and one tag."""
+    return not (filters.sources or filters.types) and (not filters.tags or _OWN_TOPIC in filters.tags)
 
 
 def _foreign(figures: Figures) -> int:
@@ -159,11 +165,13 @@ def _filtered(count: int) -> list[dict[str, Any]]:
     return [_difference(("chained", "in_report"), count, text, explained=True)] if count else []
 
 
-def _of_these(figures: Figures) -> list[dict[str, Any]]:
+def _of_these(figures: Figures, foreign: int) -> list[dict[str, Any]]:
     """What the messages in the report are."""
     told = [("events", figures.one("readable").events, figures.one("readable").first_id)]
     unread = figures.one("poison")
-    told += [("unreadable messages", unread.events - _foreign(figures), unread.first_id)]
+    told += [
+        ("unreadable messages", unread.events - foreign, unread.first_id if unread.events > foreign else None)
+    ]
     repeats = figures.kind(Kind.DUPLICATE)
     told += [("repeats of an event already recorded", repeats.events, repeats.first_id)]
     erased = figures.one("erased")

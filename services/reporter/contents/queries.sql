@@ -186,8 +186,8 @@ SELECT id, late, time_us, appended_us FROM selected WHERE late <> '' ORDER BY id
 -- skew: after `selected`: by source: events whose own time is more than $15 microseconds ahead of their recording, and more than $16 behind
 -- it, the most of each, with the first record; the $17 sources with the most of both, and the sums and number of all
 , apart AS MATERIALIZED (
-    SELECT coalesce(source, '') AS source, count(*) FILTER (WHERE time_us > appended_us) AS ahead, max(time_us - appended_us) AS most_ahead_us,
-        count(*) FILTER (WHERE time_us < appended_us) AS behind, max(appended_us - time_us) AS most_behind_us,
+    SELECT coalesce(source, '') AS source, count(*) FILTER (WHERE time_us > appended_us) AS ahead, max(greatest(time_us, -62135596800000000) - appended_us) AS most_ahead_us,
+        count(*) FILTER (WHERE time_us < appended_us) AS behind, max(appended_us - greatest(time_us, -62135596800000000)) AS most_behind_us,
         min(id) FILTER (WHERE time_us > appended_us) AS first_ahead, min(id) FILTER (WHERE time_us < appended_us) AS first_behind
     FROM selected WHERE kind = 1 AND stated = 0 AND (time_us > appended_us + $15::bigint OR time_us < appended_us - $16::bigint) GROUP BY 1
 )

@@ -93,8 +93,9 @@ class Mail:
                 f"Too large for mail (10 MB): {names}. Whoever runs Piperoll finds it with `piperoll report rebuild "
                 f"{parcel.name} --out FOLDER`."
             )
+        begun = self._clock()  # before any is signed: none expires earlier than is said
         lent, seconds = await asyncio.to_thread(self._links.lend, parcel, left_out)
-        until = moment(self._clock() + seconds * 1_000_000).strftime("%Y-%m-%d %H:%M UTC")
+        until = moment(begun + seconds * 1_000_000).strftime("%Y-%m-%d %H:%M UTC")
         lines = "\n".join(f"{name}: {address}" for name, address in lent.items())
         return f"Too large for mail (10 MB); until {until} whoever has its address can fetch it:\n{lines}"
 

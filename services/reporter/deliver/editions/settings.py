@@ -53,7 +53,7 @@ class ReportDeliverySettings(SettingsGroup):
         alias="REPORT_LINK_DAYS",
         ge=1,
         le=7,
-        description="days until such a link expires; S3 signs for 7 at most",
+        description="days until such a link expires, 7 at most; with a role's temporary credentials it ends with them",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What was counted: by day, type, risk, actor and source; what is new; controls; rules and AI; what is irregular."""
+"""What was counted: by day, type, risk, actor and source; what is new; rules and AI; what is irregular."""
 
 from __future__ import annotations
 
