@@ -104,6 +104,35 @@ def test_what_is_read_again_after_a_crash_counts_once_and_is_told_once(bench):
     assert bench.requests(0, 20, outcome="away") == []
 
 
+def test_the_place_to_read_on_goes_out_after_what_was_counted(bench):
+    """A crash between two batches of the state leaves the first ones: what was counted must not be taken for read."""
+
+    class Ordered(dict):
+        def __setitem__(self, key, value):
+            order.append(key)
+            super().__setitem__(key, value)
+
+    order: list[bytes] = []
+    bench.table = Ordered(bench.table)
+    bench.restart()
+    bench.requests(0, 19, outcome="away")
+    place = [key for key in order if b"cursor" in key]
+    assert place == order[-1:]
+    assert len(order) > 1
+
+
+@pytest.mark.parametrize(("first", "second"), [(15, 15), (25, 25)])
+def test_a_window_that_is_read_in_pieces_long_after_is_told_once(bench, first, second):
+    def failures(count):
+        seen = []
+        for _ in range(count):
+            seen.append(Seen(bench.offset, START + 10 * HOUR, True, Facts("away", tokens_in=100)))
+            bench.offset += 1
+        return bench.take(seen, START + 14 * HOUR)
+
+    assert failures(first) + failures(second) == ["ai_failures"]
+
+
 def test_windows_that_no_rule_looks_at_any_more_are_forgotten(bench):
     for hour in range(200):
         bench.requests(hour, 1)

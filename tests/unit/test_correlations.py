@@ -400,6 +400,28 @@ def test_windows_that_end_are_said_once_wherever_a_crash_falls(watched):
     assert not [key for key in made.table if key.startswith(b"e|")]
 
 
+@pytest.mark.parametrize("who", ["ann", "eve"])
+def test_what_comes_when_its_window_is_over_counts_towards_none(watched, who):
+    """Also where nothing is remembered of the group any more, or was never known."""
+    made = watched("{lt: 3}")
+    made.said(knock(0))
+    made.said(*[knock(410 + n) for n in range(5)])
+    made.until(20_000)
+    made.judge.look(NOW_MS + 2 * 3_600_000, NOW_MS)
+    late = made.counts([knock(430, who)])
+    for one in late:
+        for match in one.matches:
+            match.kafka_ms += 3 * 3_600_000
+    assert made.take(late) + made.until(50_000) == []
+
+
+def test_a_group_of_many_values_fits_into_one_message(watched):
+    made = watched("{field: door, lt: 1000}", kind="value_count")
+    made.said(knock(0))
+    made.said(*[knock(410 + 600 * n, door=f"{n}-{door}") for n in range(64) for door in range(1000)])
+    assert max(map(len, made.table.values())) < 900_000
+
+
 def test_a_backlog_opens_no_more_windows_than_are_remembered(watched):
     made = watched("{lt: 2}")
     said = made.said(*[knock(600 * number) for number in range(300)])

@@ -353,6 +353,13 @@ def test_what_is_remembered_of_events_is_bounded():
     for number in range(5000):
         data = {"action": f"delete log{number}", f"key{number}": 1}
         rules.match("unknown", data, Event("bare", "", "", "x", data, data))
+    letters, cloudtrail = "createuser", rules._indexes["aws.cloudtrail"]
+    for keys in range(300):
+        for bits in range(256):
+            name = "".join(letter.upper() if bits >> at & 1 else letter for at, letter in enumerate(letters))
+            data = {"eventName": name, f"key{keys}": 1}
+            rules.match("aws.cloudtrail", data, Event("bare", "", "", "x", data, data))
+    assert 0 < sum(len(each[3]) for plan in cloudtrail.plans.values() for each in plan.tables) <= 50_000
     long = {"action": "delete " + "x" * 1_000_000, "k" * 100_000: 1}
     rules.match("unknown", long, Event("bare", "", "", "x" * 1_000_000, long, long))
     assert len(table.several) <= 2048

@@ -9,7 +9,7 @@
 A key id is made of the key itself, at random therefore: once the key and what leads to it are gone, not even who holds the
 master key can tell whose tokens those were, nor test a guess.
 
-Files have mode 0600, are synced with their folder before anything is encrypted by them, and are never written over.
+Files have mode 0600, are synced with their folder before whoever made them encrypts anything by them, and are never written over.
 """
 
 from __future__ import annotations

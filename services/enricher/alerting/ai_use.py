@@ -33,9 +33,6 @@ class AiUse:
     def take(self, seen: Sequence[Seen], next_offset: int, now_ms: int) -> list[Alert]:
         """Counts what was read; `next_offset` is where to read on. The alerts to which that leads."""
         cursor = self._state.ai_cursor() or AiCursor(since_ms=now_ms)
-        if cursor.next != next_offset:
-            cursor.next = next_offset
-            self._state.keep_ai_cursor(cursor)
         alerts = []
         for kind, rule in self._rules.items():
             if rule.enabled:
@@ -43,7 +40,15 @@ class AiUse:
                     alerts += self._count(kind, rule, begin_ms, seen, cursor)
                 if seen:
                     history = getattr(rule, "history", 0)
-                    self._state.forget_ai(kind, now_ms - (history + 2) * rule.window)
+                    newest_ms = min(
+                        now_ms, max(one.at_ms for one in seen)
+                    )  # far behind, a window comes in pieces
+                    self._state.forget_ai(kind, newest_ms - (history + 2) * rule.window)
+        if (
+            cursor.next != next_offset
+        ):  # last, as the state goes out: a crash between must not lose what was counted
+            cursor.next = next_offset
+            self._state.keep_ai_cursor(cursor)
         return alerts
 
     def _count(

@@ -22,6 +22,7 @@ LATE_MS = 600_000
 MOST_GROUPS = 20_000
 _MOST_OPEN = 64
 """Windows of one group that are open at a time: where more begin, as in a backlog, the oldest are over."""
+_MOST_VALUES = 40_000
 _REGULAR = 2
 _HOUR_MS = 3_600_000
 _NEVER_MS = 1 << 62
@@ -66,6 +67,9 @@ class Endings:
         """Counts matches of one group, each with its time in milliseconds, in the order of their offsets. Gives the
         alerts of windows that end because too many are open."""
         span_ms = spec.seconds * 1000
+        matches = [(match, at_ms) for match, at_ms in matches if not _came_late(match, at_ms, span_ms)]
+        if not matches:
+            return []
         since = self._since(spec, matches[0][1] // span_ms)
         key = _GROUP + f"{spec.id}|{subject}".encode("utf-8", "replace")
         raw = self._table.get(key)
@@ -79,7 +83,7 @@ class Endings:
             if match.offset < mark:
                 continue
             number = at_ms // span_ms
-            alerts += _judged(group, number - _MOST_OPEN)
+            alerts += _judged(group, number - _most_open(spec))
             if number >= group.next:
                 _count(group, spec, match, number, again=match.offset == counted)
             counted = match.offset
@@ -158,6 +162,16 @@ def _count(group: Ending, spec: Spec, match: Match, number: int, *, again: bool)
             values.append(match.counted)
     elif not again:
         group.counts[number] = group.counts.get(number, 0) + 1
+
+
+def _most_open(spec: Spec) -> int:
+    """Of many values fewer: a group is one message on the state's changelog, which takes a megabyte."""
+    return _MOST_OPEN if spec.kind == "event_count" else min(_MOST_OPEN, _MOST_VALUES // (spec.limit + 1))
+
+
+def _came_late(match: Match, at_ms: int, span_ms: int) -> bool:
+    """Whether an event reached Kafka when its window was over, also where nothing is remembered of its group any more."""
+    return match.kafka_ms >= _due_ms(at_ms // span_ms, span_ms)
 
 
 def _late_ms(span_ms: int) -> int:

@@ -33,8 +33,9 @@ MACHINE = LogSource(product="piperoll", service="machine", category="machine")
 _REMEMBERED = 2048
 _REMEMBERED_LENGTH = 1000
 """Combinations of words and of keys whose rules are remembered for each log source, and characters of one."""
-_TEXTS = 256
-"""Texts whose rules are remembered for each combination of keys."""
+_TEXTS, _TEXTS_TOGETHER = 256, 50_000
+"""Texts whose rules are remembered for each combination of keys, and for all those of a log source together: a sender may
+write each text in many ways (`GetObject`, `gETOBJECT`)."""
 
 
 Source = tuple[list[LogSource], Fields]
@@ -77,12 +78,14 @@ class _Plan(NamedTuple):
 
 class _Index(NamedTuple):
     """`by_field`: rules by the text of a field; `by_key`: those that no field's text selects, by the keys of which the
-    data must have one; `always`: the rest; `plans`: what that comes to for the keys of events seen before."""
+    data must have one; `always`: the rest; `plans`: what that comes to for the keys of events seen before; `texts`: how
+    many texts these remember, at most."""
 
     by_field: tuple[_Table, ...]
     by_key: dict[str, tuple[Armed, ...]]
     always: tuple[Armed, ...]
     plans: dict[tuple[str, ...], _Plan]
+    texts: list[int]
 
 
 class _Indexes(dict[str, _Index]):
@@ -135,7 +138,7 @@ class RuleSet:
             if type(value) is str:
                 found: Sequence[Armed] | None = narrowed.get(value)
                 if found is None and (rules := table.get(value.lower())) is not None:
-                    found = _narrow(narrowed, value, rules, keys)
+                    found = _narrow(index, narrowed, value, rules, keys)
             elif value is None or value == []:
                 continue
             else:
@@ -217,7 +220,7 @@ def _index(pairs: list[tuple[Rule, Needed]], fields: Fields) -> _Index:
         )
         for field, table in tables.items()
     )
-    return _Index(by_field, {key: tuple(rules) for key, rules in by_key.items()}, tuple(always), {})
+    return _Index(by_field, {key: tuple(rules) for key, rules in by_key.items()}, tuple(always), {}, [0])
 
 
 def _plan(index: _Index, keys: tuple[str, ...]) -> _Plan:
@@ -237,10 +240,14 @@ def _plan(index: _Index, keys: tuple[str, ...]) -> _Plan:
 
 
 def _narrow(
-    narrowed: _Narrowed, text: str, rules: tuple[Armed, ...], keys: tuple[str, ...]
+    index: _Index, narrowed: _Narrowed, text: str, rules: tuple[Armed, ...], keys: tuple[str, ...]
 ) -> tuple[Armed, ...]:
     """Of the rules under a text those that can fire on data with these keys, remembered."""
     found = tuple(rule for rule in rules if rule.keys is None or not rule.keys.isdisjoint(keys))
+    index.texts[0] += 1
+    if index.texts[0] > _TEXTS_TOGETHER:
+        index.plans.clear()
+        index.texts[0] = 0
     if len(narrowed) >= _TEXTS:
         narrowed.clear()
     narrowed[text] = found
