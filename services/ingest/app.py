@@ -14,7 +14,7 @@ from typing import Any
 from services.common.errors import FatalError
 from services.common.logging import get_logger
 from services.ingest.answers import Answer
-from services.ingest.body import ClientGoneError, Receive
+from services.ingest.body import ClientGoneError, Incoming, Receive
 from services.ingest.head import Head
 from services.ingest.pages import build_pages
 from services.ingest.problems import ProblemError
@@ -52,16 +52,19 @@ class Ingest:
         if scope["type"] != "http":
             return
         handler = self._posts.get(scope["path"]) if scope["method"] == "POST" else None
+        incoming = Incoming(receive, scope["headers"])
         if handler is None:
-            await self._pages(scope, receive, send)
-            return
-        self._open += 1
-        try:
-            await self._post(handler, scope, receive, send)
-        finally:
-            self._open -= 1
-            if self._open == 0 and self._routes.stopping:
-                self._idle.set()
+            await self._pages(scope, incoming, _closing(send, incoming))
+        else:
+            self._open += 1
+            try:
+                await self._post(handler, scope, incoming, _closing(send, incoming))
+            finally:
+                self._open -= 1
+                if self._open == 0 and self._routes.stopping:
+                    self._idle.set()
+        if not incoming.whole:
+            await incoming.discard()
 
     async def drain(self, seconds: float) -> None:
         """Refuses new requests, answers those that wait for a reply, and lets the rest become durable."""
@@ -116,3 +119,18 @@ async def _send(send: Send, answer: Answer) -> None:
     headers = [*answer.headers, (b"content-length", str(len(answer.body)).encode())]
     await send({"type": "http.response.start", "status": int(answer.status), "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def _closing(send: Send, incoming: Incoming) -> Send:
+    """An answer that comes before the body is whole is the connection's last, and says so: a client that used the
+    connection again could be cut off without an answer (RFC 9112, 9.3)."""
+
+    async def closing(message: MutableMapping[str, Any]) -> None:
+        if not incoming.whole and message["type"] == "http.response.start":
+            if incoming.short:
+                await incoming.discard()
+            if not incoming.whole:
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return closing

@@ -277,6 +277,35 @@ def test_overload_is_refused_before_bodies_are_read_and_memory_stays_bounded(own
         assert ingest.metric("piperoll_ingest_in_flight_bytes") == 0
 
 
+@pytest.mark.parametrize("path", ["/audit?wait=0", "/nowhere"])
+def test_who_is_refused_before_the_body_is_read_reads_the_answer_and_is_told_of_the_end(
+    broker, tmp_path, path
+):
+    """Else a client takes the connection for good, and its next request is cut off without an answer."""
+    file = tmp_path / "keys.yaml"
+    create_key(file, "billing", ["ingest"])
+    limits = {"INGEST_HOST": "0.0.0.0", "API_KEYS_FILE": str(file)}
+    with ingest_on(topics_on(broker), tmp_path, **limits) as ingest:
+        where = ("127.0.0.1", ingest.service.port)
+        for size, kept in ((1000, True), (4 * MIB, False)):
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
+            for _ in range(20):
+                with socket.create_connection(where, timeout=10) as client:
+                    client.sendall(head + bytes(size // 2))
+                    if not kept:  # the answer is there before the rest is sent, and sending it breaks nothing
+                        answer = client.recv(4096)
+                    client.sendall(bytes(size - size // 2))
+                    if kept:
+                        answer = client.recv(4096)
+                    assert answer.split()[1] in (b"401", b"404")
+                    assert (b"connection: close" in answer.lower()) is not kept
+                    if kept:
+                        client.sendall(head + bytes(size))
+                        assert client.recv(4096).startswith(answer[:12])
+                    else:
+                        assert client.recv(4096) == b""
+
+
 def test_those_who_wait_for_a_reply_hold_no_place(broker, tmp_path):
     """The enricher may be away: that must not keep events out."""
     limits = {"INGEST_MAX_REQUESTS": "2", "INGEST_MAX_WAITING": "6"}

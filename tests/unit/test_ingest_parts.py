@@ -13,7 +13,7 @@ import pytest
 from services.common.errors import ConfigurationError
 from services.common.settings import KafkaSettings
 from services.ingest.access import Access
-from services.ingest.body import ClientGoneError, read_body
+from services.ingest.body import ClientGoneError, Incoming, read_body
 from services.ingest.gate import Gate
 from services.ingest.head import Head
 from services.ingest.keys import create_key, find_key, read_keys, remove_key
@@ -220,6 +220,45 @@ async def test_a_body_that_does_not_come_is_not_waited_for():
     with pytest.raises(ProblemError) as caught:
         await _read(_receiver(_part(b"12")), seconds=0.05)
     assert caught.value.status == 408
+
+
+LENGTH = [(b"content-length", b"4")]
+CHUNKED = [(b"transfer-encoding", b"chunked")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "messages"),
+    [
+        (LENGTH, [_part(b"12"), _part(b"34")]),
+        (LENGTH, [_part(b"12"), {"type": "http.disconnect"}]),
+        (CHUNKED, [_part(b"12"), _part(b"", more=False)]),
+        ([*LENGTH, *CHUNKED], [_part(b"1234"), _part(b"", more=False)]),
+    ],
+)
+async def test_what_of_a_body_is_still_to_come_is_known_and_can_be_thrown_away(headers, messages):
+    incoming = Incoming(_receiver(*messages), headers)
+    for message in messages:
+        assert not incoming.whole
+        assert await incoming() == message
+    assert incoming.whole
+    again = Incoming(_receiver(*messages), headers)
+    assert again.short is (headers is LENGTH)
+    await again.discard()
+    assert again.whole
+
+
+async def test_a_request_without_a_body_has_none_to_come():
+    assert Incoming(_receiver(), []).whole
+    assert Incoming(_receiver(), [(b"content-length", b"0")]).whole
+
+
+async def test_a_body_is_thrown_away_within_reason_only():
+    endless = Incoming(_receiver(*[_part(bytes(1024 * 1024))] * 100), CHUNKED)
+    await endless.discard()
+    assert not endless.whole
+    silent = Incoming(_receiver(), LENGTH)
+    await asyncio.wait_for(silent.discard(), 5)
+    assert not silent.whole
 
 
 def _head(query: str = "", **headers: str) -> Head:
