@@ -43,9 +43,17 @@ class Authority:
         signed = signed.add_extension(usage, critical=True)
         self.certificate = _pem(self._sign(signed))
 
-    def sign(self, name: str, *, addresses: tuple[str, ...] = (), password: str | None = None) -> Pair:
-        """A certificate for `name`, valid for these addresses; the key encrypted under `password`."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def sign(
+        self,
+        name: str,
+        *,
+        addresses: tuple[str, ...] = (),
+        password: str | None = None,
+        key: ec.EllipticCurvePrivateKey | None = None,
+    ) -> Pair:
+        """A certificate for `name`, valid for these addresses; the key (a new one, or that given) encrypted under
+        `password`."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
         builder = self._certificate(_named(name), key)
         if addresses:
             names = [x509.IPAddress(ip_address(address)) for address in addresses]

@@ -27,6 +27,8 @@ class State:
     topic_prefix: str
     ports: dict[str, int]
     """Port of each service."""
+    tls: bool = False
+    """Whether ingest speaks HTTPS."""
 
     def save(self, home: Home) -> None:
         draft = home.state.with_suffix(".new")
@@ -34,7 +36,8 @@ class State:
         draft.replace(home.state)
 
     def url(self, service: str) -> str:
-        return f"http://{LOOPBACK}:{self.ports[service]}"
+        scheme = "https" if self.tls and service == "ingest" else "http"
+        return f"{scheme}://{LOOPBACK}:{self.ports[service]}"
 
     def dsn(self, home: Home, role: str) -> str:
         """The address of the database for a role; `postgres` is the superuser. It holds a password."""

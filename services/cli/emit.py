@@ -131,7 +131,8 @@ def _to_kafka(
 
 def _to_ingest(variables: dict[str, str], bodies: Iterator[bytes], progress: Callable[[int], None]) -> Result:
     url = _ingest_url(variables)
-    with open_client(url, variables.get("PIPEROLL_API_KEY", "")) as client:
+    key, authority = variables.get("PIPEROLL_API_KEY", ""), variables.get("INGEST_CAFILE", "")
+    with open_client(url, key, authority) as client:
         posted = post_all(client, bodies, progress)
     return Result(posted.taken, posted.refused)
 

@@ -52,6 +52,11 @@ MACHINE = Section(
             "system: the machine's own PostgreSQL (14 or newer) instead of the pinned one",
         ),
         ("INGEST_URL", "", "where `piperoll emit --http` sends; default: the local stack's"),
+        (
+            "INGEST_CAFILE",
+            "",
+            "PEM that vouches for ingest's certificate there; default: the usual authorities",
+        ),
         ("PIPEROLL_API_KEY", "", "with which it signs in, where ingest requires a key"),
     ],
 )

@@ -13,8 +13,9 @@ from services.common.logging import configure_logging, get_logger
 from services.common.settings import KafkaSettings, LogSettings, environment, read_settings
 from services.common.shredding.door import Door, configured_door
 from services.common.shredding.settings import SubjectKeySettings
-from services.ingest.access import KEYS_LOOK_SECONDS, Access
+from services.ingest.access import Access
 from services.ingest.app import Ingest
+from services.ingest.encrypting import FieldDoor
 from services.ingest.metrics import Metrics
 from services.ingest.proofs import Proofs, proofs_dsn
 from services.ingest.publisher import Publisher
@@ -23,9 +24,12 @@ from services.ingest.reads import Reads
 from services.ingest.replies import Replies
 from services.ingest.routes import Routes
 from services.ingest.server import HttpServer, stopped
-from services.ingest.settings import IngestSettings, check_settings
+from services.ingest.settings import IN_CLEAR, IngestSettings, check_settings
 
 log = get_logger(__name__)
+
+_LOOK_SECONDS = 2.0
+"""Between two looks at the files that may change: API keys, the certificate, the keys of subjects."""
 
 
 async def run(
@@ -50,24 +54,17 @@ async def run(
         metrics=metrics,
         door=door,
     )
-    ingest = Ingest(routes, Proofs(dsn, access, Reads(kafka)))
+    ingest = Ingest(routes, Proofs(dsn, access, Reads(kafka), settings))
     server = HttpServer(ingest, settings)
+    metrics.certificate_until.set_function(server.certificate_until)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     publisher.start()
     replies.start()
     serving = asyncio.create_task(server.serve())
-    log.info("ingest_started", host=settings.host, port=settings.port, key_required=settings.key_required)
-    stopping = asyncio.create_task(stop.wait())
-    while not stopping.done() and not serving.done():
-        await asyncio.wait(
-            {serving, stopping}, timeout=KEYS_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
-        )
-        access.reload()
-        if routes.door is not None:
-            await routes.door.look()
+    _say_started(settings)
+    await _watch(serving, stop, access, server, routes.door)
     if serving.done():
-        stopping.cancel()
         serving.result()
         raise FatalError("the HTTP server ended by itself")
     await ingest.drain(settings.stop_timeout)
@@ -76,6 +73,36 @@ async def run(
     await ingest.end(settings.delivery_timeout)
     log.info("ingest_stopped")
     return 0
+
+
+def _say_started(settings: IngestSettings) -> None:
+    log.info(
+        "ingest_started",
+        host=settings.host,
+        port=settings.port,
+        tls=settings.ssl_certfile is not None,
+        key_required=settings.key_required,
+    )
+    if settings.in_clear:
+        log.warning("sent_in_clear", reason=IN_CLEAR)
+
+
+async def _watch(
+    serving: asyncio.Task[None],
+    stop: asyncio.Event,
+    access: Access,
+    server: HttpServer,
+    door: FieldDoor | None,
+) -> None:
+    """Until `stop` or the server's end; reads what changes meanwhile."""
+    stopping = asyncio.create_task(stop.wait())
+    while not stopping.done() and not serving.done():
+        await asyncio.wait({serving, stopping}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        access.reload()
+        server.look()
+        if door is not None:
+            await door.look()
+    stopping.cancel()
 
 
 def main() -> int:

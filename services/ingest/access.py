@@ -9,11 +9,9 @@ from services.common.errors import ConfigurationError
 from services.common.logging import get_logger
 from services.ingest.keys import ApiKey, Scope, find_key, read_keys
 from services.ingest.problems import ProblemError
+from services.ingest.watched import file_stamp
 
 log = get_logger(__name__)
-
-KEYS_LOOK_SECONDS = 2.0
-"""Between two looks at the file."""
 
 
 class Access:
@@ -22,7 +20,7 @@ class Access:
     def __init__(self, path: Path | None, *, required: bool) -> None:
         self._path = path
         self._required = required
-        self._stamp = None if path is None else _stamp(path)
+        self._stamp = None if path is None else file_stamp(path)
         self._keys: list[ApiKey] = [] if path is None else read_keys(path)
 
     def reload(self) -> None:
@@ -30,7 +28,7 @@ class Access:
         stay, and the log says it."""
         if self._path is None:
             return
-        stamp = _stamp(self._path)
+        stamp = file_stamp(self._path)
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -45,12 +43,12 @@ class Access:
         """The key of a request, None where none is given and none is needed. Raises ProblemError (401, 403)."""
         if authorization is None:
             if self._required:
-                raise _unauthorized("An API key is required: send it as `Authorization: Bearer …`.")
+                raise unauthorized("An API key is required: send it as `Authorization: Bearer …`.")
             return None
         kind, _, token = authorization.decode("latin-1").partition(" ")
         key = find_key(self._keys, token.strip()) if kind.lower() == "bearer" else None
         if key is None:
-            raise _unauthorized("This API key is not known here: check it, or ask for a new one.")
+            raise unauthorized("This API key is not known here: check it, or ask for a new one.")
         if scope not in key.scopes:
             raise ProblemError(
                 HTTPStatus.FORBIDDEN,
@@ -61,15 +59,8 @@ class Access:
         return key
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _unauthorized(detail: str) -> ProblemError:
+def unauthorized(detail: str) -> ProblemError:
+    """401."""
     return ProblemError(
         HTTPStatus.UNAUTHORIZED,
         "unauthorized",

@@ -50,6 +50,11 @@ class Metrics:
             "Values encrypted under the keys of their subjects.",
             registry=self.registry,
         )
+        self.certificate_until = Gauge(
+            "piperoll_ingest_certificate_not_after_timestamp_seconds",
+            "When the certificate of HTTPS expires, Unix time; 0 without one.",
+            registry=self.registry,
+        )
         self.in_flight_requests = Gauge(
             "piperoll_ingest_in_flight_requests", "Requests that are not yet durable.", registry=self.registry
         )

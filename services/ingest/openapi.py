@@ -220,8 +220,8 @@ PROOF_RESPONSES: dict[int | str, dict[str, Any]] = {
     **{
         status: _response(text, _PROBLEM, "application/problem+json")
         for status, text in {
-            401: "An API key is required, or this one is not known.",
-            403: "The key lacks the scope read, or is for other sources.",
+            401: "An API key is required (always, beyond the loopback address), or this one is not known.",
+            403: "The key lacks the scope read or is for other sources; or the way here is without TLS (`tls-required`).",
             404: "No such record, or not recorded yet.",
             409: "Several records are meant; `detail` has their ids.",
             422: "A parameter is not of its type.",

@@ -15,10 +15,11 @@ from schemas.proof_file import MEDIA_TYPE
 from services.common.logging import get_logger
 from services.common.proofs import Name, Proof, State, Wanted, prove, read_wanted
 from services.common.settings import PostgresSettings, read_settings
-from services.ingest.access import Access
+from services.ingest.access import Access, unauthorized
 from services.ingest.answers import Answer
 from services.ingest.problems import ProblemError, unavailable
 from services.ingest.reads import Reads
+from services.ingest.settings import IN_CLEAR, IngestSettings
 
 log = get_logger(__name__)
 
@@ -40,8 +41,9 @@ def proofs_dsn(variables: Mapping[str, str]) -> str | None:
 class Proofs:
     """Reads with a few connections, which are made when they are first needed."""
 
-    def __init__(self, dsn: str | None, access: Access, reads: Reads) -> None:
+    def __init__(self, dsn: str | None, access: Access, reads: Reads, settings: IngestSettings) -> None:
         self._dsn = dsn
+        self._settings = settings
         self._reads = reads
         self._access = access
         self._pool: asyncpg.Pool | None = None
@@ -51,8 +53,16 @@ class Proofs:
         self, authorization: bytes | None, identifier: str, source: str | None, *, content: bool
     ) -> Answer:
         """The proof file, once it is on record who gets it. Without a key, where none is required, it leaves out what the record
-        says. Raises ProblemError."""
+        says; beyond this machine there is always a key, and TLS. Raises ProblemError."""
+        if self._settings.in_clear:
+            raise ProblemError(
+                HTTPStatus.FORBIDDEN, "tls-required", f"No proofs are served here: {IN_CLEAR}."
+            )
         key = self._access.key_of(authorization, "read")
+        if key is None and self._settings.beyond_loopback:
+            raise unauthorized(
+                "Proofs need an API key with the scope read: send it as `Authorization: Bearer …`."
+            )
         if key is not None and key.sources and (source is None or not key.may_use(source)):
             raise ProblemError(
                 HTTPStatus.FORBIDDEN,

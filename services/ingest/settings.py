@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 
 from pydantic import Field
 
 from services.common.errors import ConfigurationError
 from services.common.settings import KafkaSettings, SettingsGroup
+from services.common.tls import is_loopback
 
 _MIB = 1024 * 1024
+
+IN_CLEAR = (
+    "other machines reach this port, and what goes over it can be read on the way: set INGEST_SSL_CERTFILE and "
+    "INGEST_SSL_KEYFILE, or INGEST_BEHIND_TLS=true where a proxy speaks TLS with clients"
+)
 
 
 class IngestSettings(SettingsGroup):
@@ -22,6 +27,19 @@ class IngestSettings(SettingsGroup):
         None,
         alias="INGEST_REQUIRE_KEY",
         description="default: true beyond loopback; false only where something else keeps strangers out",
+    )
+    ssl_certfile: Path | None = Field(
+        None,
+        alias="INGEST_SSL_CERTFILE",
+        description="PEM with its chain: HTTPS instead of HTTP; a renewed one is taken without a restart",
+    )
+    ssl_keyfile: Path | None = Field(
+        None, alias="INGEST_SSL_KEYFILE", description="PEM, its key, not encrypted; default: in the same file"
+    )
+    behind_tls: bool = Field(
+        False,
+        alias="INGEST_BEHIND_TLS",
+        description="true where a proxy speaks TLS with clients, and nobody reaches this port but by it",
     )
     keys_file: Path | None = Field(
         None,
@@ -73,15 +91,16 @@ class IngestSettings(SettingsGroup):
 
     @property
     def key_required(self) -> bool:
-        return not is_loopback(self.host) if self.require_key is None else self.require_key
+        return self.beyond_loopback if self.require_key is None else self.require_key
 
+    @property
+    def beyond_loopback(self) -> bool:
+        return not is_loopback(self.host)
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`. A name other than localhost is taken as reachable."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    @property
+    def in_clear(self) -> bool:
+        """Whether others than this machine could read along."""
+        return self.beyond_loopback and self.ssl_certfile is None and not self.behind_tls
 
 
 def check_settings(settings: IngestSettings, kafka: KafkaSettings) -> None:
@@ -91,6 +110,10 @@ def check_settings(settings: IngestSettings, kafka: KafkaSettings) -> None:
             f"INGEST_HOST={settings.host} is reachable from elsewhere, so API keys are required: create one with "
             "`piperoll keys create NAME --file FILE` and set API_KEYS_FILE=FILE; or set INGEST_REQUIRE_KEY=false "
             "where only this machine reaches the port"
+        )
+    if settings.ssl_certfile is None and settings.ssl_keyfile is not None:
+        raise ConfigurationError(
+            "INGEST_SSL_KEYFILE is set: INGEST_SSL_CERTFILE, its certificate, is missing"
         )
     largest = max(settings.batch_bytes, kafka.event_limit)
     if settings.max_bytes < largest:

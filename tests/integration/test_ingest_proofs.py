@@ -1,8 +1,10 @@
 """`GET /v1/events/{id}/proof` and receipts of a running ingest."""
 
 import json
+import ssl
 from hashlib import sha256
 
+import httpx
 import pytest
 
 from deploy.local.ports import free_port
@@ -15,7 +17,9 @@ from services.ingest.keys import create_key
 from services.ingest.problems import ProblemError
 from services.ingest.proofs import Proofs
 from services.ingest.reads import Reads
+from services.ingest.settings import IngestSettings
 from tests.audit_tables import fill, tamper
+from tests.certificates import Authority
 from tests.chain_rows import ChainRows
 from tests.ingest_parts import SHORT, STRUCTURED, ingest_on, messages, topics_on
 from tests.sealed_log import SealedLog, store_seals
@@ -97,7 +101,7 @@ def test_a_proof_is_served_to_a_key_with_the_scope_read(broker, database, log, t
 
 async def test_a_proof_that_cannot_be_put_on_record_does_not_go_out(database, log, tmp_path):
     reads = Reads(KafkaSettings(bootstrap_servers=f"127.0.0.1:{free_port()}"))
-    proofs = Proofs(database.reporter_dsn, Access(None, required=False), reads)
+    proofs = Proofs(database.reporter_dsn, Access(None, required=False), reads, IngestSettings())
     with pytest.raises(ProblemError) as raised:
         await proofs.answer(None, str(Place(1, 7).number), None, content=True)
     assert (raised.value.status, raised.value.kind) == (503, "not-recorded")
@@ -110,6 +114,41 @@ def test_where_no_key_is_required_a_proof_without_one_does_not_say_what_was_reco
     with ingest_on(topics_on(broker), tmp_path, DATABASE_URL=database.reporter_dsn) as ingest:
         answer = ingest.client.get(f"/v1/events/{Place(1, 7).number}/proof")
         assert standalone.check(answer.content, log.policy())["payload"] is None
+
+
+def test_beyond_this_machine_proofs_go_by_tls_and_to_keys_only(broker, database, log, tmp_path):
+    keys = tmp_path / "keys"
+    reader = {"Authorization": f"Bearer {create_key(keys, 'auditor', ['read'])}"}
+    authority = Authority("tests")
+    (tmp_path / "ca.pem").write_text(authority.certificate)
+    file, key = authority.sign("ingest", addresses=("127.0.0.1",)).save(tmp_path, "ingest")
+    own = {"INGEST_SSL_CERTFILE": str(file), "INGEST_SSL_KEYFILE": str(key)}
+    shared = {
+        "INGEST_HOST": "0.0.0.0",
+        "API_KEYS_FILE": str(keys),
+        "INGEST_REQUIRE_KEY": "false",
+        "DATABASE_URL": database.reporter_dsn,
+    }
+    path = f"/v1/events/{Place(1, 7).number}/proof"
+    kafka = topics_on(broker)
+    with ingest_on(kafka, tmp_path, **shared) as ingest:
+        refused = problem(ingest.client.get(path, headers=reader), 403, "tls-required")
+        assert "INGEST_SSL_CERTFILE" in refused.json()["detail"]
+        assert "sent_in_clear" in ingest.service.log()
+        assert ingest.post("/audit?wait=0", json=SHORT).status_code == 202
+    with ingest_on(kafka, tmp_path, **shared, INGEST_BEHIND_TLS="true") as ingest:
+        assert ingest.client.get(path, headers=reader).status_code == 200
+        problem(ingest.client.get(path), 401, "unauthorized")
+    with ingest_on(kafka, tmp_path, **shared, **own) as ingest:
+        trusted = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        with httpx.Client(base_url=ingest.service.url, verify=trusted) as client:
+            answer = client.get(path, headers=reader)
+            assert standalone.check(answer.content, log.policy())["payload"] == "as recorded"
+            problem(client.get(path), 401, "unauthorized")
+            assert client.post("/audit?wait=0", json=SHORT).status_code == 202
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"http://127.0.0.1:{ingest.service.port}/healthz", trust_env=False)
+        assert "sent_in_clear" not in ingest.service.log()
 
 
 def test_without_a_database_events_are_taken_and_proofs_say_what_to_set(broker, tmp_path):

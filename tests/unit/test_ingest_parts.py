@@ -19,7 +19,7 @@ from services.ingest.head import Head
 from services.ingest.keys import create_key, find_key, read_keys, remove_key
 from services.ingest.problems import ProblemError
 from services.ingest.producer import KeyPartitioner
-from services.ingest.settings import IngestSettings, check_settings, is_loopback
+from services.ingest.settings import IngestSettings, check_settings
 
 
 @pytest.mark.parametrize("name", ["keys.yaml", "keys.json"])
@@ -133,24 +133,6 @@ def test_beyond_loopback_a_key_is_required_unless_said_otherwise(tmp_path):
     check_settings(IngestSettings(INGEST_HOST="::", API_KEYS_FILE=tmp_path / "k"), KafkaSettings())
     with pytest.raises(ConfigurationError, match="INGEST_MAX_INFLIGHT_BYTES"):
         check_settings(IngestSettings(), KafkaSettings(EVENT_MAX_BYTES=64 * 1024 * 1024))
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [
-        ("127.0.0.1", True),
-        ("127.9.9.9", True),
-        ("::1", True),
-        ("localhost", True),
-        ("0.0.0.0", False),
-        ("::", False),
-        ("10.0.0.1", False),
-        ("example", False),
-        ("", False),
-    ],
-)
-def test_only_this_machine_reaches_loopback(host, loopback):
-    assert is_loopback(host) is loopback
 
 
 def test_the_gate_counts_requests_and_bytes_and_gives_them_back():

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from services.ingest.metrics import Metrics as IngestMetrics
 from services.reporter.watch import WatchMetrics
 from services.writer.metrics import Metrics as WriterMetrics
 from services.writer.sealer import alerts
@@ -21,10 +22,11 @@ RULES = [
 
 
 def samples():
-    """Sample name -> metric, of every metric of the sealer, the writer and the reporter's verification."""
+    """Sample name -> metric, of every metric of ingest, the sealer, the writer and the reporter's verification."""
     found, verification = {}, CollectorRegistry()
     WatchMetrics(verification)
     for metric in [
+        *IngestMetrics().registry.collect(),
         *SealerMetrics().registry.collect(),
         *WriterMetrics().registry.collect(),
         *verification.collect(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from services.common.alerts import Severity
 from services.common.settings import SettingsGroup
+from services.common.tls import is_loopback
 
 
 class DeliverySettings(SettingsGroup):
@@ -74,13 +74,3 @@ class DeliverySettings(SettingsGroup):
                 raise ValueError("ALERT_SMTP_FROM and ALERT_RECIPIENTS are plain addresses: name@example.org")
         if self.smtp_security == "none" and not is_loopback(host):
             raise ValueError("ALERT_SMTP_SECURITY=none is for a server on this machine only: starttls or tls")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from services.common.tls import is_private
 from services.reporter.deliver.editions.settings import BUCKET
-from services.reporter.deliver.settings import is_loopback
 
 _ADDRESS = re.compile(r"[^\s<>,;\"'@]+@[^\s<>,;\"'@]+")
 
@@ -21,10 +21,7 @@ def _address(rest: str) -> str | None:
 
 
 def _url(rest: str) -> str | None:
-    parts = urlsplit(rest)
-    if parts.scheme == "https" and parts.hostname:
-        return None
-    if parts.scheme == "http" and parts.hostname and is_loopback(parts.hostname):
+    if is_private(rest):
         return None
     return "webhook: is followed by an address that begins with https:// (http:// to this machine alone)"
 

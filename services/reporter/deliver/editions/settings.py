@@ -10,7 +10,8 @@ from pydantic import Field, SecretStr, model_validator
 
 from services.common.errors import ConfigurationError
 from services.common.settings import SettingsGroup, read_settings
-from services.reporter.deliver.settings import DeliverySettings, is_loopback
+from services.common.tls import is_loopback, is_private
+from services.reporter.deliver.settings import DeliverySettings
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?")
 """A bucket of S3 and what objects' keys begin with."""
@@ -66,6 +67,10 @@ class ReportDeliverySettings(SettingsGroup):
             )
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
             raise ValueError("REPORT_S3_ACCESS_KEY_ID and REPORT_S3_SECRET_ACCESS_KEY belong together")
+        if self.s3_endpoint is not None and not is_private(self.s3_endpoint):
+            raise ValueError(
+                "REPORT_S3_ENDPOINT begins with https:// (http:// only for a server on this machine): reports go there"
+            )
         if self.link_bucket is not None and not BUCKET.fullmatch(self.link_bucket):
             raise ValueError("REPORT_LINK_BUCKET is BUCKET or BUCKET/PREFIX")
         return self
