@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,10 +23,16 @@ def yaml_files(directory: Path) -> list[Path]:
     file twice). Raises DocumentError if it is no folder."""
     if not directory.is_dir():
         raise DocumentError(f"{directory}: no such folder")
-    found = (path for path in directory.rglob("*.y*ml") if path.suffix in (".yaml", ".yml"))
-    return sorted(
-        path for path in found if not any(part.startswith(".") for part in path.relative_to(directory).parts)
-    )
+    found: list[tuple[tuple[str, ...], str]] = []
+    for folder, folders, files in os.walk(directory):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        steps = Path(folder).parts
+        found += [
+            ((*steps, name), f"{folder}{os.sep}{name}")
+            for name in files
+            if name.endswith((".yaml", ".yml")) and not name.startswith(".")
+        ]
+    return [Path(path) for _, path in sorted(found)]
 
 
 def read_entries(file: Path, entry: type[Entry], name: str) -> list[Entry]:

@@ -18,7 +18,7 @@ from schemas.commitment import (
     PAYLOAD_LABEL,
     about_event,
     decode_body,
-    identities,
+    event_id,
     identity_hash,
     payload_commitment,
     producer_id,
@@ -231,7 +231,7 @@ def _wrong_identity(
     record: Record, identity: int | None, salt: bytes | None, source: str, name: str
 ) -> tuple[str, ...]:
     """The fields that do not follow from source and id. Without a salt that can be relied on, event_id is let be."""
-    salted, hashed = identities(salt or b"", source, name)
+    salted, hashed = event_id(salt or b"", source, name), identity_hash(source, name)
     same_event = record.event_id == salted or salt is None
     if same_event and hashed == identity and record.producer_id == _producer(source):
         return ()

@@ -15,7 +15,7 @@ import msgspec
 from pydantic import Field
 
 from schemas.catalog import TAG_INCOMPLETE, TAG_UNKNOWN, Catalog, CatalogEntry, load_catalog
-from schemas.commitment import ABSENT_HASH, headers_fit, identities
+from schemas.commitment import ABSENT_HASH, headers_fit, identities_each
 from schemas.documents import DocumentError
 from schemas.enrichment import Enrichment, Who, clean, highest
 from schemas.events import TAG_RESERVED_SOURCE, Event, PoisonError
@@ -192,10 +192,9 @@ class Enricher:
         if self._ai is not None:
             for event, (kind, data), document in zip(events, known, documents, strict=True):
                 self._ai.apply(document, kind, event.type, data)
-        names = [
-            identities(message.payload_salt, event.source, event.id)
-            for message, event in zip(messages, events, strict=True)
-        ]
+        names = identities_each(
+            [message.payload_salt for message in messages], [(event.source, event.id) for event in events]
+        )
         return [
             self._enriched(event, document, time[0], name)
             for event, document, time, name in zip(events, documents, times, names, strict=True)
@@ -309,7 +308,7 @@ class Enricher:
         )
         document.time_from, document.content_type = "kafka", event.content_type
         document.pending, document.versions = self._ai is not None, self._versions
-        names = identities(message.payload_salt, event.source, event.id)
+        [names] = identities_each([message.payload_salt], [(event.source, event.id)])
         return self._enriched(event, document, kafka_time(at.timestamp_ms), names)
 
     def _enriched(

@@ -59,6 +59,10 @@ def test_an_identity_is_hashed_as_in_its_vector(vector):
     assert salted.hex() == vector["event_id"]
     assert commitment.producer_id(source).hex() == vector["producer_id"]
     assert commitment.identity_hash(source, identifier) == vector["identity_hash"]
+    many = commitment.identities_each([raw(vector["payload_salt"])] * 3, [(source, identifier)] * 3)
+    assert [(salted.hex(), number) for salted, number in many] == [
+        (vector["event_id"], vector["identity_hash"])
+    ] * 3
 
 
 @named("headers")
