@@ -5,7 +5,8 @@ figure is printed beside a baseline measured in the same run on the same machine
 doing nothing. Memory is the largest resident size of a process. Before all that, how long everything takes to start.
 
 `events/s per core` is what one enricher with all rules and a warm shape would do with a core for itself: 1 / its processor
-time an event, of all its threads, Faust and Kafka included, whatever else the machine does meanwhile.
+time an event, of all its threads, Faust and Kafka included, whatever else the machine does meanwhile. Last, by source, how
+many shapes 1,000 real events have (where ../shared/data is): what AI costs by.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from pathlib import Path
 
 from tests.bench import load, warm
 from tests.bench.parts import Parts
+from tests.bench.risk import DATA
+from tests.bench.shape_count import shape_table, shapes_by_source
 from tests.bench.start_time import second_start
 
 
@@ -35,6 +38,9 @@ def main() -> int:
         machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
         results: dict[str, object] = {"machine": machine}
         if not options.only_core:
+            if DATA.is_dir():
+                _say("shapes of the real events")
+                results["shapes"] = shapes_by_source(DATA)
             _say("starting everything on this machine, twice")
             results["second_start_seconds"] = round(second_start(folder / "home"), 1)
         with Parts(folder) as parts:
@@ -121,6 +127,7 @@ def _print(results: dict[str, object]) -> None:
     )
     if "results" in results:
         _print_table(results)
+        print("", *shape_table(results.get("shapes", [])), sep="\n")
 
 
 def _print_table(results: dict[str, object]) -> None:

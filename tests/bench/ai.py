@@ -18,36 +18,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from services.enricher.enrich import Coordinates, load_enricher
-from services.enricher.readings import SHAPE_PROMPT, Readings
-from services.enricher.shapes import Shape
-from tests.ai_stage import CATALOG
 from tests.bench.ai_hostile import pairs, planted
 from tests.bench.ai_million import many_events
 from tests.bench.risk import DATA
+from tests.bench.shape_count import shape_table, shapes_by_source
 from tests.standins.openai_server import OpenAiStandIn
-
-MODEL = "stand-in"
-
-
-def shapes_by_source(data: Path) -> list[dict[str, Any]]:
-    """Distinct shapes of the real events, by file."""
-    readings = Readings(CATALOG, MODEL, SHAPE_PROMPT)
-    found: list[Shape | None] = []
-    real = readings.shape_of
-    readings.shape_of = lambda *given: found.append(real(*given)) or found[-1]  # type: ignore[func-returns-value, method-assign]
-    enricher, rows = load_enricher(ai=readings), []
-    for file in sorted(data.glob("*.jsonl")):
-        if file.stem == "prompt-injections":
-            continue
-        found.clear()
-        lines = file.read_bytes().splitlines()
-        for line in lines:
-            enricher.enrich(None, line, [], Coordinates(bytes(16), 0, 1, 1), bytes(32))
-        shapes = len(set(found) - {None})
-        rows.append({"source": file.stem, "events": len(lines), "shapes": shapes, "per_1000": round(1000 * shapes / len(lines)),
-                     "without": found.count(None)})  # fmt: skip
-    return rows
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -108,11 +83,7 @@ def fell_short(found: dict[str, Any]) -> bool:
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
-    lines = [f"{'shapes by source':28}{'events':>8}{'shapes':>8}{'per 1,000':>10}{'no shape':>10}"]
-    lines += [
-        f"{row['source']:28}{row['events']:>8,}{row['shapes']:>8,}{row['per_1000']:>10,}{row['without']:>10,}"
-        for row in found["shapes"]
-    ]
+    lines = shape_table(found["shapes"])
     for name in ("planted", "pairs", "many"):
         if name in found:
             lines += [
