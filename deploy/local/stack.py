@@ -28,7 +28,7 @@ from deploy.local.postgres import stop_database
 from deploy.local.services import Service, wanted_services
 from deploy.local.state import State, load_services, load_state
 from services.common.kafka import create_topics
-from services.common.settings import KafkaSettings, environment, read_settings
+from services.common.settings import KafkaSettings, environment, read_settings, read_variable
 
 READY_SECONDS = 90.0
 _SPEAK_SECONDS = 5.0
@@ -101,7 +101,7 @@ def _start(
         database_port=database_port,
         topic_prefix=settings.topic_prefix,
         ports={service.name: ports.take(service.port, service.name) for service in services},
-        tls=bool(variables.get("INGEST_SSL_CERTFILE")),
+        tls=bool(read_variable("INGEST_SSL_CERTFILE", variables)),
     )
     if own_broker and not variables.get("KAFKA_SESSION_TIMEOUT_MS"):
         environ = {**environ, "KAFKA_SESSION_TIMEOUT_MS": _SESSION_MS}

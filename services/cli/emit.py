@@ -26,7 +26,7 @@ from services.cli.posting import open_client, post_all
 from services.cli.producing import Outgoing, open_producer, send_all
 from services.cli.target import errors_told, target_variables
 from services.common.errors import ConfigurationError
-from services.common.settings import KafkaSettings, read_settings
+from services.common.settings import KafkaSettings, read_settings, read_variable
 from services.common.shredding.door import configured_door
 from services.common.shredding.settings import SubjectKeySettings
 
@@ -131,7 +131,7 @@ def _to_kafka(
 
 def _to_ingest(variables: dict[str, str], bodies: Iterator[bytes], progress: Callable[[int], None]) -> Result:
     url = _ingest_url(variables)
-    key, authority = variables.get("PIPEROLL_API_KEY", ""), variables.get("INGEST_CAFILE", "")
+    key, authority = (read_variable(name, variables) for name in ("PIPEROLL_API_KEY", "INGEST_CAFILE"))
     with open_client(url, key, authority) as client:
         posted = post_all(client, bodies, progress)
     return Result(posted.taken, posted.refused)

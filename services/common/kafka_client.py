@@ -7,7 +7,6 @@ from typing import Any
 
 from services.common.errors import ConfigurationError
 from services.common.settings import KafkaSettings
-from services.common.tls import load_certificate
 
 
 def client_options(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
@@ -37,14 +36,16 @@ def ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
                 "KAFKA_SSL_KEYFILE is set: KAFKA_SSL_CERTFILE, its certificate, is missing"
             )
         return context
-    load_certificate(
-        context,
-        settings.ssl_certfile,
-        settings.ssl_keyfile,
-        settings.ssl_key_password,
-        prefix="KAFKA_SSL_",
-        hint="KAFKA_SSL_KEY_PASSWORD opens an encrypted key",
-    )
+    # Without a function OpenSSL would ask the terminal for the password of an encrypted key.
+    password = settings.ssl_key_password
+    secret = "" if password is None else password.get_secret_value()
+    try:
+        context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, lambda: secret)
+    except OSError as error:
+        raise ConfigurationError(
+            f"KAFKA_SSL_CERTFILE={settings.ssl_certfile} with KAFKA_SSL_KEYFILE={settings.ssl_keyfile or ''} cannot "
+            f"be used ({error}): both must be PEM and belong together; KAFKA_SSL_KEY_PASSWORD opens an encrypted key"
+        ) from error
     return context
 
 

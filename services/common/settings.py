@@ -135,21 +135,24 @@ def read_settings(group: type[Group], variables: Mapping[str, str] | None = None
     """One group from the environment. An empty variable counts as not set. Raises ConfigurationError, which names
     each wrong variable and never shows its text (it may be a secret)."""
     variables = environment() if variables is None else variables
-    found: dict[str, str] = {}
-    for name in _variables(group):
-        path = variables.get(f"{name}_FILE")
-        if path:
-            try:
-                found[name] = Path(path).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise ConfigurationError(f"{name}_FILE: {path}: {error.strerror}") from error
-        elif variables.get(name):
-            found[name] = variables[name]
+    given = {name: read_variable(name, variables) for name in _variables(group)}
+    found = {name: text for name, text in given.items() if text}
     try:
         return group.model_validate(found)
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         raise ConfigurationError("settings: " + "; ".join(problems)) from None
+
+
+def read_variable(name: str, variables: Mapping[str, str]) -> str:
+    """One variable, or what is in the file that NAME_FILE names; empty where neither is set. Raises ConfigurationError."""
+    path = variables.get(f"{name}_FILE")
+    if not path:
+        return variables.get(name) or ""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(f"{name}_FILE: {path}: {error.strerror}") from error
 
 
 def _variables(group: type[SettingsGroup]) -> list[str]:

@@ -31,6 +31,11 @@ _OUR_MISTAKE = ProblemError(
     "Something is wrong here, not with the request, and it is not known whether the event was recorded: send it again "
     "with the same id. Whoever runs this finds more in the log.",
 )
+_BROKEN_OFF = ProblemError(
+    HTTPStatus.BAD_REQUEST,
+    "body-broken-off",
+    "The body ended before it was whole, or its chunks are malformed. Nothing was recorded: send it again.",
+)
 
 
 class Ingest:
@@ -98,7 +103,7 @@ class Ingest:
             answer = problem.answer()
         except ClientGoneError:
             metrics.clients_gone.inc()
-            return
+            answer = _BROKEN_OFF.answer()  # for whoever still listens: broken chunks look the same from here
         except Exception:  # a mistake of ours: logged, and the client hears of it instead of waiting
             log.exception("request_failed", path=path)
             answer = _OUR_MISTAKE.answer()

@@ -26,16 +26,19 @@ class ClientGoneError(Exception):
 class Incoming:
     """A request's body on its way: ASGI's `receive`, which knows whether all of it has come."""
 
-    __slots__ = ("_left", "_receive", "whole")
+    __slots__ = ("_expects", "_left", "_receive", "_tired", "whole")
 
     def __init__(self, receive: Receive, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._receive = receive
         self._left: int | None = 0
+        self._expects = self._tired = False
         for name, value in headers:
             if name == b"transfer-encoding":
                 self._left = None
             elif name == b"content-length" and self._left is not None:
                 self._left = int(value)
+            elif name == b"expect":
+                self._expects = True
         self.whole = self._left == 0
 
     async def __call__(self) -> MutableMapping[str, Any]:
@@ -49,12 +52,15 @@ class Incoming:
 
     @property
     def short(self) -> bool:
-        """Whether what is still to come is so little that reading it costs less than a new connection."""
-        return self._left is not None and self._left <= _SHORT_BYTES
+        """Whether what is still to come is so little that reading it costs less than a new connection, and comes unasked."""
+        return self._left is not None and self._left <= _SHORT_BYTES and not self._expects
 
     async def discard(self) -> None:
         """Throws away what is still coming, within reason. A connection that is closed on a client that still
-        sends is reset, and the client may never read its answer (RFC 9112, 9.6)."""
+        sends is reset, and the client may never read its answer (RFC 9112, 9.6). Once: whoever stalls is not waited for again."""
+        if self._tired:
+            return
+        self._tired = True
         left = _DISCARDED_BYTES
         with suppress(TimeoutError):
             async with asyncio.timeout(_DISCARD_SECONDS):

@@ -8,7 +8,7 @@ from schemas.proof_file import MEDIA_TYPE
 from services.ingest.media import Form
 
 _PROBLEMS = {
-    400: "Not JSON (with line and column), an invalid CloudEvent (`errors` names attributes), or an Idempotency-Key "
+    400: "Not JSON (with line and column), broken off, an invalid CloudEvent (`errors` names attributes), or an Idempotency-Key "
     "that is not the event's id or no UTF-8.",
     401: "An API key is required, or this one is not known.",
     403: "The key lacks the scope or may not send as this source, or the source is reserved (piperoll/…).",

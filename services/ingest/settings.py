@@ -95,7 +95,8 @@ class IngestSettings(SettingsGroup):
 
     @property
     def beyond_loopback(self) -> bool:
-        return not is_loopback(self.host)
+        """Whether other machines reach it, be it by a proxy."""
+        return self.behind_tls or not is_loopback(self.host)
 
     @property
     def in_clear(self) -> bool:

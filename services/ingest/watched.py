@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def file_stamp(path: Path) -> tuple[int, int, int] | None:
-    """Differs once the file has other content; None where it cannot be read."""
+def file_stamp(path: Path) -> tuple[int, ...] | None:
+    """Differs once the file has other content, or other permissions; None where it is not there."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -336,6 +337,16 @@ def test_naughty_strings_pass_unchanged(ingest, shared_data: Path):
             "/audit?wait=0", json={"event_type": text, "event_data": 1, "id": text, "subject": text}
         )
         assert answer.status_code in (202, 400)
+
+
+def test_malformed_chunks_are_a_problem_of_the_request(ingest):
+    head = "POST /audit HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", ingest.service.port), timeout=10) as client:
+        client.sendall(f'{head}5\r\n{{"a":\r\nzz\r\n'.encode())
+        answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"body-broken-off" in answer
+    assert ingest.new() == []
 
 
 def test_a_client_that_dies_within_its_body_records_nothing(ingest, tmp_path):

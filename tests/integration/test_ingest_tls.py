@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
@@ -22,8 +24,24 @@ AUTHORITY = Authority("tests")
 @pytest.fixture
 def certificate(tmp_path):
     (tmp_path / "ca.pem").write_text(AUTHORITY.certificate)
-    file, key = AUTHORITY.sign("first", addresses=("127.0.0.1",)).save(tmp_path, "ingest")
-    return {"INGEST_SSL_CERTFILE": str(file), "INGEST_SSL_KEYFILE": str(key)}
+    _replace(tmp_path, "first")
+    for name in ("ingest.pem", "ingest.key"):
+        (tmp_path / name).symlink_to(f"data/{name}")
+    return {
+        "INGEST_SSL_CERTFILE": str(tmp_path / "ingest.pem"),
+        "INGEST_SSL_KEYFILE": str(tmp_path / "ingest.key"),
+    }
+
+
+def _replace(tmp_path, name):
+    """As Kubernetes does: a new folder, a link turned to it, the old folder removed."""
+    (tmp_path / name).mkdir()
+    AUTHORITY.sign(name, addresses=("127.0.0.1",)).save(tmp_path / name, "ingest")
+    link, before = tmp_path / "data", (tmp_path / "data").resolve()
+    (tmp_path / "new").symlink_to(name)
+    (tmp_path / "new").replace(link)
+    if before != link:
+        shutil.rmtree(before)
 
 
 def _subject(port, tmp_path, version=None):
@@ -35,6 +53,20 @@ def _subject(port, tmp_path, version=None):
         context.wrap_socket(raw, server_hostname="127.0.0.1") as connection,
     ):
         return connection.getpeercert()["subject"][0][0][1]
+
+
+@contextmanager
+def _who_never_reads(port, tmp_path):
+    """A client that asks and asks, and leaves all answers where they are."""
+    context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=2) as raw,
+        context.wrap_socket(raw, server_hostname="127.0.0.1") as connection,
+    ):
+        with suppress(OSError):
+            while True:
+                connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        yield
 
 
 def test_a_renewed_certificate_is_taken_and_nobody_is_cut_off(broker, tmp_path, certificate):
@@ -58,14 +90,18 @@ def test_a_renewed_certificate_is_taken_and_nobody_is_cut_off(broker, tmp_path, 
 
         sending = pool.submit(send)
         until(lambda: len(accepted) > 5)
-        AUTHORITY.sign("second", addresses=("127.0.0.1",)).save(tmp_path, "ingest")
+        _replace(tmp_path, "second")
         until(lambda: [_subject(port, tmp_path) for _ in range(8)] == ["second"] * 8, 30)
         renewed.append(True)
         sending.result()
         assert waiting.result().status_code == 202
-        (tmp_path / "ingest.key").write_text("no key")
+        (tmp_path / "second" / "ingest.key").write_text("no key")
         until(lambda: "keep_old_certificate" in ingest.service.log(), 10)
         assert _subject(port, tmp_path) == "second"
+        with _who_never_reads(port, tmp_path):
+            for name in ("third", "fourth"):
+                _replace(tmp_path, name)
+                until(lambda name=name: [_subject(port, tmp_path) for _ in range(8)] == [name] * 8, 30)
         assert ingest.post("/audit?wait=0", json=SHORT).status_code == 202
         found = [json.loads(message.value).get("id") for message in messages(kafka, kafka.topics.events)]
         assert [identifier for identifier in found if identifier in accepted] == accepted
@@ -89,10 +125,11 @@ def test_events_are_sent_by_the_command_and_a_probe_finds_it_ready(broker, tmp_p
                 check=False,
             )
 
-        probe = run("services.common.probe")
+        probe = run("services.common.probe", "ingest")
         assert (probe.returncode, probe.stdout) == (0, "")
-        away = run("services.common.probe", INGEST_PORT="9")
-        assert (away.returncode, away.stdout.count("refused")) == (1, 3)
+        away = run("services.common.probe", "ingest", INGEST_PORT="9")
+        assert (away.returncode, away.stdout.count("refused")) == (1, 2)
+        assert run("services.common.probe", "writer").returncode == 1  # its own port is another
         emit = "services.cli", "emit", "--http", "-"
         url = {"INGEST_URL": ingest.service.url}
         unknown = run(*emit, **url)

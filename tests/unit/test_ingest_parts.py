@@ -241,6 +241,8 @@ async def test_a_body_is_thrown_away_within_reason_only():
     silent = Incoming(_receiver(), LENGTH)
     await asyncio.wait_for(silent.discard(), 5)
     assert not silent.whole
+    await asyncio.wait_for(silent.discard(), 0.1)  # whoever stalls is not waited for again
+    assert not Incoming(_receiver(), [*LENGTH, (b"expect", b"100-continue")]).short  # nor asked for more
 
 
 def _head(query: str = "", **headers: str) -> Head:

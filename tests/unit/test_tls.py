@@ -79,11 +79,11 @@ def test_a_key_without_a_certificate_is_refused(tmp_path):
 
 def test_a_certificate_that_the_server_could_not_use_is_refused(tmp_path):
     certificate, key = AUTHORITY.sign("ingest").save(tmp_path, "ingest")
-    until = Certificate(certificate, key).until
+    until = Certificate(certificate, key).pair.until
     assert timedelta(days=1) < until - datetime.now(UTC) < timedelta(days=3)
     both = tmp_path / "both.pem"
     both.write_text(key.read_text() + certificate.read_text())
-    assert Certificate(both, None).until == until
+    assert Certificate(both, None).pair.until == until
     _, other = AUTHORITY.sign("other").save(tmp_path, "other")
     locked, locked_key = AUTHORITY.sign("locked", password="x").save(tmp_path, "locked")
     odd = ec.generate_private_key(ec.SECP521R1())
@@ -92,10 +92,10 @@ def test_a_certificate_that_the_server_could_not_use_is_refused(tmp_path):
     odd_certificate = tmp_path / "odd.pem"
     odd_certificate.write_text(AUTHORITY.sign("odd", key=odd).certificate)
     for file, its_key, said in (
-        (certificate, other, "belong together"),
+        (certificate, other, "another key"),
         (tmp_path / "none.pem", key, "none.pem"),
         (certificate, certificate, "belong together"),
-        (locked, locked_key, "not be encrypted"),
+        (locked, locked_key, "key not encrypted"),
         (odd_certificate, odd_key, "P-256"),
     ):
         with pytest.raises(ConfigurationError, match=said):
@@ -112,5 +112,7 @@ def test_a_renewed_certificate_is_taken_once_it_can_be_used(tmp_path):
     key.write_text(new.key)
     assert watched.renewed()
     assert not watched.renewed()
+    key.chmod(0o640)
+    assert watched.renewed()  # whatever was wrong with it may be right now
     key.unlink()
     assert not watched.renewed()

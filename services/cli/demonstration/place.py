@@ -18,7 +18,16 @@ from deploy.local.postgres_programs import database_user, open_folder
 from deploy.local.stack import Say, down
 from services.common.settings import environment
 
-_GIVEN = ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_SECURITY_PROTOCOL", "DATABASE_URL", "PG_HOST", "TOPIC_PREFIX")
+_GIVEN = (
+    "KAFKA_BOOTSTRAP_SERVERS",
+    "KAFKA_SECURITY_PROTOCOL",
+    "DATABASE_URL",
+    "PG_HOST",
+    "TOPIC_PREFIX",
+    "INGEST_SSL_CERTFILE",
+    "INGEST_SSL_KEYFILE",
+    "INGEST_BEHIND_TLS",
+)
 _AI = ("OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY")
 
 
