@@ -42,7 +42,7 @@ def read_entries(file: Path, entry: type[Entry], name: str) -> list[Entry]:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_loader)  # noqa: S506 - a safe loader
     except (OSError, UnicodeDecodeError) as error:
         raise DocumentError(f"{file}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DocumentError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
     if content is None:
         return []

@@ -16,6 +16,16 @@ Lines = dict[KeyPath, int]
 """On which line each key of a document stands."""
 
 
+class _Loader(yaml.SafeLoader):
+    """Dates stay texts, which the model reads: PyYAML ends on 2026-02-30 with an error that names no line."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def read_checked(file: Path, model: type[Model], setting: str) -> tuple[Model, Lines]:
     """The model in a file, and its lines. `setting` is the variable that names the file. Raises ConfigurationError, a
     line for each thing that is wrong."""
@@ -25,7 +35,7 @@ def read_checked(file: Path, model: type[Model], setting: str) -> tuple[Model, L
         raise ConfigurationError(f"{setting}: {file}: {getattr(error, 'strerror', None) or error}") from None
     try:
         data, lines = _parse(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{file}: no YAML: {error}") from None
     try:
         return model.model_validate(data), lines
@@ -44,7 +54,7 @@ def place(location: KeyPath, lines: Lines) -> str:
 
 
 def _parse(text: str) -> tuple[Any, Lines]:
-    loader = yaml.SafeLoader(text)
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         lines: Lines = {}

@@ -66,7 +66,7 @@ def read_keys(path: Path) -> list[ApiKey]:
         keys = msgspec.convert({} if content is None else content, _File).keys
     except OSError as error:
         raise ConfigurationError(f"API_KEYS_FILE={path}: {error.strerror}") from error
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
+    except (yaml.YAMLError, msgspec.ValidationError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"API_KEYS_FILE={path}: {error}") from error
     names = [key.name for key in keys]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -165,6 +165,21 @@ def test_an_account_with_reasons_is_balanced_and_one_with_losses_is_not():
         assert "1 difference in the account of completeness that nothing explains." in page
 
 
+def test_filters_and_a_period_that_is_not_over_are_told_on_the_first_page():
+    made = document("plain words")
+    whole = [page_of(made, name) for name in ("html", "md")] + [letter_of(made, "ab").text]
+    assert not any("Figures are of these alone" in page or "was not over" in page for page in whole)
+    made["filters"] = {"sources": ["<b>bill", "shop"], "types": [], "tags": ["data:export"]}
+    made["made"] = "2026-10-20T12:00:00+00:00"
+    for page in [page_of(made, name) for name in ("html", "md")] + [letter_of(made, "ab").text]:
+        first = page.partition("Signatures")[0]
+        assert "data:export" in first
+        assert "Figures are of these alone; integrity and completeness of the whole log." in first
+        assert "The period was not over when this edition was made" in first
+    assert "<b>bill" not in page_of(made, "html")
+    assert "filtered: see the first page" in page_of(made, "html")
+
+
 def test_clocks_and_what_judged_the_events_are_told():
     page = page_of(document("plain words"), "md")
     assert (

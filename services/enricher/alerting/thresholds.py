@@ -151,7 +151,7 @@ def _read(file: Path) -> dict[str, Any]:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"ALERTS_FILE: {file}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"ALERTS_FILE: {file}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict | None):
         raise ConfigurationError(

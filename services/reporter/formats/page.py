@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from services.reporter.formats.blocks import (
     Block,
+    Code,
     Facts,
     Heading,
     Listing,
     Ours,
     Page,
+    Piece,
     Prose,
     Section,
     Signatures,
+    Strong,
     Text,
     Tiles,
     Verdict,
@@ -78,9 +82,47 @@ def _foot(document: Object) -> str:
     period = document["period"]
     zone = period.get("time_zone", "UTC")
     edition = document.get("edition", {}).get("id", "")
+    filtered = " · filtered: see the first page" if _only(document) else ""
     return Ours(
-        f"{edition + ' · ' if edition else ''}{local(period['start'])} to before {local(period['end'])}, {zone}"
+        f"{edition + ' · ' if edition else ''}{local(period['start'])} to before {local(period['end'])}, {zone}{filtered}"
     )
+
+
+_FILTERS = (("sources", "source"), ("types", "type"), ("tags", "tag"))
+
+
+def _only(document: Object) -> list[Piece]:
+    """Which events count, where a schedule's filters leave out others; empty where all count."""
+    filters = document.get("filters") or {}
+    pieces: list[Piece] = []
+    for key, word in _FILTERS:
+        values = [str(value) for value in filters.get(key) or []]
+        if values:
+            pieces += [Ours("; " if pieces else ""), Ours(f"{word} ")]
+            pieces += [
+                piece
+                for at, value in enumerate(values)
+                for piece in (Ours(" or " if at else ""), Code(value))
+            ]
+    if not pieces:
+        return []
+    return [
+        Ours("events of "),
+        *pieces,
+        Ours(". Figures are of these alone; integrity and completeness of the whole log."),
+    ]
+
+
+def _unfinished(document: Object) -> bool:
+    """Whether the edition was made before its period was over."""
+    try:
+        made, end = (
+            datetime.fromisoformat(str(time))
+            for time in (document.get("made"), document["period"].get("end"))
+        )
+    except ValueError:
+        return False
+    return (made if made.tzinfo else made.replace(tzinfo=UTC)) < end
 
 
 def _cover(document: Object, edition_hash: str) -> list[Block]:
@@ -121,6 +163,9 @@ def _facts(document: Object) -> list[tuple[str, Text]]:
             ],
         )
     ]
+    only = _only(document)
+    if only:
+        rows.append((Ours("Only"), only))
     if edition:
         rows.append((Ours("Edition"), _edition(edition)))
     if cut.get("seal_no") is not None:
@@ -245,6 +290,14 @@ def open_points(document: Object) -> list[Text]:
     lines: list[Text] = [
         [plural(int(count), word), Ours(f" {rest}.")] for count, word, rest in counts if count
     ]
+    if _unfinished(document):
+        lines.insert(
+            0,
+            [
+                Strong(Ours("The period was not over when this edition was made")),
+                Ours(": what came later is not in it. Make a new edition after its end."),
+            ],
+        )
     if integrity_.get("checkpoints") is None:
         lines.append([Ours("Nothing was compared with a signed checkpoint.")])
     return lines or [[Ours("Nothing: no finding, no difference, no event of high risk without a review.")]]

@@ -52,12 +52,14 @@ class Wanted(NamedTuple):
 
 def chosen_period(text: str | None, zone: str, now_us: int) -> Period:
     """A period as people name it: a month, week or day by event time; without a name the last 30 days by append time.
-    Its label can stand in a file's name. Raises ConfigurationError."""
+    Its label can stand in a file's name. Raises ConfigurationError, for a period that has not begun too."""
     if text is None:
         last = last_days(now_us)
         label = f"{last.start:%Y-%m-%d}.{last.end:%Y-%m-%dT%H%M%S.%f}"
         return between(last.start, last.end, zone, "append", label)
     found = month(text) if zone == "UTC" and len(text) == len("2026-10") else period_named(text, zone)
+    if found.start_us > now_us:
+        raise ConfigurationError(f"{text} has not begun: there is nothing to report on yet")
     return found if zone == "UTC" else replace(found, label=f"{found.label}.{zone.replace('/', '-')}")
 
 
