@@ -18,6 +18,7 @@ from services.cli.target import say, target_variables
 from services.common.clock import system_clock
 from services.common.errors import ConfigurationError
 from services.common.settings import KafkaSettings, read_settings
+from services.reporter.deliver.editions.outlets import outlet_for
 from services.reporter.escape import terminal
 from services.reporter.formats import FORMATS
 from services.reporter.runs import by_hand
@@ -97,7 +98,7 @@ def check(
         Path | None, typer.Argument(help="reports.yaml; default: REPORTS_FILE, else Piperoll's own.")
     ] = None,
 ) -> None:
-    """Say what is wrong in reports.yaml, or which schedules it has. Needs no database.
+    """Say what is wrong in reports.yaml, or which schedules it has, and whom the settings here do not reach. Needs no database.
 
     Exit status: 0 it can be used, 1 it cannot.
     """
@@ -109,7 +110,28 @@ def check(
     now = datetime.now(UTC)
     for one in configuration.schedules:
         span, at = next_span(one, None, now)
-        print(f"{one.name}: {span.label}, made {at:%Y-%m-%d %H:%M} UTC, to {len(one.recipients)} recipients")
+        count = len(one.recipients)
+        to = "1 recipient" if count == 1 else f"{count} recipients"
+        print(f"{one.name}: {span.label}, made {at:%Y-%m-%d %H:%M} UTC, to {to}")
+    for line in _undeliverable(configuration):
+        print(f"warning: {line}")
+
+
+def _undeliverable(configuration: Configuration) -> list[str]:
+    """Which recipients a reporter with the settings of this environment could not reach, and what is missing."""
+    told = []
+    for schedule in configuration.schedules:
+        named = [(one.name, one.target) for one in schedule.recipients]
+        if schedule.alarm is not None:
+            named.append((schedule.alarm.name, schedule.alarm.target))
+        for name, target in named:
+            scheme = target.partition(":")[0]
+            try:
+                if scheme != "directory":
+                    outlet_for(scheme, system_clock)
+            except ConfigurationError as error:
+                told.append(f"{schedule.name}, {name}: {error}")
+    return told
 
 
 @report.command("build")

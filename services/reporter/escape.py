@@ -56,6 +56,8 @@ _QUOTES = "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}\N{LEFT 
 _WORD = rf"[^\W_]+(?:[{_QUOTES}-][^\W_]+)?|[0-9][0-9,.]*[0-9]|%"
 _PROSE = re.compile(rf"[({_QUOTES}]?(?:{_WORD})[.,;:!?){_QUOTES}]{{0,3}}")
 """Words and numbers that are neither markup nor part of an address."""
+_AROUND = re.compile(rf"([({_QUOTES}]?)(.*?)([.,;:!?){_QUOTES}]{{0,3}})", re.DOTALL)
+"""A word between the punctuation of its sentence."""
 
 
 def markdown_prose(text: str) -> str:
@@ -65,10 +67,17 @@ def markdown_prose(text: str) -> str:
     if not words:
         return "\N{EN DASH}"
     first = words[0]
-    shown = [word if _PROSE.fullmatch(word) else markdown(word) for word in words]
+    shown = [word if _PROSE.fullmatch(word) else _coded(word) for word in words]
     if first[0].isdigit() and first[-1] in ".)":  # "1." would begin a list
         shown[0] = shown[0][:-1] + "\\" + shown[0][-1]
     return " ".join(shown)
+
+
+def _coded(word: str) -> str:
+    found = _AROUND.fullmatch(word)
+    if found is None or not found[2]:
+        return markdown(word)
+    return f"{found[1]}{markdown(found[2])}{found[3]}"
 
 
 def csv_cell(text: str) -> str:

@@ -48,7 +48,11 @@ class Period:
         if _WEEK.match(self.label):
             last = self.end - timedelta(microseconds=1)
             return f"week {self.label[6:]} of {self.label[:4]} ({self.start:%Y-%m-%d} to {last:%Y-%m-%d})"
-        return f"the {self.label}" if self.label.startswith("last ") else self.label
+        if _DAY.match(self.label):
+            return f"{self.start.day} {self.start:%B %Y}"
+        if self.label.startswith("last "):
+            return f"the {self.label}"
+        return " to ".join(f"{at.day} {at:%B %Y %H:%M}" for at in (self.start, self.end))
 
     @property
     def explanation(self) -> str:
@@ -63,7 +67,7 @@ class Period:
             )
         return (
             "Selected by event time, where the event was recorded before the period was closed "
-            f"({self.grace_us // 60_000_000:,} minutes after its end); events recorded later, dated more than 5 minutes ahead, or "
+            f"({_in_words(self.grace_us // 60_000_000)} after its end); events recorded later, dated more than 5 minutes ahead, or "
             "without a time or time zone of their own count when they were recorded. Every record is in exactly one period."
         )
 
@@ -173,6 +177,14 @@ def period_named(text: str, zone: str = "UTC", rule: Rule = "event", grace_us: i
     raise ConfigurationError(
         f"a period is a month as in 2026-10, a week as in 2026-W41 or a day as in 2026-10-05, not {text!r}"
     )
+
+
+def _in_words(minutes: int) -> str:
+    """`1 minute`, `90 minutes`, `2 hours`, `3 days`."""
+    for size, unit in ((1440, "day"), (60, "hour"), (1, "minute")):
+        if minutes % size == 0 and minutes:
+            return f"{minutes // size:,} {unit}{'' if minutes == size else 's'}"
+    return "0 minutes"
 
 
 def month(text: str, zone: str = "UTC", rule: Rule = "event") -> Period:

@@ -215,6 +215,10 @@ def test_a_schedules_report_is_built_anew_and_a_test_is_sent(
     assert command("report", "check").stdout.startswith("monthly: ")
     file.write_text("schedules: 3")
     assert command("report", "check").exit_code == 1
+    file.write_text(
+        "schedules:\n- {name: board, every: monthly, recipients: [{name: cfo, target: 'mail:cfo@example.org'}]}\n"
+    )
+    assert "warning: board, cfo: a report is to go out by mail" in command("report", "check").stdout
 
 
 def test_a_review_that_makes_no_sense_is_refused(command, database):

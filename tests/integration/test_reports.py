@@ -161,7 +161,10 @@ async def test_what_is_late_is_said_once_and_to_somebody_else(kafka, database, o
     [alert] = await said_on(kafka, kafka.topics.alerts, 1)
     assert (alert["name"], alert["severity"]) == ("report_late", "high")
     assert "board/2026-10" in alert["text"]
-    assert (one.folder / "ops" / "LATE-board-2026-10.txt").is_file()
+    note = (one.folder / "ops" / "LATE-board-2026-10.txt").read_text()
+    assert "It was due 2026-11-01 03:00" in note
+    assert "cfo (" in note
+    assert "does not have it, waiting: " in note
     (tmp_path / "reports" / "cfo").unlink()
     await one.turn("2026-11-01T05:00Z")
     assert "cfo/board/2026-10/1" in one.delivered()

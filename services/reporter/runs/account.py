@@ -15,6 +15,18 @@ def as_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [line for row in rows for line in _run_lines(row)]
 
 
+def lateness(row: Mapping[str, Any]) -> str:
+    """What of a run is late and since when, for whoever is alarmed and may run no command."""
+    lines = [f"It was due {_time(row['due'])}."] if row["due"] else []
+    if row["edition"] is None:
+        lines.append(f"It was not made: {row['last_error'] or 'no try has ended yet'}.")
+    for one in row["deliveries"]:
+        if one["kind"] == "edition" and not one["sent_at"]:
+            why = f": {one['last_error']}" if one["last_error"] else ""
+            lines.append(f"{one['recipient']} ({one['role']}) does not have it, {one['state']}{why}.")
+    return "".join(f"{line}\n" for line in lines)
+
+
 def schedule_lines(coming: Sequence[Mapping[str, Any]]) -> list[str]:
     """What comes next, a line a schedule."""
     return [f"next: {one['schedule']} {one['period']}, made at {_time(one['made_at'])}" for one in coming]

@@ -22,6 +22,7 @@ from services.reporter.evidence import Evidence
 from services.reporter.formats.detail import with_detail
 from services.reporter.period import moment
 from services.reporter.runs import directory
+from services.reporter.runs.account import lateness
 from services.reporter.runs.editions import gone_line, rebuild
 from services.reporter.runs.event_logs import EventLogs
 from services.reporter.runs.filing import MANIFEST, Filing
@@ -33,6 +34,7 @@ from services.reporter.store import open_snapshot
 log = get_logger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
 _MOST_ATTEMPTS = 180
+_RUNS_LOOKED_AT = 100
 """About a week of them."""
 UNCERTAIN = "perhaps delivered: "
 """Before what went wrong, where the other side may have taken it all the same."""
@@ -164,11 +166,10 @@ class Deliverer:
         return await self._post(ledger, intent, file.removesuffix(".txt"), notice(subject, text))
 
     async def _alarm(self, ledger: Ledger, intent: Intent) -> dict[str, Any]:
-        text = (
-            f"The report {intent.schedule}/{intent.label} was not delivered in time. `piperoll report list` shows to whom not, "
-            "and why.\n"
-        )
         name = f"{intent.schedule}/{intent.label}"
+        rows = await ledger.listing(_RUNS_LOOKED_AT, intent.schedule)
+        row = next((row for row in rows if row["label"] == intent.label), None)
+        text = f"The report {name} was not delivered in time.\n" + ("" if row is None else lateness(row))
         return await self._tell(
             ledger, intent, f"LATE-{name.replace('/', '-')}.txt", f"Report {name} is late", text
         )
