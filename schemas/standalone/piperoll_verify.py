@@ -624,16 +624,38 @@ def check_edition(path: str, proof: bytes, policy: bytes) -> dict[str, Any]:
         raise Unchecked("the proof of the edition holds no payload: ask for one with it")
     try:
         event = json.loads(value_of(base64.b64decode(payload["body"])) or b"")
-        edition, known = event["data"]["edition"], {event["data"]["sha256"]: "the edition itself, as JSON"}
-        known.update({item["sha256"]: item["name"] for item in event["data"].get("files", [])})
+        said = event["data"]
+        edition, whole, known = (
+            said["edition"],
+            said["sha256"],
+            {said["sha256"]: "the edition itself, as JSON"},
+        )
+        known.update({item["sha256"]: item["name"] for item in said.get("files", [])})
         require(event["type"] in EDITION, "the record is not that of an edition")
+        own = whole if said.get("detail", "full") == "full" else None
+        documents = [item["sha256"] for item in said.get("files", []) if item["name"] == "report.json"]
+        require(
+            own is None or set(documents) <= {own},
+            "the record's report.json is not the edition that it names",
+        )
     except (ValueError, TypeError, KeyError):
         raise Refused("the record is not that of an edition") from None
     with Path(path).open("rb") as file:
         found = hashed(file)
     require(found in known, f"the file is not as it was recorded: its SHA-256 is {found}")
+    if own is not None and is_pack(path):
+        require(document_in(path) == own, "the pack's report.json is not the edition that the record names")
     told = {name: record[name] for name in ("chain", "seq", "sealed_at", "seal", "cosigned")}
-    return {"edition": edition, "file": known[found], "sha256": found, **told}
+    return {"edition": edition, "edition_sha256": whole, "file": known[found], "sha256": found, **told}
+
+
+def document_in(path: str) -> str:
+    """SHA-256 of the document in a pack."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("report/report.json") as file:
+            return hashed(file)
+    except (zipfile.BadZipFile, KeyError, NotImplementedError):
+        raise Refused(f"not a pack of format {PACK_FORMAT}") from None
 
 
 def read_manifest(archive: zipfile.ZipFile) -> dict[str, dict[str, Any]]:
@@ -696,7 +718,7 @@ def run_files(arguments: argparse.Namespace) -> dict[str, Any]:
         edition = check_edition(arguments.proof, read_file(arguments.edition), policy)
         found["edition"] = edition
         proved.append(
-            f"The file is byte for byte {edition['file']} of edition {edition['edition']}, as recorded in record "
+            f"The file is byte for byte {edition['file']} of edition {edition['edition']} (SHA-256 {edition['edition_sha256']}), as recorded in record "
             f"{edition['seq']} of {edition['chain']} and sealed at {edition['sealed_at']} (seal {edition['seal']}, the log's own clock)."
         )
     if is_pack(arguments.proof):

@@ -26,11 +26,12 @@ from services.reporter.runs.account import as_lines, schedule_lines
 from services.reporter.runs.by_hand import Wanted
 from services.reporter.runs.configuration import Configuration, read_configuration
 from services.reporter.runs.due import next_span
-from services.reporter.runs.editions import Rebuilt, gone_line, rebuild
+from services.reporter.runs.editions import Rebuilt, rebuild
 from services.reporter.runs.event_logs import open_logs
 from services.reporter.runs.filing import PROOF, Filing, unrecorded
 from services.reporter.runs.ledger import open_ledger
 from services.reporter.runs.making import Wish, write_files
+from services.reporter.runs.others import reasons, write_other
 from services.reporter.runs.own_events import SystemTopic, user
 from services.reporter.runs.rows import NewIntent
 from services.reporter.runs.settings import RunsSettings
@@ -48,7 +49,6 @@ ScheduleOption = Annotated[
 FormatOption = Annotated[str, typer.Option("--format", help=f"Of {', '.join(FORMATS)}, with commas.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 _DEFAULT_FORMATS = ",".join(FORMATS)
-_MOST_GONE = 20
 
 
 @report.command("list")
@@ -183,7 +183,7 @@ def build(
             f"its hash is not on record yet ({built.unrecorded}): a reporter that runs will see to it, or build it again"
         )
     if built.unproved is not None:
-        say(f"without {PROOF}, the proof of the files' hashes: {built.unproved}")
+        say(_without_proof(built.unproved))
     for path in built.paths:
         print(path)
     raise typer.Exit(0 if edition.good else 1)
@@ -233,15 +233,16 @@ def rebuild_(
     record: Annotated[bool, typer.Option(help="Put on record that it was rebuilt (audit.system).")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an edition again from the records below its cut, and compare: the same byte for byte, or what went since.
+    """Make an edition again from the records below its cut, and compare: the same byte for byte, or what went since. What is
+    other is written under names of its own (other-than-edition.…), says so, and gets no proof.
 
     Exit status: 0 the same, or other and what was erased since is named; 1 other, and nothing was erased; 2 not possible.
     """
     with checked(), on_record("rebuild", {"edition": edition}, record=record) as read:
-        found, unproved = asyncio.run(_rebuild(edition, out, _formats(formats), record=record))
+        found, without = asyncio.run(_rebuild(edition, out, _formats(formats), record=record))
         read["count"] = found.document["totals"]["all"]["events"]
-    if unproved is not None:
-        say(f"without {PROOF}, the proof of the files' hashes: {unproved}")
+    if without is not None:
+        say(without)
     told = {
         "edition": found.edition.id,
         "sha256": found.edition.sha256,
@@ -256,7 +257,7 @@ def rebuild_(
 async def _rebuild(
     name: str, out: Path | None, formats: list[str], *, record: bool
 ) -> tuple[Rebuilt, str | None]:
-    """And why the proof of the files that were written does not lie beside them."""
+    """And, in a sentence, why the proof of the files that were written does not lie beside them."""
     dsn, wish = reporter_dsn(), Wish(formats)
     async with open_ledger(dsn) as ledger, open_snapshot(dsn) as snapshot, open_logs() as logs:
         edition = await ledger.edition(name)
@@ -264,19 +265,29 @@ async def _rebuild(
         if out is None:
             return found, None
         await asyncio.to_thread(lambda: out.mkdir(parents=True, exist_ok=True))
+        if not found.same:
+            written = await write_other(snapshot, found, wish, out, gather()[0], logs)
+            names = ", ".join(path.name for path in written)
+            return (
+                found,
+                f"none of these is a file of {name}, so there is no record and no proof of them: {names}",
+            )
         paths = await write_files(snapshot, edition.inputs, found.document, wish, out, gather()[0], logs)
     if not record:
         why = "rebuilt with --no-record: the hashes of these files are on no record"
         unrecorded(found.document, wish, out, paths, why)
-        return found, why
+        return found, _without_proof(why)
     topic = SystemTopic(read_settings(KafkaSettings, target_variables()))
     filing = Filing(dsn, topic.record, _patience_s(), system_clock, say)
-    sealed = edition.inputs.cut.seal_no is not None
     try:
-        filed = await filing.file(found.document, wish, user(), out, paths, sealed=sealed)
+        filed = await filing.file(edition, found.document, wish, user(), out, paths)
     finally:
         topic.close()
-    return found, filed.unproved
+    return found, None if filed.unproved is None else _without_proof(filed.unproved)
+
+
+def _without_proof(why: str) -> str:
+    return f"without {PROOF}, the proof of the files' hashes: {why}"
 
 
 def _patience_s() -> float:
@@ -287,13 +298,10 @@ def _rebuilt_lines(found: Rebuilt) -> list[str]:
     edition = found.edition
     if found.same:
         return [f"the same, byte for byte: {edition.id}, SHA-256 {edition.sha256}, {edition.size:,} bytes"]
-    lines = [f"other than it was: {edition.id}; its parts {', '.join(found.parts)} differ"]
-    lines += [f"since then: {gone_line(item)}" for item in found.gone[:_MOST_GONE]]
-    if len(found.gone) > _MOST_GONE:
-        lines.append(f"… and {len(found.gone) - _MOST_GONE} more (--json has them)")
-    if not found.explained:
-        lines.append("nothing was erased since: records below its cut were changed; run `piperoll verify`")
-    return lines
+    return [
+        f"other than it was: {edition.id}; its parts {', '.join(found.parts)} differ",
+        *reasons(found),
+    ]
 
 
 @report.command("sign")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from hashlib import sha256
 
 import pytest
 from typer.testing import CliRunner
@@ -137,7 +138,7 @@ async def record_month(database):
     return log
 
 
-def test_a_rebuild_names_what_was_erased_since(command, database):
+def test_a_rebuild_names_what_was_erased_since(command, database, tmp_path):
     log = run_async(record_month(database))
     assert command("report", "build", "--format", "json", "--out", "one").exit_code == 0
     [(edition,)] = query.rows(database.reporter_dsn, "SELECT id FROM report.edition")
@@ -154,18 +155,40 @@ def test_a_rebuild_names_what_was_erased_since(command, database):
     assert [(item["what"], item["reason"], item["events"]) for item in told["gone"]] == [
         ("erasure", "asked for", 1)
     ]
-    shown = command("report", "rebuild", edition)
+    shown = command("report", "rebuild", edition, "--format", "md", "--out", "two")
+    assert shown.exit_code == 0, shown.output
     assert "since then: erasure of 1 events" in shown.stdout
+    assert not (tmp_path / "two/report.md").exists()
+    assert not (tmp_path / "two/edition.json").exists()
+    said_first, _, _ = (tmp_path / "two/other-than-edition.report.md").read_text().partition("- Period")
+    assert said_first.startswith("**NOT THE EDITION")
+    assert "since then: erasure of 1 events" in said_first
 
 
-def test_records_that_were_changed_below_the_cut_are_no_erasure(command, database, october):
-    assert command("report", "build", "--period", "2026-10", "--format", "json").exit_code == 0
+def test_what_is_made_again_of_changed_records_is_no_file_of_the_edition(
+    command, kafka, database, october, tmp_path
+):
+    """No record, no proof, names of their own, and each file says it first; exit status 1, as nothing was erased."""
+    assert command("report", "build", "--period", "2026-10", "--format", "json", "--out", "o").exit_code == 0
     # as a superuser can: an event's payload is gone, and what was counted of it too
     asyncio.run(tamper(database.admin_dsn, "DELETE FROM audit.payload WHERE seq = 9"))
     asyncio.run(tamper(database.admin_dsn, "TRUNCATE tally.fact, tally.folded"))
-    other = command("report", "rebuild", "by-hand/2026-10/1")
+    kept = (tmp_path / "o/report.json").read_bytes()
+    other = command("report", "rebuild", "by-hand/2026-10/1", "--format", "html,json,md,pack", "--out", "o")
     assert other.exit_code == 1, other.output
     assert "nothing was erased since" in other.stdout
+    assert "no record and no proof of them" in other.stderr
+    assert [event["type"] for event in said(kafka, 4)].count("piperoll.report.files") == 1  # of the build
+    names = {path.name.removeprefix("other-than-edition.") for path in (tmp_path / "o").glob("other-*")}
+    assert names == {"report.html", "report.json", "report.md", "evidence.zip", "events.csv", "events.jsonl"}
+    assert (tmp_path / "o/report.json").read_bytes() == kept
+    assert not list((tmp_path / "o").glob("*.piperoll-proof"))
+    made = (tmp_path / "o/other-than-edition.report.md").read_text()
+    assert made.startswith("**NOT THE EDITION: made again, and other than it was.**")
+    assert sha256(kept).hexdigest() in made.partition("# NOT THE EDITION")[0]
+    assert "records below its cut were changed" in made
+    document = json.loads((tmp_path / "o/other-than-edition.report.json").read_text())
+    assert document["other_than_edition"]["sha256"] == sha256(kept).hexdigest()
 
 
 def test_what_is_read_is_on_record_before_it_is_handed_out(command, kafka, october, monkeypatch, tmp_path):

@@ -78,6 +78,7 @@ def test_a_pack_is_proved_with_the_number_of_its_records(folder):
     assert (status, found["result"]) == (0, "proved")
     assert found["pack"] == {"files": 21, "cited": 12, "proved": 12}
     assert found["edition"]["edition"] == "monthly/2026-10/2"
+    assert found["edition"]["edition_sha256"] == recorded("", FILES["report.json"])["sha256"]
     assert "12 of the 12 records" in found["proved"][2]
 
 
@@ -104,6 +105,18 @@ def test_the_record_of_the_edition_itself_proves_its_json(folder):
     proof = ("--edition", folder / "edition.piperoll-proof")
     assert run(folder, folder / "report.json", *proof)[0] == 0
     assert run(folder, folder / "report.html", *proof)[0] == 1
+
+
+def test_a_record_whose_document_is_not_its_edition_proves_nothing(folder):
+    """As one that was made of a rebuild that is other: in full detail report.json is the edition."""
+    other = {"edition": "monthly/2026-10/2", "sha256": "ab" * 32, "detail": "full"}
+    every = [recorded(name, data) for name, data in FILES.items()]
+    for files, name in ((every, "report.html"), (every[-1:], "evidence.zip")):
+        proof = edition_proof([], data=other | {"files": files})
+        (folder / "edition.piperoll-proof").write_bytes(proof)
+        status, found = run(folder, folder / name, "--edition", folder / "edition.piperoll-proof")
+        assert (status, found["result"]) == (1, "refused")
+        assert "is not the edition" in found["why"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -14,6 +14,7 @@ from services.reporter.document import canonical
 from services.reporter.formats.detail import Detail, with_detail
 from services.reporter.formats.html import render_html
 from services.reporter.formats.markdown import render_markdown
+from services.reporter.formats.other import OTHER, warning_line
 from services.reporter.formats.pack import Pack, open_pack
 from services.reporter.formats.page import page_of
 from services.reporter.formats.pdf import Attached, render_pdf
@@ -89,17 +90,17 @@ def _json(document: Mapping[str, Any], _extras: Extras) -> bytes:
 
 
 def _pdf(document: Mapping[str, Any], extras: Extras) -> bytes:
-    attached = [
-        Attached(
-            "report.json", canonical(document), "application/json", "The edition, byte for byte", "source"
-        )
-    ]
+    attached = [Attached("report.json", canonical(document), "application/json", _about(document), "source")]
     if extras.proofs:
         data = json.dumps(bundle(extras.proofs), separators=(",", ":")).encode() + b"\n"
         attached.append(Attached("proofs.json", data, "application/json", "Proofs of the cited records"))
     if extras.policy:
         attached.append(Attached("policy.txt", extras.policy, "text/plain", "Whose signatures count"))
     return render_pdf(_page(document), str(document["made"]), attached)
+
+
+def _about(document: Mapping[str, Any]) -> str:
+    return warning_line(document).strip() or "The edition, byte for byte"
 
 
 def _page(document: Mapping[str, Any]) -> Any:
@@ -115,9 +116,11 @@ _RENDERERS: dict[str, Callable[[Mapping[str, Any], Extras], bytes]] = {
 
 
 def _write_pack(document: Mapping[str, Any], extras: Extras, file: BinaryIO) -> None:
-    edition = str((document.get("edition") or {}).get("id", ""))
+    edition = ("other than " if document.get(OTHER) else "") + str(
+        (document.get("edition") or {}).get("id", "")
+    )
     with open_pack(file, str(document["made"])) as pack:
-        pack.add("README.md", _README.read_bytes())
+        pack.add("README.md", warning_line(document).encode() + _README.read_bytes())
         for name, renderer in _RENDERERS.items():
             pack.add(f"report/{FORMATS[name].file}", renderer(document, extras))
         _add_evidence(pack, extras)

@@ -23,6 +23,7 @@ from services.reporter.formats.blocks import (
     Tiles,
     Verdict,
 )
+from services.reporter.formats.other import OTHER, TITLE, warning
 from services.reporter.formats.sections.account import attachments, cited, events_of_ours, method, software
 from services.reporter.formats.sections.controls import controls
 from services.reporter.formats.sections.events import high_risk, reviews
@@ -63,15 +64,16 @@ _MOST_ITEMS = 3
 def page_of(document: Object, edition_hash: str) -> Page:
     """What is shown of a document; `edition_hash` is the SHA-256 of its canonical bytes."""
     good = bool(document.get("integrity", {}).get("good"))
+    other = bool(document.get(OTHER))
     made = [section for section in (build(document) for build in _SECTIONS) if section is not None]
     return Page(
         title=Ours(
-            ("" if good else "NOT VERIFIED: ")
+            (f"{TITLE}: " if other else "" if good else "NOT VERIFIED: ")
             + f"Audit report, {document['period'].get('title') or period_title(document['period'])}"
         ),
         kicker=Ours("Piperoll"),
         language="en",
-        good=good,
+        good=good and not other,
         foot=_foot(document),
         cover=_cover(document, edition_hash),
         sections=made,
@@ -81,7 +83,7 @@ def page_of(document: Object, edition_hash: str) -> Page:
 def _foot(document: Object) -> str:
     period = document["period"]
     zone = period.get("time_zone", "UTC")
-    edition = document.get("edition", {}).get("id", "")
+    edition = _none_of(document) + document.get("edition", {}).get("id", "")
     filtered = " · filtered: see the first page" if _only(document) else ""
     return Ours(
         f"{edition + ' · ' if edition else ''}{local(period['start'])} to before {local(period['end'])}, {zone}{filtered}"
@@ -125,13 +127,25 @@ def _unfinished(document: Object) -> bool:
     return (made if made.tzinfo else made.replace(tzinfo=UTC)) < end
 
 
+def _none_of(document: Object) -> str:
+    """Before the name of an edition that this document is not."""
+    return "other than " if document.get(OTHER) else ""
+
+
 def _cover(document: Object, edition_hash: str) -> list[Block]:
     return [
+        *warning(document),
         _verdict(document),
         Facts(_facts(document)),
         Tiles(_tiles(document)),
         Heading(Ours("What is open")),
         Listing(open_points(document)),
+        *([] if document.get(OTHER) else _signatures(document, edition_hash)),
+    ]
+
+
+def _signatures(document: Object, edition_hash: str) -> list[Block]:
+    return [
         Heading(Ours("Signatures")),
         Signatures(
             edition_hash,
@@ -167,7 +181,7 @@ def _facts(document: Object) -> list[tuple[str, Text]]:
     if only:
         rows.append((Ours("Only"), only))
     if edition:
-        rows.append((Ours("Edition"), _edition(edition)))
+        rows.append((Ours("Edition"), [Ours(_none_of(document)), *_edition(edition)]))
     if cut.get("seal_no") is not None:
         rows.append(
             (

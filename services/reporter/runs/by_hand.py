@@ -109,8 +109,7 @@ async def _file(
     """The user has the files whatever comes of it: then edition.json says that their hashes are on no record."""
     if why_not is None:
         try:
-            sealed = made.edition.inputs.cut.seal_no is not None
-            return await filing.file(document, wish, made.edition.made_by, out, paths, sealed=sealed)
+            return await filing.file(made.edition, document, wish, made.edition.made_by, out, paths)
         except (TransientError, ConfigurationError) as error:
             why_not = str(error)
     return Filed(unrecorded(document, wish, out, paths, why_not), why_not)

@@ -25,7 +25,7 @@ from services.reporter.runs import directory
 from services.reporter.runs.account import lateness
 from services.reporter.runs.editions import gone_line, rebuild
 from services.reporter.runs.event_logs import EventLogs
-from services.reporter.runs.filing import MANIFEST, Filing
+from services.reporter.runs.filing import MANIFEST, Filing, NotTheSameError
 from services.reporter.runs.ledger import Ledger, backoff
 from services.reporter.runs.making import Wish, write_files
 from services.reporter.runs.rows import Edition, Intent
@@ -38,10 +38,6 @@ _RUNS_LOOKED_AT = 100
 """About a week of them."""
 UNCERTAIN = "perhaps delivered: "
 """Before what went wrong, where the other side may have taken it all the same."""
-
-
-class NotTheSameError(FatalError):
-    """An edition cannot be made again as it was: what it was made of is gone, or changed."""
 
 
 class Deliverer:
@@ -133,8 +129,7 @@ class Deliverer:
                 self._documents[edition.id] = document
             evidence = await asyncio.to_thread(self._evidence)
             paths = await write_files(snapshot, edition.inputs, document, wish, folder, evidence, self.logs)
-        sealed = edition.inputs.cut.seal_no is not None
-        filed = await self._filing.file(document, wish, intent.recipient, folder, paths, sealed=sealed)
+        filed = await self._filing.file(edition, document, wish, intent.recipient, folder, paths)
         if filed.unproved is not None:
             log.warning("report_without_proof", edition=edition.id, to=intent.recipient, why=filed.unproved)
         return document

@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from services.common.clock import Clock
-from services.common.errors import ConfigurationError, TransientError
+from services.common.errors import ConfigurationError, FatalError, TransientError
 from services.common.proofs import Name, State
 from services.reporter.attachments import replacing
 from services.reporter.document import canonical, edition_hash
+from services.reporter.formats import FORMATS
 from services.reporter.formats.manifest import Recorded
 from services.reporter.prove import prove_one
 from services.reporter.runs.making import Wish
 from services.reporter.runs.own_events import FILES, SOURCE, own_event
+from services.reporter.runs.rows import Edition
 
 MANIFEST = "edition.json"
 """Names the edition, its hash and those of the files beside it, and the record of those. It stands on no record itself."""
@@ -37,6 +39,10 @@ _CHUNK = 1 << 20
 Record = Callable[[Sequence[bytes]], None]
 """Puts own events on audit.system, and returns when they are durable."""
 _CANNOT = (TransientError, ConfigurationError)
+
+
+class NotTheSameError(FatalError):
+    """An edition cannot be made again as it was: what it was made of is gone, or changed."""
 
 
 class Filed(NamedTuple):
@@ -70,19 +76,20 @@ class Filing:
 
     async def file(
         self,
+        edition: Edition,
         document: Mapping[str, Any],
         wish: Wish,
         recipient: str,
         folder: Path,
         paths: Sequence[Path],
-        *,
-        sealed: bool,
     ) -> Filed:
-        """Puts the hashes of `paths` on record, and PROOF and MANIFEST beside them. `sealed`: whether there is any seal; without
-        one there is no proof to wait for. Raises TransientError or ConfigurationError where the hashes cannot be put on record."""
+        """Puts the hashes of `paths` on record, and PROOF and MANIFEST beside them. Where the edition was cut without a seal there
+        is no proof to wait for. Raises TransientError or ConfigurationError where the hashes cannot be put on record, and
+        NotTheSameError where `document` is not that of the edition."""
         files = await asyncio.to_thread(_recorded, paths)
-        event, identifier = files_event(document, wish, recipient, files, self._clock())
+        event, identifier = files_event(edition, document, wish, recipient, files, self._clock())
         await asyncio.to_thread(self._record, [event])
+        sealed = edition.inputs.cut.seal_no is not None
         unproved = await self._prove(identifier, folder / PROOF) if sealed else NOT_SEALED
         whole = [*paths] if unproved else [*paths, folder / PROOF]
         return Filed([*whole, write_manifest(document, wish, folder, files, identifier, unproved)], unproved)
@@ -108,12 +115,25 @@ class Filing:
 
 
 def files_event(
-    document: Mapping[str, Any], wish: Wish, recipient: str, files: Sequence[Recorded], now_us: int
+    edition: Edition,
+    document: Mapping[str, Any],
+    wish: Wish,
+    recipient: str,
+    files: Sequence[Recorded],
+    now_us: int,
 ) -> tuple[bytes, str]:
-    """The own event that says the hashes of files, and its id."""
+    """The own event that says the hashes of files, and its id. Raises NotTheSameError where `document`, of which the files were
+    made, is not the one whose hash the edition's row has: else any file could get a proof as the edition's."""
+    found = {edition_hash(document)}
+    if wish.detail == "full":
+        found |= {file["sha256"] for file in files if file["name"] == FORMATS["json"].file}
+    if found != {edition.sha256}:
+        raise NotTheSameError(
+            f"these files are not those of edition {edition.id} (SHA-256 {edition.sha256}): they are not put on record as its own"
+        )
     data = {
-        "edition": document["edition"]["id"],
-        "sha256": edition_hash(document),
+        "edition": edition.id,
+        "sha256": edition.sha256,
         "recipient": recipient,
         "detail": wish.detail,
         "files": list(files),

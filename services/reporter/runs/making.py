@@ -21,6 +21,7 @@ from services.reporter.document import Inputs, canonical, make_document
 from services.reporter.evidence import Evidence
 from services.reporter.formats import FORMATS, Detail, Extras, render, write_pack
 from services.reporter.formats.detail import with_detail
+from services.reporter.formats.other import warning_line
 from services.reporter.grounding.summary import PROMPT, Choosing
 from services.reporter.proving import prove_cited
 from services.reporter.runs.event_logs import EventLogs
@@ -152,7 +153,7 @@ async def _own(template: Path, document: Mapping[str, Any], detail: Detail, fold
     """The file of the user's template. One that is wrong holds up no report: then the file says why."""
     name, text = OWN, ""
     try:
-        text = await fill_template(template, document, detail, folder)
+        text = warning_line(document) + await fill_template(template, document, detail, folder)
     except ConfigurationError as error:
         log.warning("template_wrong", error=str(error))
         name, text = f"{OWN}.error.txt", f"{error}\n"

@@ -132,6 +132,8 @@ const page = (() => {
         const shown = await Piperoll.check(proof, await Piperoll.readPolicy(given || parsed("seal").policy));
         const event = JSON.parse(new TextDecoder().decode(shown.value ?? new Uint8Array()) || "{}");
         if (!["piperoll.report.edition", "piperoll.report.files"].includes(event.type) || shown.topic?.endsWith(".system") !== true) throw new Refused(`${file.name} is not the proof of an edition`);
+        const documents = (event.data.files ?? []).filter((one) => one.name === "report.json");
+        if ((event.data.detail ?? "full") === "full" && documents.some((one) => one.sha256 !== event.data.sha256)) throw new Refused(`${file.name}: its report.json is not the edition that it names`);
         recorded.set(event.data.sha256, `${event.data.edition} as JSON`);
         for (const one of event.data.files ?? []) recorded.set(one.sha256, `${one.name} of edition ${event.data.edition}`);
         return `edition ${event.data.edition} is recorded, and under seal ${shown.seal} of ${time(shown.sealTimeUs)}.`;
