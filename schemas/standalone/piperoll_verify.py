@@ -598,6 +598,8 @@ def sentences(found: dict[str, Any]) -> tuple[list[str], list[str]]:
 PACK_FORMAT, TRAILER, DIGITS = "piperoll-pack/v1", b"piperoll-pack/v1 sha256:", 64
 EDITION = ("piperoll.report.edition", "piperoll.report.files")
 """Own events that hold an edition's hash; the second also those of the files that somebody got."""
+OTHER = "other_than_edition"
+"""Key of a report that was made again and is not the edition."""
 
 
 def hashed(file: IO[bytes], size: int = -1) -> str:
@@ -646,7 +648,14 @@ def check_edition(path: str, proof: bytes, policy: bytes) -> dict[str, Any]:
     if own is not None and is_pack(path):
         require(document_in(path) == own, "the pack's report.json is not the edition that the record names")
     told = {name: record[name] for name in ("chain", "seq", "sealed_at", "seal", "cosigned")}
-    return {"edition": edition, "edition_sha256": whole, "file": known[found], "sha256": found, **told}
+    return {
+        "edition": edition,
+        "edition_sha256": whole,
+        "detail": said.get("detail", "full"),
+        "file": known[found],
+        "sha256": found,
+        **told,
+    }
 
 
 def document_in(path: str) -> str:
@@ -705,7 +714,12 @@ def check_pack(path: str, policy: bytes) -> dict[str, Any]:
             require(attached <= listed, "the pack holds events that the report does not list")
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, NotImplementedError):
         raise Refused(f"not a pack of format {PACK_FORMAT}") from None
-    return {"files": len(files) + 1, "cited": len(report["cited"]), "proved": proved}
+    return {
+        "files": len(files) + 1,
+        "cited": len(report["cited"]),
+        "proved": proved,
+        "other": OTHER in report,
+    }
 
 
 def run_files(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -717,8 +731,9 @@ def run_files(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.edition is not None:
         edition = check_edition(arguments.proof, read_file(arguments.edition), policy)
         found["edition"] = edition
+        shown = "" if edition["detail"] == "full" else f" in a copy with less detail ({edition['detail']})"
         proved.append(
-            f"The file is byte for byte {edition['file']} of edition {edition['edition']} (SHA-256 {edition['edition_sha256']}), as recorded in record "
+            f"The file is byte for byte {edition['file']} of edition {edition['edition']} (SHA-256 {edition['edition_sha256']}){shown}, as recorded in record "
             f"{edition['seq']} of {edition['chain']} and sealed at {edition['sealed_at']} (seal {edition['seal']}, the log's own clock)."
         )
     if is_pack(arguments.proof):
@@ -733,6 +748,8 @@ def run_files(arguments: argparse.Namespace) -> dict[str, Any]:
                 0,
                 f"{pack['cited'] - pack['proved']:,} records that the report names have no proof in the pack.",
             )
+        if pack["other"]:
+            unproved.insert(0, "The report says itself that it is not the edition: made again, and other.")
         if arguments.edition is None:
             unproved.insert(
                 0, "Whether this is the pack that was recorded: give the proof of its edition with --edition."

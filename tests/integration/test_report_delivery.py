@@ -169,6 +169,12 @@ async def test_one_edition_goes_out_by_every_way_and_each_receipt_is_on_record(
     assert attached["report.pdf"].startswith(b"%PDF")
     with zipfile.ZipFile(io.BytesIO(attached["report.html.zip"])) as file:
         assert file.namelist() == ["report.html"]
+        shown = file.read("report.html").decode()
+    edition, copy = sha256(document).hexdigest(), sha256(attached["report.json"]).hexdigest()
+    assert f"Hash of this edition (SHA-256): {edition}" in text
+    assert f"Hash of this copy of it (pseudonymous): {copy}" in text
+    assert f"signs the edition with this SHA-256: <code>{edition}</code>" in shown
+    assert f"This copy of it (pseudonymous) has the SHA-256: <code>{copy}</code>" in shown
     assert b"user-3" not in attached["report.json"]  # pseudonymous
     assert b"user-3" in document
 

@@ -7,7 +7,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
-from services.reporter.formats import FORMATS, Extras, render
+from services.reporter.document import edition_hash
+from services.reporter.formats import FORMATS, Extras, render, with_detail
 from services.reporter.formats.manifest import recorded
 from tests.browser import NONE, find_chromium
 from tests.report_document import document, sealed
@@ -77,6 +78,17 @@ def test_an_untouched_page_holds_offline_and_says_by_whose_key(opened):
         assert "Key fingerprint: SHA-256" in steps
         assert "the last is seal 0" in steps
         assert SENTENCE in page.locator(".check").inner_text()
+
+
+def test_a_copy_with_less_detail_says_of_which_edition_it_is_one(opened):
+    copy = edition_hash(with_detail(document(), "pseudonymous"))
+    with opened(render(document(), "html", Extras(PROOFS, {}, POLICY, detail="pseudonymous"))) as page:
+        outcome(page, "good")
+        steps = page.locator("#check-steps").inner_text()
+        assert (
+            f"of this copy (pseudonymous, SHA-256 {copy}) of the edition with SHA-256 {edition_hash(document())}"
+            in steps
+        )
 
 
 @pytest.mark.parametrize(("scheme", "good"), [("light", True), ("dark", False)])

@@ -2,11 +2,16 @@
 
 import io
 import json
+import re
+import shutil
+import subprocess
 import zipfile
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from services.reporter.deliver.editions.letter import letter_of
+from services.reporter.document import edition_hash
 from services.reporter.formats import FORMATS, Extras, render, with_detail
 from tests.report_document import document, event, sealed, table
 from tests.service_process import ROOT
@@ -106,6 +111,40 @@ def test_a_document_says_at_which_detail_it_is_and_full_is_the_document_itself(d
     assert with_detail(month(), "full") == month()
     with pytest.raises(ValueError, match="detail is one of"):
         with_detail(month(), "all")
+
+
+def printed(data, tmp_path):
+    """The text of a PDF's pages."""
+    if shutil.which("pdftotext") is None:
+        pytest.skip("what the PDF prints is not looked at: there is no pdftotext (poppler)")
+    (tmp_path / "report.pdf").write_bytes(data)
+    made = subprocess.run(["pdftotext", tmp_path / "report.pdf", "-"], capture_output=True, check=True)
+    return made.stdout.decode()
+
+
+@pytest.mark.parametrize("detail", ["full", "pseudonymous", "figures"])
+@pytest.mark.parametrize("name", ["html", "md", "pdf", "mail"])
+def test_the_hash_to_sign_is_the_editions_at_every_detail(name, detail, tmp_path):
+    """The one that `report list` and `report sign` say; that of a copy stands beside it, and is said to be a copy's."""
+    edition, seen = edition_hash(month()), with_detail(month(), detail)
+    if name == "mail":
+        said = letter_of(seen, edition).text
+    else:
+        made = render(month(), name, Extras(PROOFS, {}, POLICY, detail=detail))
+        said = printed(made, tmp_path) if name == "pdf" else made.decode().partition('id="document"')[0]
+    said = re.sub(r"<[^>]*>|[`\s]", "", said)
+    block = said[said.index("Hashofthisedition(SHA-256)" if name == "mail" else "Whoeversigns") :]
+    assert re.findall("[0-9a-f]{64}", block)[0] == edition
+    copies = re.findall(r"[Tt]hiscopyofit\((\w+)\)(?:hastheSHA-256)?:([0-9a-f]{64})", block)
+    assert copies == ([] if detail == "full" else [(detail, edition_hash(seen))])
+
+
+@pytest.mark.parametrize("detail", ["pseudonymous", "figures"])
+def test_a_copy_names_its_edition_and_is_the_same_each_time(detail):
+    copy = with_detail(month(), detail)
+    assert copy["edition_sha256"] == edition_hash(month()) != edition_hash(copy)
+    assert edition_hash(with_detail(month(), detail)) == edition_hash(copy)
+    assert "edition_sha256" not in with_detail(month(), "full")
 
 
 def test_every_format_takes_every_detail():

@@ -76,7 +76,7 @@ def run(folder, *arguments):
 def test_a_pack_is_proved_with_the_number_of_its_records(folder):
     status, found = run(folder, folder / "evidence.zip", "--edition", folder / "edition.piperoll-proof")
     assert (status, found["result"]) == (0, "proved")
-    assert found["pack"] == {"files": 21, "cited": 12, "proved": 12}
+    assert found["pack"] == {"files": 21, "cited": 12, "proved": 12, "other": False}
     assert found["edition"]["edition"] == "monthly/2026-10/2"
     assert found["edition"]["edition_sha256"] == recorded("", FILES["report.json"])["sha256"]
     assert "12 of the 12 records" in found["proved"][2]

@@ -78,11 +78,11 @@ def write_pack(document: Mapping[str, Any], extras: Extras, file: BinaryIO) -> N
 
 
 def _html(document: Mapping[str, Any], extras: Extras) -> bytes:
-    return render_html(document, _page(document), extras.proofs, extras.policy)
+    return render_html(document, page_of(document), extras.proofs, extras.policy)
 
 
 def _markdown(document: Mapping[str, Any], _extras: Extras) -> bytes:
-    return render_markdown(_page(document))
+    return render_markdown(page_of(document))
 
 
 def _json(document: Mapping[str, Any], _extras: Extras) -> bytes:
@@ -96,15 +96,13 @@ def _pdf(document: Mapping[str, Any], extras: Extras) -> bytes:
         attached.append(Attached("proofs.json", data, "application/json", "Proofs of the cited records"))
     if extras.policy:
         attached.append(Attached("policy.txt", extras.policy, "text/plain", "Whose signatures count"))
-    return render_pdf(_page(document), str(document["made"]), attached)
+    return render_pdf(page_of(document), str(document["made"]), attached)
 
 
 def _about(document: Mapping[str, Any]) -> str:
+    if document.get("edition_sha256"):
+        return f"A copy of the edition ({document['detail']}), byte for byte"
     return warning_line(document).strip() or "The edition, byte for byte"
-
-
-def _page(document: Mapping[str, Any]) -> Any:
-    return page_of(document, sha256(canonical(document)).hexdigest())
 
 
 _RENDERERS: dict[str, Callable[[Mapping[str, Any], Extras], bytes]] = {

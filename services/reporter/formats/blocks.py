@@ -139,10 +139,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class Signatures:
-    """Where people sign: signatures on record, and room for more. `edition` is the hash that is signed."""
+    """Where people sign: signatures on record, and room for more. `edition` is the hash that is signed, `copy` that of the
+    document in this file where it is a copy with less `detail`."""
 
     edition: str
     signed: list[list[Text]]
+    copy: str | None = None
+    detail: str = ""
 
 
 Block = Heading | Paragraph | Facts | Tiles | Verdict | Listing | Table | Chart | Signatures

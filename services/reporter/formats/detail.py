@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from services.reporter.document import edition_hash
 from services.reporter.escape import visible
 
 Detail = Literal["figures", "pseudonymous", "full"]
@@ -50,7 +51,8 @@ _SHORTEST = 3
 
 
 def with_detail(document: Mapping[str, Any], detail: Detail) -> dict[str, Any]:
-    """The document as a recipient of this detail sees it; its hash is another than the edition's, which it then names."""
+    """The document as a recipient of this detail sees it. Below full it is a copy with another hash than the edition's, and
+    names that as `edition_sha256`."""
     if detail == "full":
         return dict(document)
     if detail not in DETAILS:
@@ -62,7 +64,8 @@ def with_detail(document: Mapping[str, Any], detail: Detail) -> dict[str, Any]:
         made = _figures_alone(made)
     made["attachments"] = []
     made["detail"] = detail
-    return {key: value if key in _OURS else seen.cleaned(value) for key, value in made.items()}
+    shown = {key: value if key in _OURS else seen.cleaned(value) for key, value in made.items()}
+    return shown | {"edition_sha256": edition_hash(document)}
 
 
 def _figures_alone(document: dict[str, Any]) -> dict[str, Any]:

@@ -62,8 +62,8 @@ def _block(block: Block) -> list[str]:  # noqa: PLR0911 - a case for each kind
             return _table(block)
         case Chart():
             return []  # the table that follows has its numbers
-        case Signatures(edition, signed):
-            return _signatures(edition, signed)
+        case Signatures():
+            return _signatures(block)
 
 
 def _table(table: Table) -> list[str]:
@@ -75,11 +75,13 @@ def _table(table: Table) -> list[str]:
     return [*lines, ""]
 
 
-def _signatures(edition: str, signed: list[list[Text]]) -> list[str]:
-    lines = [f"Whoever signs, signs the edition with this SHA-256: `{edition}`", ""]
-    if not signed:
+def _signatures(block: Signatures) -> list[str]:
+    lines = [f"Whoever signs, signs the edition with this SHA-256: `{block.edition}`", ""]
+    if block.copy:
+        lines += [f"This copy of it ({_words(block.detail)}) has the SHA-256: `{block.copy}`", ""]
+    if not block.signed:
         lines += ["Nobody has signed this edition on record.", ""]
-    for one in signed:
+    for one in block.signed:
         lines += [*(f"> {_text(line)}  " for line in one), ""]
     return lines
 

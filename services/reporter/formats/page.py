@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from services.reporter.document import edition_hash
 from services.reporter.formats.blocks import (
     Block,
     Code,
@@ -61,8 +62,8 @@ _MOST_ITEMS = 3
 """Differences in the account of completeness that stand on the first page."""
 
 
-def page_of(document: Object, edition_hash: str) -> Page:
-    """What is shown of a document; `edition_hash` is the SHA-256 of its canonical bytes."""
+def page_of(document: Object) -> Page:
+    """What is shown of a document: of the edition itself, or of a copy with less detail."""
     good = bool(document.get("integrity", {}).get("good"))
     other = bool(document.get(OTHER))
     made = [section for section in (build(document) for build in _SECTIONS) if section is not None]
@@ -75,7 +76,7 @@ def page_of(document: Object, edition_hash: str) -> Page:
         language="en",
         good=good and not other,
         foot=_foot(document),
-        cover=_cover(document, edition_hash),
+        cover=_cover(document),
         sections=made,
     )
 
@@ -132,7 +133,7 @@ def _none_of(document: Object) -> str:
     return "other than " if document.get(OTHER) else ""
 
 
-def _cover(document: Object, edition_hash: str) -> list[Block]:
+def _cover(document: Object) -> list[Block]:
     return [
         *warning(document),
         _verdict(document),
@@ -140,16 +141,21 @@ def _cover(document: Object, edition_hash: str) -> list[Block]:
         Tiles(_tiles(document)),
         Heading(Ours("What is open")),
         Listing(open_points(document)),
-        *([] if document.get(OTHER) else _signatures(document, edition_hash)),
+        *([] if document.get(OTHER) else _signatures(document)),
     ]
 
 
-def _signatures(document: Object, edition_hash: str) -> list[Block]:
+def _signatures(document: Object) -> list[Block]:
+    """A copy cannot be signed: it shows the hash of its edition, which is the one on record, and its own beside it."""
+    own = edition_hash(document)
+    edition = str(document.get("edition_sha256") or own)
     return [
         Heading(Ours("Signatures")),
         Signatures(
-            edition_hash,
+            edition,
             [_signature(one) for one in document.get("signatures") or [] if _is_of_this(one, document)],
+            None if edition == own else own,
+            Ours(str(document.get("detail", ""))),
         ),
     ]
 

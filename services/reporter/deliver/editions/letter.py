@@ -16,7 +16,7 @@ _STYLE = "font-family:system-ui,sans-serif;line-height:1.5;max-width:42rem"
 
 
 def letter_of(document: Mapping[str, Any], sha256: str) -> Letter:
-    """For a document as the recipient may see it."""
+    """For a document as the recipient may see it; `sha256`: that of the edition."""
     edition = str(document["edition"]["id"])
     good = bool(document["integrity"].get("good"))
     paragraphs = _paragraphs(document, sha256)
@@ -38,7 +38,7 @@ def notice(subject: str, text: str) -> Letter:
 def _paragraphs(document: Mapping[str, Any], sha256: str) -> list[list[str]]:
     """Paragraphs as lines, the first of each a heading."""
     made: list[list[str]] = []
-    for block in page_of(document, sha256).cover:
+    for block in page_of(document).cover:
         if isinstance(block, Verdict):
             made.append([str(block.title), *map(str, block.sentences)])
         elif isinstance(block, Facts):
@@ -51,6 +51,8 @@ def _paragraphs(document: Mapping[str, Any], sha256: str) -> list[list[str]]:
             made[-1] += [_plain(item) for item in block.items]
         elif isinstance(block, Signatures):
             made[-1] += [f"Hash of this edition (SHA-256): {sha256}"]
+            if block.copy:
+                made[-1] += [f"Hash of this copy of it ({block.detail}): {block.copy}"]
     return made
 
 
@@ -79,7 +81,7 @@ def _facts(document: Mapping[str, Any], sha256: str) -> dict[str, Any]:
         "verdict": integrity.get("verdict"),
         "figures": [
             {"number": str(number), "what": str(what)}
-            for block in page_of(document, sha256).cover
+            for block in page_of(document).cover
             if isinstance(block, Tiles)
             for number, what in block.tiles
         ],

@@ -53,7 +53,10 @@ const page = (() => {
 
   const dataIsAsMade = async () => {
     const found = Piperoll.hex(await Piperoll.sha256(documentBytes()));
-    if (found !== parsed("seal").document) throw new Refused("the data in this page is not that of its edition");
+    if (found !== parsed("seal").document) throw new Refused("the data in this page is not that with which it was made");
+    const { edition_sha256: edition, detail, other_than_edition: other } = parsed("document");
+    if (other) return `the data is that with which this page was made (SHA-256 ${found}), and other than edition ${other.edition} (SHA-256 ${other.sha256}).`;
+    if (edition) return `the data is that of this copy (${detail}, SHA-256 ${found}) of the edition with SHA-256 ${edition}.`;
     return `the data is that of the edition with SHA-256 ${found}.`;
   };
 
