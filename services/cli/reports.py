@@ -55,16 +55,19 @@ _DEFAULT_FORMATS = ",".join(FORMATS)
 def list_(
     schedule: ScheduleOption = None,
     most: Annotated[int, typer.Option(min=1, help="How many, the newest.")] = 20,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every edition, also replaced ones that nobody signed.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Which reports there are and are to come, and who has which edition.
+    """Which reports there are and are to come, and who has which edition: of each the last one, and those that were signed.
 
     Exit status: 0 all are made and delivered as they should be; 1 one is late, not delivered, or its chains did not verify;
     2 it could not be looked up.
     """
     with checked():
         configuration = _configuration()
-        rows, coming = asyncio.run(_listing(configuration, schedule, most))
+        rows, coming = asyncio.run(_listing(configuration, schedule, most, every=every))
     if as_json:
         print(json.dumps({"reports": rows, "schedules": coming}))
     else:
@@ -73,11 +76,11 @@ def list_(
 
 
 async def _listing(
-    configuration: Configuration, schedule: str | None, most: int
+    configuration: Configuration, schedule: str | None, most: int, *, every: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     now = datetime.now(UTC)
     async with open_ledger(reporter_dsn()) as ledger:
-        rows = await ledger.listing(most, schedule)
+        rows = await ledger.listing(most, schedule, every=every)
         since = await ledger.recording_since()
         coming = []
         for one in configuration.schedules:
@@ -88,7 +91,8 @@ async def _listing(
         late = row["due"] is not None and datetime.fromisoformat(row["due"]) <= now
         states = [one["state"] for one in row["deliveries"] if one["kind"] == "edition"]
         undelivered = "given-up" in states or (late and bool({"waiting", "sending"} & set(states)))
-        row["wrong"] = undelivered or row["good"] is False or (late and row["edition"] is None)
+        wrong = undelivered or row["good"] is False or (late and row["edition"] is None)
+        row["wrong"] = wrong and row["replaced_by"] is None
     return rows, [one for one in coming if schedule in (None, one["schedule"])]
 
 

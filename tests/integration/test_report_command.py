@@ -14,7 +14,7 @@ from tests import query
 from tests.audit_tables import fill, tamper
 from tests.builders import Log
 from tests.chain_rows import START_US, ChainRows
-from tests.orders import erasure
+from tests.orders import erasure, order
 from tests.recording import TOPICS, Recorder
 from tests.report_runs import Reporting, schedules_file
 from tests.writing import read_all
@@ -114,10 +114,22 @@ def test_editions_are_made_again_replaced_and_signed_and_never_overwritten(
     assert listed.exit_code == 0
     [row] = json.loads(listed.stdout)["reports"]
     assert (row["edition"], row["signatures"][0]["by"]) == ("by-hand/2026-10/2", "Ada Lovelace")
-    assert "signed by Ada Lovelace" in command("report", "list").stdout
+    shown = command("report", "list").stdout
+    assert "signed by Ada Lovelace" in shown
+    assert f"{first}:" not in shown
+    shown = command("report", "list", "--all").stdout  # the replaced one too
+    assert f"old  {first}: made" in shown
+    assert "…, replaced by by-hand/2026-10/2\n" in shown
+    despite = command("report", "sign", first, *SIGN, "--despite", "--reason", "it was sent already")
+    assert despite.exit_code == 0, despite.output
+    rows = json.loads(command("report", "list", "--json").stdout)["reports"]
+    assert [(row["edition"], row["replaced_by"]) for row in rows] == [
+        ("by-hand/2026-10/2", None),
+        (first, "by-hand/2026-10/2"),
+    ]
 
 
-def test_a_red_edition_is_signed_only_despite_and_with_a_reason(command, database, october):
+def test_a_red_edition_is_signed_only_despite_and_with_a_reason(command, kafka, database, october):
     asyncio.run(tamper(database.admin_dsn, "DELETE FROM audit.payload WHERE seq = 17"))
     assert command("report", "build", "--period", "2026-10", "--format", "json").exit_code == 1
     edition = "by-hand/2026-10/1"
@@ -127,7 +139,18 @@ def test_a_red_edition_is_signed_only_despite_and_with_a_reason(command, databas
     assert "--reason" in command("report", "sign", edition, *SIGN, "--despite").stderr
     despite = command("report", "sign", edition, *SIGN, "--despite", "--reason", "known since Monday")
     assert despite.exit_code == 0, despite.output
-    assert command("report", "list").exit_code == 1
+    assert "the record of it is not in the chains yet" in command("report", "list").stdout
+    [signature] = [event for event in said(kafka, 3) if event["type"].endswith("signature")]
+
+    async def write():
+        async with Recorder(database.writer_dsn, TOPICS.system) as system:
+            await system.record(order(signature["type"], signature["data"], signature["id"]))
+
+    run_async(write())
+    listed = command("report", "list")
+    assert listed.exit_code == 1
+    assert "signed despite, by Ada Lovelace (compliance officer), " in listed.stdout
+    assert listed.stdout.partition("signed despite")[2].splitlines()[0].endswith(": known since Monday")
 
 
 async def record_month(database):

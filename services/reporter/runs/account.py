@@ -34,20 +34,25 @@ def schedule_lines(coming: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _run_lines(row: Mapping[str, Any]) -> list[str]:
     name = f"{row['schedule']}/{row['label']}"
-    mark = "BAD " if row["wrong"] else "ok  "
+    mark = "BAD " if row["wrong"] else "old " if row["replaced_by"] else "ok  "
     if row["edition"] is None:
         why = f", tried {row['tries']} times: {row['last_error']}" if row["last_error"] else ""
         return [f"{mark} {name}: not made yet, due {_time(row['due'])}{why}"]
     recorded = "" if row["recorded_at"] else ", its hash not on record yet"
+    replaced = f", replaced by {row['replaced_by']}" if row["replaced_by"] else ""
     lines = [
-        f"{mark} {row['edition']}: made {_time(row['made_at'])} by {row['made_by']}, SHA-256 {row['sha256'][:16]}…{recorded}",
+        f"{mark} {row['edition']}: made {_time(row['made_at'])} by {row['made_by']}, SHA-256 {row['sha256'][:16]}…{recorded}{replaced}",
         f"       {row['verdict']}",
     ]
     lines += [f"       {_delivery(one)}" for one in row["deliveries"]]
-    lines += [
-        f"       signed by {one['by']} ({one['role']}), {_time(one['at'])}" for one in row["signatures"]
-    ]
-    return lines
+    return lines + [f"       {_signature(one)}" for one in row["signatures"]]
+
+
+def _signature(one: Mapping[str, Any]) -> str:
+    who = f"{one['by']} ({one['role']}), {_time(one['at'])}"
+    if one["despite"] is None:
+        return f"signed by {who}; the record of it is not in the chains yet"
+    return f"signed by {who}" if not one["despite"] else f"signed despite, by {who}: {one['reason']}"
 
 
 def _delivery(one: Mapping[str, Any]) -> str:

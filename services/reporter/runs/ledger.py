@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 
+from schemas.commitment import identity_hash
 from services.common.errors import ConfigurationError
 from services.common.queries import load_queries
 from services.reporter.runs.calendar import Calendar, Span
@@ -139,9 +140,18 @@ class Ledger:
     async def note_receipted(self, intents: Sequence[int]) -> None:
         await self._rows("receipted", list(intents))
 
-    async def listing(self, most: int, schedule: str | None = None) -> list[dict[str, Any]]:
-        """The newest runs with their newest edition, as objects for programs."""
-        return [_listed(row) for row in await self._rows("runs", most, schedule)]
+    async def listing(
+        self, most: int, schedule: str | None = None, *, every: bool = False
+    ) -> list[dict[str, Any]]:
+        """The newest runs with their last edition and the signed ones, or with `every` edition, as objects for programs. What a
+        signature says stands in its record: `despite` and `reason` are None where that is not in the chains (yet)."""
+        rows = [_listed(row) for row in await self._rows("runs", most, schedule, every)]
+        signatures = [(one, row["edition"]) for row in rows for one in row["signatures"]]
+        names = [identity_hash("own-event", one["event_id"]) for one, _ in signatures]
+        said = {row["identity_hash"]: row["said"] for row in await self._rows("signing", names)}
+        for name, (one, edition) in zip(names, signatures, strict=True):
+            one.update(_said_by(said.get(name), edition))
+        return rows
 
     async def sign(self, edition: str, by: str, role: str, event_id: str) -> bool:
         """Notes a signature; False where this person has signed in this role."""
@@ -183,6 +193,15 @@ def _columns(edition: Edition) -> list[Any]:
         edition.good,
         edition.verdict,
     ]
+
+
+def _said_by(raw: str | None, edition: str) -> dict[str, Any]:
+    """Whether it was signed all the same, and why, as the record of a signature of this edition says it."""
+    said = json.loads(raw or "null")
+    if not isinstance(said, dict) or said.get("edition") != edition:
+        return {"despite": None, "reason": None}
+    reason = said.get("reason")
+    return {"despite": said.get("despite") is True, "reason": reason if isinstance(reason, str) else None}
 
 
 def _listed(row: Any) -> dict[str, Any]:

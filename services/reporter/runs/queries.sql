@@ -88,21 +88,32 @@ ORDER BY i.id LIMIT 1000;
 -- receipted: that what became of these deliveries is on record
 INSERT INTO report.receipt (intent) SELECT unnest($1::bigint[]) ON CONFLICT DO NOTHING;
 
--- runs: the newest $1 runs with their newest edition and what became of its deliveries
+-- runs: the newest $1 editions, each run with its last one, those that somebody signed, and with $3 every one; and what became of their
+-- deliveries. A run without an edition is there too
 SELECT r.id, r.schedule, r.label, r.starts, r.ends, r.time_zone, r.due, r.tries, r.last_error, r.late_at,
-    e.id AS edition, e.number, e.made_at, e.made_by, e.sha256, e.good, e.verdict, k.recorded_at,
+    e.id AS edition, e.number, e.replaces, e.replaced_by, e.made_at, e.made_by, e.sha256, e.good, e.verdict, k.recorded_at,
     (SELECT jsonb_agg(jsonb_build_object('kind', i.kind, 'recipient', i.recipient, 'role', i.role, 'target', i.target,
         'detail', i.detail, 'edition', i.edition, 'state', i.state, 'attempts', i.attempts, 'sent_at', i.sent_at,
         'last_error', i.last_error) ORDER BY i.id)
-        FROM report.intent i WHERE i.run = r.id AND (i.edition = e.id OR i.edition IS NULL)) AS deliveries,
-    (SELECT jsonb_agg(jsonb_build_object('by', s.signed_by, 'role', s.role, 'at', s.signed_at) ORDER BY s.signed_at)
+        FROM report.intent i WHERE i.run = r.id AND (i.edition = e.id OR i.edition IS NULL AND e.replaced_by IS NULL)) AS deliveries,
+    (SELECT jsonb_agg(jsonb_build_object('by', s.signed_by, 'role', s.role, 'at', s.signed_at, 'event_id', s.event_id) ORDER BY s.signed_at)
         FROM report.signature s WHERE s.edition = e.id) AS signatures
 FROM report.run r
-LEFT JOIN LATERAL (SELECT * FROM report.edition n WHERE n.run = r.id ORDER BY n.number DESC LIMIT 1) e ON true
+LEFT JOIN LATERAL (
+    SELECT n.*, x.id AS replaced_by FROM report.edition n LEFT JOIN report.edition x ON x.replaces = n.id
+    WHERE n.run = r.id AND ($3::boolean OR x.id IS NULL OR EXISTS (SELECT FROM report.signature s WHERE s.edition = n.id))
+) e ON true
 LEFT JOIN report.recorded k ON k.edition = e.id
 WHERE $2::text IS NULL OR r.schedule = $2
-ORDER BY r.ends DESC, r.id DESC
+ORDER BY r.ends DESC, r.id DESC, e.number DESC
 LIMIT $1;
+
+-- signing: what the first own events of these names ($1, by identity hash) say
+SELECT DISTINCT ON (r.identity_hash) r.identity_hash, audit.json_of(audit.value_of(p.body)) -> 'data' AS said
+FROM audit.record r
+JOIN audit.payload p ON p.chain_no = r.chain_no AND p.seq = r.seq AND p.appended_at = audit.moment(r.appended_us)
+WHERE r.identity_hash = ANY ($1::bigint[]) AND r.kind = 8
+ORDER BY r.identity_hash, r.chain_no, r.seq;
 
 -- add_signature: that somebody has signed, once
 INSERT INTO report.signature (edition, signed_by, role, event_id) VALUES ($1, $2, $3, $4)
