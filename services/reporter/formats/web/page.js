@@ -108,6 +108,7 @@ const page = (() => {
   const conclude = (tones, whose) => {
     if (tones.includes("bad")) say("bad", "Does not hold: do not rely on this page. What is wrong stands below.");
     else if (tones.includes("plain")) say("plain", "Not checked in full: what was not stands below.");
+    else if (!parsed("document").integrity?.good) say("plain", `The page is as it was made, and agrees with checkpoints signed by ${whose}. What it reports is NOT VERIFIED: the verdict above says why.`);
     else say("good", `Holds: page, data and cited records agree with checkpoints signed by ${whose}.`);
   };
 
