@@ -122,7 +122,8 @@ class Figures:
     """Everything that a report counts."""
 
     single: dict[str, Figure]
-    """`all`, `readable`, `poison`, `pending`, `ai`, `erased`, `named` (those that name an actor); `unchecked`, which are no events but repeats of erased ones."""
+    """`all`, `readable`, `poison`, `pending`, `ai`, `erased`, `typed` (those of a type: `readable` but what was erased), `named` (those
+    that name an actor); `unchecked`, which are no events but repeats of erased ones."""
     tables: dict[str, Table]
     """`day`, `type`, `source`, `actor`, `risk`, `by`, `tag`, `noticed`, `rule`, `catalogue`, `late`, `judged`, `new-type`, `new-source`, `new-actor`."""
     own: dict[int, Figure]
@@ -145,7 +146,7 @@ class Figures:
         return self.own.get(kind, Figure(kind.name, 0))
 
 
-SINGLE = ("all", "readable", "poison", "pending", "ai", "erased", "named")
+SINGLE = ("all", "readable", "poison", "pending", "ai", "erased", "typed", "named")
 
 
 async def read_figures(selection: Selection) -> Figures:

@@ -221,7 +221,8 @@ async def test_a_log_that_has_grown_gives_the_same_bytes_and_an_erasure_is_named
 
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "not kept"])
 async def test_what_is_erased_is_gone_from_the_facts_too(database, kept):
-    """By the database's own erasure: neither type nor actor nor tags are left, and the record still counts."""
+    """By the database's own erasure: neither type nor actor nor tags are left, and the record still counts, as erased, and as
+    no type, source or risk of its own."""
     month = Month()
     await fill(database.admin_dsn, month.chains)
     if kept:
@@ -237,6 +238,38 @@ async def test_what_is_erased_is_gone_from_the_facts_too(database, kept):
     assert after["totals"]["all"]["events"] == before["totals"]["all"]["events"]
     assert after["totals"]["erased"]["events"] == 2
     assert after["high_risk"]["of"] == before["high_risk"]["of"] - 1
+    totals, tables = after["totals"], after["tables"]
+    for name in ("type", "source"):
+        assert tables[name]["keys"] == before["tables"][name]["keys"], name
+        assert all(row["key"] for row in tables[name]["rows"])
+        assert sum(row["events"] for row in tables[name]["rows"]) == totals["typed"]["events"]
+    assert totals["readable"]["events"] == totals["typed"]["events"] + 2
+    assert sum(row["events"] for row in tables["risk"]["rows"]) == totals["all"]["events"] - 2
+    assert sum(row["events"] for row in after["by_day"]) == totals["all"]["events"]
+    facts = {fact["id"]: fact for fact in after["facts"]}
+    told = facts["events.erased"]
+    assert told["sentence"] == (
+        "2 events were erased or retained away: their type, source and risk are in no figure here."
+    )
+    assert (told["must"], told["records"]) == (True, 2)
+    assert told["sentence"] in [one["text"] for one in after["summary"]["sentences"]]
+    assert "events.erased" not in {fact["id"] for fact in before["facts"]}
+    assert not [fact["sentence"] for fact in after["facts"] if "(empty)" in fact["sentence"]]
+    later = (await document(database, next(following(OCTOBER))))["changes"]["against_last_period"]
+    compared = {row["figure"]: row["before"] for row in later if not row["key"]}
+    assert (compared["types of events"], compared["sources"]) == (
+        tables["type"]["keys"],
+        tables["source"]["keys"],
+    )
+    acted = [
+        one["facts"]["actor"]["exceptions"]
+        for made in (before, after)
+        for one in made["controls"]
+        if "actor" in one["facts"]
+    ]
+    assert acted
+    assert not any(acted)
+    SCHEMA.validate(json.loads(canonical(after)))
     if kept:
         (row,) = await ask(database, "SELECT * FROM tally.fact WHERE chain_no = 1 AND seq = 8")
         assert (row["blank"], row["type"], row["source"], row["actor"], row["tags"]) == (

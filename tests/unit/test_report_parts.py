@@ -24,6 +24,21 @@ def page_of(made, name="html"):
     return render(made, name).decode()
 
 
+def test_what_was_erased_stands_under_what_is_open_and_beside_the_figures():
+    made = document()
+    whole = page_of(made, "md")
+    assert "2 events erased or retained away: type, source and risk are in no figure here." in whole
+    assert "2 events erased or retained away: counted by day" in whole
+    nothing = {"shown": 0, "of": 0, "events": []}
+    assert "for this period, among those whose content is there." in page_of(
+        made | {"high_risk": nothing}, "md"
+    )
+    totals = made["totals"] | {"erased": made["totals"]["erased"] | {"events": 0}}
+    without = page_of(made | {"totals": totals, "high_risk": nothing}, "md")
+    assert "erased or retained away" not in without
+    assert "is recorded for this period." in without
+
+
 LOST = Finding(1, Change.EXPIRED, Part.RECORD, "lost", 3)
 WAITING = Finding(1, Change.NOT_ARRIVED, Part.CHAIN, "waits", source_offset=20)
 FORBIDDEN = ("tamper-proof", "tamperproof", "compliant", "compliance", "guarantee", "immutable")

@@ -39,8 +39,9 @@ def control_facts(figures: Figures, document: Mapping[str, Any]) -> dict[str, Fa
     listed, reviews, ai = document["listed"], document["reviews"], document["ai"]
     account, sequences = document["completeness"], figures.sequences
     events, named = figures.one("readable").events, figures.one("named").events
+    told = figures.one("typed").events  # what was erased says of nobody whether he acted
     facts = {
-        "actor": Fact(named, max(events - named, 0)),
+        "actor": Fact(named, max(told - named, 0)),
         "sequenced": Fact(sequences.sources, sequences.missing_sources),
         "judged": Fact(events, figures.one("poison").events),
         "chained": Fact(account["chained"], abs(account["enriched"] - account["chained"])),

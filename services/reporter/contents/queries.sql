@@ -69,7 +69,8 @@ WITH cut AS MATERIALIZED (
 )
 
 -- counts: after `selected`: all counts by figure and key: events, those of high or critical risk, the share of all in percent, the first
--- record; $15 days begin at these times; at most $16 keys of a figure. Figures new-type, new-source and new-actor: at most $17 names that
+-- record; $15 days begin at these times; at most $16 keys of a figure. What was erased (blank) has neither type, source nor risk that could be
+-- told, so it is in none of figures type, source and risk. Figures new-type, new-source and new-actor: at most $17 names that
 -- no event of an earlier period has; of figures tag and judged at most $18
 , shaped AS NOT MATERIALIZED (
     SELECT kind, type, source, risk, by, pending, tags, rules, blank, late, width_bucket(counted_us, $15::bigint[]) AS day, id, shape, is_touched
@@ -104,13 +105,14 @@ WITH cut AS MATERIALIZED (
     UNION ALL SELECT 'pending', '', sum(events), sum(high), min(first_id) FROM shapes WHERE pending
     UNION ALL SELECT 'ai', '', sum(events), sum(high), min(first_id) FROM shapes WHERE by <> 'rules'
     UNION ALL SELECT 'erased', '', sum(events), sum(high), min(first_id) FROM shapes WHERE blank
+    UNION ALL SELECT 'typed', '', sum(events), sum(high), min(first_id) FROM shapes WHERE kind = 1 AND NOT blank
     UNION ALL SELECT 'named', '', sum(events), sum(high), min(first_id) FROM actors
     UNION ALL SELECT 'day', lpad(day::text, 6, '0'), sum(events), sum(high), min(first_id) FROM shapes GROUP BY 2
-    UNION ALL SELECT 'type', type, sum(events), sum(high), min(first_id) FROM shapes WHERE kind = 1 GROUP BY 2
-    UNION ALL SELECT 'source', source, sum(events), sum(high), min(first_id) FROM shapes WHERE kind = 1 GROUP BY 2
+    UNION ALL SELECT 'type', type, sum(events), sum(high), min(first_id) FROM shapes WHERE kind = 1 AND NOT blank GROUP BY 2
+    UNION ALL SELECT 'source', source, sum(events), sum(high), min(first_id) FROM shapes WHERE kind = 1 AND NOT blank GROUP BY 2
     UNION ALL SELECT 'actor', actor, events, high, first_id FROM actors
     UNION ALL SELECT 'judged', key, events, 0, first_id FROM judged
-    UNION ALL SELECT 'risk', audit.risk_name(risk), sum(events), sum(high), min(first_id) FROM shapes GROUP BY 2
+    UNION ALL SELECT 'risk', audit.risk_name(risk), sum(events), sum(high), min(first_id) FROM shapes WHERE NOT blank GROUP BY 2
     UNION ALL SELECT 'by', by, sum(events), sum(high), min(first_id) FROM shapes WHERE by IS NOT NULL GROUP BY 2
     UNION ALL SELECT 'late', late, sum(events), sum(high), min(first_id) FROM shapes WHERE late <> '' GROUP BY 2
     UNION ALL SELECT 'tag', tag, sum(events), sum(high), min(first_id) FROM shapes, unnest(tags) AS tag GROUP BY 2
@@ -184,17 +186,18 @@ ORDER BY f.appended_us, f.chain_no, f.seq LIMIT $15::bigint
 SELECT id, late, time_us, appended_us FROM selected WHERE late <> '' ORDER BY id LIMIT $15::bigint
 
 -- skew: after `selected`: by source: events whose own time is more than $15 microseconds ahead of their recording, and more than $16 behind
--- it, the most of each, with the first record; the $17 sources with the most of both, and the sums and number of all
+-- it, the most of each, with the first record; the $17 sources with the most of both, and the sums and number of all (behind them, as blank, those of no
+-- source any more, since they were erased)
 , apart AS MATERIALIZED (
-    SELECT coalesce(source, '') AS source, count(*) FILTER (WHERE time_us > appended_us) AS ahead, max(greatest(time_us, -62135596800000000) - appended_us) AS most_ahead_us,
+    SELECT blank, coalesce(source, '') AS source, count(*) FILTER (WHERE time_us > appended_us) AS ahead, max(greatest(time_us, -62135596800000000) - appended_us) AS most_ahead_us,
         count(*) FILTER (WHERE time_us < appended_us) AS behind, max(appended_us - greatest(time_us, -62135596800000000)) AS most_behind_us,
         min(id) FILTER (WHERE time_us > appended_us) AS first_ahead, min(id) FILTER (WHERE time_us < appended_us) AS first_behind
-    FROM selected WHERE kind = 1 AND stated = 0 AND (time_us > appended_us + $15::bigint OR time_us < appended_us - $16::bigint) GROUP BY 1
+    FROM selected WHERE kind = 1 AND stated = 0 AND (time_us > appended_us + $15::bigint OR time_us < appended_us - $16::bigint) GROUP BY 1, 2
 )
-SELECT *, count(*) OVER () AS sources, sum(ahead) OVER ()::bigint AS all_ahead, sum(behind) OVER ()::bigint AS all_behind,
+SELECT *, count(*) FILTER (WHERE NOT blank) OVER () AS sources, sum(ahead) OVER ()::bigint AS all_ahead, sum(behind) OVER ()::bigint AS all_behind,
     max(most_ahead_us) OVER () AS all_most_ahead_us, max(most_behind_us) OVER () AS all_most_behind_us,
     min(first_ahead) OVER () AS all_first_ahead, min(first_behind) OVER () AS all_first_behind
-FROM apart ORDER BY ahead + behind DESC, source LIMIT $17::bigint
+FROM apart ORDER BY blank, ahead + behind DESC, source LIMIT $17::bigint
 
 -- log: after `selected`: all events, in the order of the times by which they count
 SELECT id, kind, time_us, counted_us, late, risk, floor, ai, by, pending, tags, review FROM selected ORDER BY counted_us, id
@@ -206,12 +209,12 @@ SELECT id FROM selected WHERE kind = 3 ORDER BY id LIMIT $15::bigint
 , plain AS MATERIALIZED (
     SELECT count(*) AS events, min(id) AS first_id FROM selected WHERE NOT is_touched GROUP BY shape
 ), grouped AS MATERIALIZED (
-    SELECT f.kind, f.type, f.source, p.events, CASE WHEN greatest(f.floor, f.ai) >= 4 THEN p.events ELSE 0 END AS high,
+    SELECT f.kind, f.type, f.source, f.blank, p.events, CASE WHEN greatest(f.floor, f.ai) >= 4 THEN p.events ELSE 0 END AS high,
         CASE WHEN greatest(f.floor, f.ai) = 5 THEN p.events ELSE 0 END AS critical
     FROM plain p CROSS JOIN LATERAL tally.one((p.first_id >> 48)::smallint, p.first_id & 281474976710655) f
     UNION ALL
-    SELECT kind, type, source, 1, CASE WHEN risk >= 4 THEN 1 ELSE 0 END, CASE WHEN risk = 5 THEN 1 ELSE 0 END FROM selected WHERE is_touched
-), named AS (SELECT * FROM grouped WHERE kind = 1)
+    SELECT kind, type, source, blank, 1, CASE WHEN risk >= 4 THEN 1 ELSE 0 END, CASE WHEN risk = 5 THEN 1 ELSE 0 END FROM selected WHERE is_touched
+), named AS (SELECT * FROM grouped WHERE kind = 1 AND NOT blank)
 SELECT 'all' AS figure, '' COLLATE "C" AS key, coalesce(sum(events), 0)::bigint AS events, coalesce(sum(high), 0)::bigint AS high,
     coalesce(sum(critical), 0)::bigint AS critical FROM grouped
 UNION ALL SELECT 'poison', '', coalesce(sum(events), 0)::bigint, 0, 0 FROM grouped WHERE kind = 3

@@ -24,6 +24,7 @@ async def clock_skew(selection: Selection) -> dict[str, Any]:
         "by_source": [
             {"source": row["source"]} | {side: _side(row, "", side) for side in ("ahead", "behind")}
             for row in rows
+            if not row["blank"]
         ],
         "sources": rows[0]["sources"] if rows else 0,
     }

@@ -292,6 +292,11 @@ def open_points(document: Object) -> list[Text]:
             "still open from earlier periods",
         ),
         (
+            (document.get("totals") or {}).get("erased", {}).get("events"),
+            "event",
+            "erased or retained away: type, source and risk are in no figure here",
+        ),
+        (
             sum(int(gap.get("missing") or 0) for gap in document.get("sequence_gaps") or []),
             "number",
             "missing in the sequences of sources",

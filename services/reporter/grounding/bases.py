@@ -15,6 +15,7 @@ CONDITIONS = {
     "high": "risk >= 4",
     "open": "(floor >= 4 OR ai >= 4) AND coalesce(review, 'open') = 'open'",
     "poison": "kind = 3",
+    "erased": "blank",
     "ai": "by <> 'rules'",
     "type": "kind = 1 AND type = {key}",
     "source": "kind = 1 AND source = {key}",

@@ -47,6 +47,7 @@ def drafts_of(made: Part) -> list[Draft]:
     return [
         *_integrity(made),
         *_volume(made),
+        *_erased(made["totals"]["erased"]),
         *_risk(made),
         *_reviews(made["reviews"]),
         *_completeness(made),
@@ -104,10 +105,21 @@ def _volume(made: Part) -> list[Draft]:
     return drafts
 
 
+def _erased(erased: Part) -> list[Draft]:
+    """What can no longer be told: figures that fell since must not look like better ones."""
+    count = erased["events"]
+    if not count:
+        return []
+    was, its = ("was", "its") if count == 1 else ("were", "their")
+    text = f"{plural(count, 'event')} {was} erased or retained away: {its} type, source and risk are in no figure here"
+    return [Draft("events.erased", ours(text), "erasure", "counts", count, True, "erased")]
+
+
 def _risk(made: Part) -> list[Draft]:
     high = made["totals"]["all"]["high_risk"]
     if not high:
-        none = ours("No event of high or critical risk is among them")
+        among = "those whose content is there" if made["totals"]["erased"]["events"] else "them"
+        none = ours(f"No event of high or critical risk is among {among}")
         return [Draft("risk.high", none, "risk", "counts", 0, must=True)]
     critical = next((row["events"] for row in made["tables"]["risk"]["rows"] if row["key"] == "critical"), 0)
     text = f"{plural(high, 'event')} {_are(high)} of high or critical risk, {f'{critical:,}' if critical else 'none'} of them critical"

@@ -54,7 +54,15 @@ def high_risk(document: Object) -> Section | None:
         return Section(
             "high-risk",
             title,
-            [Paragraph([Ours("No event of high or critical risk is recorded for this period.")])],
+            [
+                Paragraph(
+                    [
+                        Ours(
+                            f"No event of high or critical risk is recorded for this period{_but_erased(document)}."
+                        )
+                    ]
+                )
+            ],
         )
     if not events:
         rest = Ours(" of high or critical risk; they are left out at this level of detail.")
@@ -70,6 +78,12 @@ def high_risk(document: Object) -> Section | None:
         Column(Ours("Why"), "text", 1.7), Column(Ours("Review"), "text", 0.8), Column(Ours("Record"), "text", 0.6),
     ]  # fmt: skip
     return Section("high-risk", title, [Table(caption, columns, [_row(event) for event in events])])
+
+
+def _but_erased(document: Object) -> str:
+    """Of what was erased nobody can tell."""
+    erased = ((document.get("totals") or {}).get("erased") or {}).get("events")
+    return ", among those whose content is there" if erased else ""
 
 
 def _row(event: Object) -> list[Text]:

@@ -51,10 +51,19 @@ _PARTS = ("rule", "catalogue")
 
 def figures(document: Object) -> Section | None:
     """A chart by day, and tables."""
-    blocks: list[Block] = [Heading(Ours("By day")), *_by_day(document)]
+    blocks: list[Block] = [Heading(Ours("By day")), *_by_day(document), *_erased(document)]
     for key, (title, what, caption) in _TABLES.items():
         blocks += [Heading(Ours(title)), counts(document, key, what, caption)]
     return Section("figures", Ours("Figures"), blocks)
+
+
+def _erased(document: Object) -> list[Block]:
+    """Why the tables do not add up to the days."""
+    erased = int(((document.get("totals") or {}).get("erased") or {}).get("events") or 0)
+    told = (
+        " erased or retained away: counted by day, and in none of the tables by risk, type, actor and source."
+    )
+    return [Paragraph([plural(erased, "event"), Ours(told)])] if erased else []
 
 
 def _by_day(document: Object) -> list[Block]:
