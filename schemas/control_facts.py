@@ -50,7 +50,11 @@ FACTS: dict[str, FactWords] = {
     "reported": FactWords("Reports made", "late or not delivered"),
     "signed": FactWords("Reports signed by a person"),
     "sampled": FactWords("Samples drawn by a seed, with the size of the population"),
-    "read": FactWords("Reads of the log that were recorded: exports, proofs, reports"),
+    "read": FactWords(
+        "Reads of the log that were recorded (exports, proofs, reports)",
+        "begun, without an outcome on record",
+        grave=False,
+    ),
     "archived": FactWords("Months archived outside the database"),
     "retained": FactWords("Removals by an order that is on record", "payloads gone without one"),
     "erased": FactWords(

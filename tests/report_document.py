@@ -201,7 +201,7 @@ def document(text: str = "plain", **changes: Any) -> dict[str, Any]:
         "erasures": [_own(6, by=text, reason=text, events=2, part=1, parts=1, request=text, ticket=text)],
         "destroyed_keys": [_own(6, by=text, reason=text, request=text, ticket=text, key="0f" * 16, rows="kept")],
         "restores": [], "editions": [], "key_changes": [], "passed_by": [],
-        "reads": [_own(7, by=text, what="export", count=30_912, range=text)],
+        "reads": [_own(7, by=text, what="export", count=30_912, range=text, finished=True)],
         "retention": {"orders": [], "payloads_gone_to_the_end_of": None},
         "backfills": [_own(7, by=text, reason=text, file=text)],
         "late": [{"reason": "late", "sentence": "Late:", "events": 1, "high_risk": 0, "cites": [_cite(7)],
@@ -210,7 +210,7 @@ def document(text: str = "plain", **changes: Any) -> dict[str, Any]:
                        "by_source": [{"source": text, "ahead": _skewed(1, 400.0, 7), "behind": _skewed(3, 7_200.5, 8)}]},
         "judged_by": {"versions": [{"rules": text, "mappings": text, "catalog": text, "events": 30_000, "cites": [_cite(1)]}], "shown": 1, "of": 1, "unstated": 2},
         "listed": {name: {"shown": 1, "of": 2} for name in ("alerts", "outages", "erasures", "destroyed_keys", "reads", "backfills", "signatures")}
-        | {name: {"shown": 0, "of": 0} for name in ("restores", "editions", "key_changes", "passed_by", "retentions")},
+        | {name: {"shown": 0, "of": 0} for name in ("restores", "editions", "key_changes", "passed_by", "retentions", "unfinished_reads")},
         "duplicates": {"repeats": figure(183), "unchecked": figure(1)},
         "filters": {"sources": [], "types": [], "tags": []}, "language": "en", "template": None,
         "glossary": [{"term": "annotation", "meaning": "A reading of an event by AI that came after."}], "method": ["Every number is counted by SQL."],

@@ -447,6 +447,50 @@ async def test_what_is_new_and_what_is_gone_against_the_period_before(database):
     assert december["summary"]["sentences"][0]["text"] == "No events are recorded for December 2026."
 
 
+async def test_a_read_is_one_read_however_many_records_tell_of_it(database):
+    """An intent and its outcome are two records, in two periods even; a proof over HTTP is one; some reads never end."""
+    system = ChainRows(topic="audit.system", step_us=6 * HOUR_US, seed=9)
+
+    def note(what, request, **more):
+        said = {
+            "by": "audrey",
+            "what": what,
+            "request": request,
+            "range": {"edition": "month/2026-10/1"},
+        } | more
+        return system.own_event(type="piperoll.read", source="piperoll/read", data=said).seq
+
+    for at in range(62):  # the last of them begins in October and ends in November
+        note("rebuild", f"r-{at}")
+        note("rebuild", f"r-{at}", count=381)
+    held = note("export", "killed")
+    note("proof", "http", count=1, range={"record": "1:7", "content": True})
+    note("rebuild", "r-0", by="mallory", count=1)  # by somebody else: another read, whatever it calls itself
+    await fill(database.admin_dsn, [ChainRows().events(3), system])
+    wholes = []
+    for label in ("2026-10", "2026-11"):
+        told = await document(database, period_named(label, "UTC", "schedule"))
+        SCHEMA.validate(json.loads(canonical(told)))
+        wholes.append([told["listed"][name]["of"] for name in ("reads", "unfinished_reads")])
+    assert wholes == [[62, 0], [3, 1]]
+    whole = await document(database, period_named("2026-10", "UTC", "event"))
+    assert whole["listed"]["reads"] == {"shown": 50, "of": 65}
+    first = whole["reads"][0]
+    assert (first["range"], first["count"], first["finished"]) == ("edition month/2026-10/1", 381, True)
+    assert [one["record"] for one in first["cites"]] == ["2:1", "2:2"]
+    fact = next(one for one in whole["facts"] if one["id"] == "own.reads")
+    assert fact["sentence"] == "65 reads of the records are on record; 1 is begun, without an outcome."
+    said = [
+        text for line in whole["controls"] for text in line["shows"] if text.startswith("Reads of the log")
+    ]
+    assert set(said) == {
+        "Reads of the log that were recorded (exports, proofs, reports): 65; begun, without an outcome on record: 1"
+    }
+    november = await document(database, period_named("2026-11", "UTC", "schedule"))
+    (open_one,) = [one for one in november["reads"] if not one["finished"]]
+    assert (open_one["record"], open_one["what"]) == (f"2:{held}", "export")
+
+
 async def test_open_reviews_are_carried_over(database):
     chain, system = ChainRows(step_us=DAY_US), ChainRows(topic="audit.system", step_us=DAY_US, seed=9)
     for _ in range(4):

@@ -10,6 +10,7 @@ from services.common.errors import ConfigurationError
 from services.reporter import charts, integrity
 from services.reporter.account import as_json, as_lines
 from services.reporter.contents import words as said
+from services.reporter.contents.reads import range_in_words
 from services.reporter.deliver.editions.letter import letter_of
 from services.reporter.figures import read_hits
 from services.reporter.formats import render
@@ -22,6 +23,24 @@ from tests.report_parts import FINDING, report, verification
 
 def page_of(made, name="html"):
     return render(made, name).decode()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"edition": "month/2026-10/1"}, "edition month/2026-10/1"),
+        ({"record": "3:17", "source": None, "event_id": None, "content": True}, "record 3:17, with content"),
+        ({"period": "2026-10", "n": 30, "by": ["risk", "source"]}, "period 2026-10, n 30, by risk, source"),
+        ({"since": None, "until": None}, "as by default"),
+        ({"content": False, "odd": {"a": [1]}}, 'without content, odd {"a": [1]}'),
+        ("what was said", "what was said"),
+        (["a", None, 3], "a, , 3"),
+        (None, ""),
+        ({"x": "y" * 3000}, "x " + "y" * 1997 + "…"),
+    ],
+)
+def test_what_was_read_is_told_in_words(given, words):
+    assert range_in_words(given) == words
 
 
 def test_what_was_erased_stands_under_what_is_open_and_beside_the_figures():

@@ -50,7 +50,7 @@ def control_facts(figures: Figures, document: Mapping[str, Any]) -> dict[str, Fa
         "reviewed": Fact(reviews["reviewed"], reviews["open"]),
         "reported": Fact(listed["editions"]["of"]),
         "signed": Fact(listed["signatures"]["of"]),
-        "read": Fact(listed["reads"]["of"]),
+        "read": Fact(listed["reads"]["of"], listed["unfinished_reads"]["of"]),
         "retained": Fact(listed["retentions"]["of"]),
         "erased": Fact(listed["erasures"]["of"], figures.one("unchecked").events),
         "restored": Fact(listed["restores"]["of"]),

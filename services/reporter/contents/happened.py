@@ -8,6 +8,7 @@ from typing import Any
 from services.common.alerts import SEVERITIES
 from services.reporter.contents.citing import cites, label
 from services.reporter.contents.own import data_of, number_in, text_in
+from services.reporter.contents.reads import reads
 from services.reporter.contents.selection import Selection
 from services.reporter.contents.times import iso
 
@@ -32,7 +33,6 @@ _TYPES = {
     "erasures": "piperoll.erasure",
     "restores": "piperoll.restore",
     "retentions": "piperoll.retention",
-    "reads": "piperoll.read",
     "backfills": "piperoll.backfill.declared",
     "editions": "piperoll.report.edition",
     "signatures": "piperoll.report.signature",
@@ -59,9 +59,10 @@ async def happened(selection: Selection) -> dict[str, Any]:
             outages = [one for one in told if one["name"] in OUTAGES]
             made["outages"] = outages[:MOST_LISTED]
             listed["outages"] = {"shown": len(made["outages"]), "of": len(outages)}
+    made["reads"], counted = await reads(selection, MOST_LISTED)
     made["drill"] = await _drill(selection)
     made["retention"] = {"orders": made.pop("retentions"), **await _retained(selection)}
-    return made | {"listed": listed}
+    return made | {"listed": listed | counted}
 
 
 def _common(row: Any) -> dict[str, Any]:
@@ -90,10 +91,6 @@ def _month(data: Mapping[str, Any]) -> dict[str, Any]:
     return _texts("by", "reason", "ticket", "request", "month", "archive")(data) | counts
 
 
-def _read(data: Mapping[str, Any]) -> dict[str, Any]:
-    return _texts("by", "what", "range")(data) | {"count": number_in(data, "count")}
-
-
 def _passed_by(data: Mapping[str, Any]) -> dict[str, Any]:
     return _texts("reason", "model", "prompt_version")(data) | {"count": number_in(data, "count")}
 
@@ -103,7 +100,6 @@ _TOLD: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "erasures": _order,
     "restores": _order,
     "retentions": _month,
-    "reads": _read,
     "backfills": _texts("by", "reason", "file"),
     "editions": _texts("edition", "by", "why", "sha256", "verdict"),
     "signatures": _texts("edition", "by", "role", "statement", "sha256", "reason"),

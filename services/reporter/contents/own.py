@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_LONGEST = 2000
+LONGEST = 2000
+"""Characters of a text of somebody's; the rest is cut."""
 
 
 def object_of(raw: str | None) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def text_in(data: Mapping[str, Any], name: str) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def number_in(data: Mapping[str, Any], name: str) -> int | None:

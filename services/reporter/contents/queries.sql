@@ -318,6 +318,33 @@ LEFT JOIN audit.payload p ON p.chain_no = m.chain_no AND p.seq = m.seq AND p.app
 WHERE m.place > $16::bigint AND m.place <= $16::bigint + $17::bigint
 ORDER BY m.type, m.place
 
+-- reads: after `selected`: who read what, a row for each read that began in the period, the earliest first, $16 at most, `of` in all. Its own
+-- events of type $15 (an intent, then an outcome) have one request id and say the same of who, what and which range. An outcome is looked for
+-- up to $17 microseconds after the period, too; `unfinished` are those of which none is below the cut
+, noted AS MATERIALIZED (
+    SELECT (f.chain_no::bigint << 48) | f.seq AS id, f.source, f.stated, f.time_us, f.appended_us,
+        CASE WHEN jsonb_typeof(x.said -> 'data') = 'object' THEN x.said -> 'data' ELSE '{}' END AS data
+    FROM tally.facts f
+    LEFT JOIN audit.payload p ON p.chain_no = f.chain_no AND p.seq = f.seq AND p.appended_at = audit.moment(f.appended_us)
+    CROSS JOIN LATERAL (SELECT audit.json_of(audit.value_of(p.body)) AS said OFFSET 0) x
+    WHERE f.kind = 8 AND f.type = $15::text AND f.seq < ($7::bigint[])[f.chain_no]
+        AND f.appended_us >= $2 - $17::bigint AND ($1::text = 'event' OR f.appended_us < $3 + $17::bigint)
+), told AS (
+    SELECT n.*, data ? 'count' OR data ? 'outcome' AS ends, coalesce(data ->> 'request', id::text) AS request,
+        jsonb_build_array(data -> 'by', data -> 'what', data -> 'range') AS said
+    FROM noted n
+), paired AS (
+    SELECT t.*, row_number() OVER (PARTITION BY request, said ORDER BY appended_us, id) AS place,
+        bool_or(ends) OVER whole AS finished, max(id) FILTER (WHERE ends) OVER whole AS outcome_id,
+        max(tally.number_in(data, 'count')) OVER whole AS count
+    FROM told t WINDOW whole AS (PARTITION BY request, said)
+)
+SELECT id, source, appended_us, data, finished, outcome_id, count, count(*) OVER () AS of, count(*) FILTER (WHERE NOT finished) OVER () AS unfinished
+FROM paired
+WHERE place = 1 AND CASE $1::text WHEN 'event' THEN appended_us >= $2
+    ELSE tally.counted_us($1, $2, $3, $4, $5, stated, time_us, appended_us) IS NOT NULL END
+ORDER BY appended_us, id LIMIT $16::bigint
+
 -- own_below: the last own events of the types $3 below the cut ($1 chains, $2 sizes by chain number), of all time, $4 of each, the latest
 -- first
 SELECT (f.chain_no::bigint << 48) | f.seq AS id, f.type, f.source, f.appended_us, audit.json_of(audit.value_of(p.body)) AS said

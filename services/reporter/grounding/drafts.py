@@ -285,12 +285,22 @@ def _happened(made: Part) -> list[Draft]:
         ("reads", "access", "read of the records is on record", "reads of the records are on record", False),
     )
     drafts = []
+    begun = made["listed"]["unfinished_reads"]["of"]
+    more = {"reads": f"; {begun:,} {_are(begun)} begun, without an outcome"} if begun else {}
     for name, topic, one, many, must in told:
         count = made["listed"][name]["of"]
         if count:
             cites = tuple(at for row in made[name] for at in row["cites"])
             drafts.append(
-                Draft(f"own.{name}", ours(plural(count, one, many)), topic, "own", count, must, cites=cites)
+                Draft(
+                    f"own.{name}",
+                    ours(plural(count, one, many) + more.get(name, "")),
+                    topic,
+                    "own",
+                    count,
+                    must,
+                    cites=cites,
+                )
             )
     drill = made["drill"]
     if drill is not None:

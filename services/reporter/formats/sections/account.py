@@ -31,6 +31,8 @@ class _List(NamedTuple):
 
     title: str
     columns: Mapping[str, str | Column]
+    one: str = "record"
+    """What a row is."""
 
 
 _Columns = dict[str, str | Column]
@@ -65,7 +67,10 @@ _OWN = {
     ),
     "reads": _List(
         "Who read what",
-        _RECORDED | {"by": "By", "what": "What", "range": _wide("Range"), "count": "Records"} | _RECORD,
+        _RECORDED
+        | {"by": "By", "what": "What", "range": _wide("Range"), "count": "Records", "finished": "Ended"}
+        | _RECORD,
+        "read",
     ),
     "key_changes": _List(
         "Changes of the signing key", _RECORDED | {"by": "By", "reason": _wide("Reason")} | _RECORD
@@ -112,7 +117,7 @@ def events_of_ours(document: Object) -> Section | None:
             listed = (document.get("listed") or {}).get(key) or {}
             blocks += [
                 Heading(Ours(told.title)),
-                table_of(_caption(listed, len(rows)), _objects(rows), told.columns),
+                table_of(_caption(listed, len(rows), told.one), _objects(rows), told.columns),
             ]
         elif key in document:
             none.append(told.title.lower())
@@ -127,12 +132,12 @@ def _objects(rows: Any) -> list[Object]:
     return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
 
 
-def _caption(listed: Object, shown: int) -> str:
+def _caption(listed: Object, shown: int, one: str) -> str:
     total = int(listed.get("of") or shown)
     return (
         f"{shown:,} of {total:,}; all are records of the system's chain."
         if total > shown
-        else f"{plural(total, 'record')}."
+        else f"{plural(total, one)}."
     )
 
 
