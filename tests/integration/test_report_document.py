@@ -164,7 +164,12 @@ async def test_the_contents_of_a_month_with_something_of_everything(database):
     assert told["erasures"][0]["events"] == 2
     assert told["drill"]["passed"] is True
     assert [told["listed"][name]["of"] for name in ("reads", "backfills", "signatures")] == [1, 1, 1]
-    assert told["changes"]["new_actors"]["of"] == 7
+    assert told["changes"]["nothing_before"]
+    assert [told["changes"][f"new_{name}"]["of"] for name in ("actors", "types", "sources")] == [0, 0, 0]
+    assert told["changes"]["against_last_period"] == []
+    assert [fact["sentence"] for fact in told["facts"] if fact["topics"] == ["changes"]] == [
+        "There is no record before this period: nothing to compare with."
+    ]
     lines = {(line["framework"], line["clause"]): line for line in told["controls"]}
     assert len(lines) > 50
     assert any(
@@ -423,14 +428,19 @@ async def test_an_event_time_of_before_all_times_stops_no_report(database):
 
 
 async def test_what_is_new_and_what_is_gone_against_the_period_before(database):
-    """An empty month says which sources are silent, and reports at all; a name is new once."""
+    """An empty month says which sources are silent, and reports at all; a name is new once, and not in the log's first month."""
     chain = ChainRows(step_us=DAY_US)
     for day in range(60):
         new = day in (35, 36)
         chain.event(source="app/new" if new else "app/old", type="odd" if new else "user_login")
     await fill(database.admin_dsn, [chain])
     await keep_facts(database.reporter_dsn)
+    for rule in ("schedule", "event", "append"):
+        first = (await document(database, period_named("2026-10", "UTC", rule)))["changes"]
+        assert first["nothing_before"]
+        assert (first["new_sources"]["of"], first["against_last_period"]) == (0, [])
     november = (await document(database, period_named("2026-11", "UTC", "schedule")))["changes"]
+    assert not november["nothing_before"]
     assert [row["key"] for row in november["new_sources"]["rows"]] == ["app/new"]
     assert [row["key"] for row in november["new_types"]["rows"]] == ["odd"]
     assert november["new_actors"]["of"] == 0
@@ -444,6 +454,12 @@ async def test_what_is_new_and_what_is_gone_against_the_period_before(database):
     assert december["totals"]["all"]["events"] == 0
     assert len(december["by_day"]) == 31
     assert [one["key"] for one in december["changes"]["silent_sources"]] == ["app/old", "app/new"]
+    chain.step_us = 2 * DAY_US
+    chain.event(source="app/old")  # after a month without any: its sources are not compared one by one
+    await extend(database.admin_dsn, [chain], {chain.chain_no: 61})
+    january = (await document(database, period_named("2027-01", "UTC", "schedule")))["changes"]
+    assert not january["nothing_before"]
+    assert [row["now"] for row in january["against_last_period"]] == [1, 0, 0, 0, 1, 1, 1]
     assert december["summary"]["sentences"][0]["text"] == "No events are recorded for December 2026."
 
 

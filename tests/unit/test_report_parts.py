@@ -43,6 +43,15 @@ def test_what_was_read_is_told_in_words(given, words):
     assert range_in_words(given) == words
 
 
+def test_the_first_report_of_a_log_compares_nothing_and_says_so_once():
+    made = document()
+    told = page_of(made | {"changes": made["changes"] | {"nothing_before": True}}, "md")
+    assert told.count("There is no record before this period: nothing to compare with.") == 1
+    assert "New actors" in page_of(made, "md")
+    assert "New actors" not in told
+    assert "Against the last period" not in told
+
+
 def test_what_was_erased_stands_under_what_is_open_and_beside_the_figures():
     made = document()
     whole = page_of(made, "md")

@@ -27,21 +27,25 @@ Numbers = dict[tuple[str, str, str], int]
 
 async def changes(selection: Selection, figures: Figures) -> dict[str, Any]:
     """New actors, types and sources (in no record of an earlier period), sources that sent events in the period before and none
-    in this one, and figures beside those of the period before. Both periods below the same cut."""
+    in this one, and figures beside those of the period before. Both periods below the same cut. In a log's first period, before which there is
+    `nothing_before`, all would be new: nothing is compared."""
     before = replace(selection, period=selection.period.previous())
+    (earlier,) = await selection.fetch("earlier")
     types, sources = ([item.key for item in figures.table(name).figures] for name in ("type", "source"))
     old = _numbers(await before.fetch("compared", types, sources))
     return {
-        "new_actors": _new(figures.table("new-actor")),
-        "new_types": _new(figures.table("new-type")),
-        "new_sources": _new(figures.table("new-source")),
+        "nothing_before": not earlier["there"],
+        **{
+            f"new_{name}s": _new(figures.table(f"new-{name}") if earlier["there"] else Table([], 0))
+            for name in ("actor", "type", "source")
+        },
         "silent_sources": await _silent(selection, before, figures),
         "last_period": {
             "label": before.period.label,
             "start": iso_of(before.period.start),
             "end": iso_of(before.period.end),
         },
-        "against_last_period": _against(figures, old),
+        "against_last_period": _against(figures, old) if earlier["there"] else [],
     }
 
 
@@ -86,6 +90,8 @@ def _against(figures: Figures, old: Numbers) -> list[dict[str, Any]]:
         _row(words, "", now[figure, column], old.get((figure, "", column), 0))
         for figure, column, words in _COMPARED
     ]
+    if not any(row["before"] for row in rows):
+        return rows  # each type and source would be there, with nothing before
     for name in ("type", "source"):
         rows += [
             _row(f"events of this {name}", item.key, item.events, old.get((name, item.key, "events"), 0))

@@ -226,6 +226,13 @@ UNION ALL SELECT 'source', source, sum(events)::bigint, sum(high)::bigint, sum(c
     FROM named WHERE source = ANY ($16::text[]) GROUP BY source
 ORDER BY 1, 2
 
+-- earlier: after `selected`: whether any event below the cut, of whatever source and type, is of an earlier period
+SELECT EXISTS (
+    SELECT FROM tally.facts p
+    WHERE p.kind IN (1, 3) AND (p.appended_us < $2 OR p.time_us < $2) AND p.seq < ($7::bigint[])[p.chain_no]
+        AND tally.is_earlier($1, $2, $3, $4, $5, p.stated, p.time_us, p.appended_us)
+) AS there
+
 -- silent: after `selected`, asked for the period before: its sources, the most frequent first, $15 at most
 SELECT source, count(*) AS events, max(time_us) AS last_us, max(id) AS last_id FROM selected WHERE kind = 1 AND source IS NOT NULL
 GROUP BY source ORDER BY events DESC, source LIMIT $15::bigint

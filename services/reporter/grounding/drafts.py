@@ -41,7 +41,7 @@ def drafts_of(made: Part) -> list[Draft]:
             Draft("events.none", nothing, "volume", "counts", 0, must=True),
             *_reviews(made["reviews"]),
             *_completeness(made),
-            *_changes(made["changes"]),
+            *_changes(made["changes"], made["totals"]["erased"]["events"]),
             *_happened(made),
         ]
     return [
@@ -51,7 +51,7 @@ def drafts_of(made: Part) -> list[Draft]:
         *_risk(made),
         *_reviews(made["reviews"]),
         *_completeness(made),
-        *_changes(made["changes"]),
+        *_changes(made["changes"], made["totals"]["erased"]["events"]),
         *_most_frequent(made),
         *_happened(made),
         *_summaries(made),
@@ -218,7 +218,10 @@ def _catalogue(rows: Iterable[Part]) -> list[Draft]:
     ]
 
 
-def _changes(changes: Part) -> list[Draft]:
+def _changes(changes: Part, erased: int) -> list[Draft]:
+    if changes["nothing_before"]:
+        nothing = ours("There is no record before this period: nothing to compare with")
+        return [Draft("changes.nothing-before", nothing, "changes", "earlier")]
     drafts = []
     if any(row["before"] for row in changes["against_last_period"]):
         label = changes["last_period"]["label"]
@@ -241,8 +244,8 @@ def _changes(changes: Part) -> list[Draft]:
     silent = changes["silent_sources"]
     if silent:
         gone = ours(
-            f"{plural(len(silent), 'source')} with events in the period before {'has' if len(silent) == 1 else 'have'} none in this one, "
-            "among them ",
+            f"{plural(len(silent), 'source')} with events in the period before {'has' if len(silent) == 1 else 'have'} none in this one"
+            f"{' whose content is there' if erased else ''}, among them ",
             silent[0]["key"],
             "",
         )

@@ -146,6 +146,9 @@ def changes(document: Object) -> Section | None:
     found = document.get("changes")
     if not found:
         return None
+    if found.get("nothing_before"):
+        told = "There is no record before this period: nothing to compare with."
+        return Section("changes", Ours("Changes"), [Paragraph([Ours(told)])])
     blocks: list[Block] = []
     for key, title in _NEW.items():
         blocks += [Heading(Ours(title)), _new(found.get(key), title)]
