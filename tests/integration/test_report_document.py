@@ -439,7 +439,13 @@ async def test_what_is_new_and_what_is_gone_against_the_period_before(database):
         first = (await document(database, period_named("2026-10", "UTC", rule)))["changes"]
         assert first["nothing_before"]
         assert (first["new_sources"]["of"], first["against_last_period"]) == (0, [])
-    november = (await document(database, period_named("2026-11", "UTC", "schedule")))["changes"]
+    whole = await document(database, period_named("2026-11", "UTC", "schedule"))
+    SCHEMA.validate(json.loads(canonical(whole)))
+    facts = {fact["id"]: (fact["over"], fact["records"]) for fact in whole["facts"]}
+    assert facts["changes.new-sources"] == ("examples", 1)
+    assert facts["changes.events"] == facts["changes.sources"] == ("this-period", 30)
+    assert facts["changes.events-of-critical-risk"] == ("this-period", 0)
+    november = whole["changes"]
     assert not november["nothing_before"]
     assert [row["key"] for row in november["new_sources"]["rows"]] == ["app/new"]
     assert [row["key"] for row in november["new_types"]["rows"]] == ["odd"]
@@ -495,6 +501,7 @@ async def test_a_read_is_one_read_however_many_records_tell_of_it(database):
     assert (first["range"], first["count"], first["finished"]) == ("edition month/2026-10/1", 381, True)
     assert [one["record"] for one in first["cites"]] == ["2:1", "2:2"]
     fact = next(one for one in whole["facts"] if one["id"] == "own.reads")
+    assert (fact["value"], fact["over"]) == (65, "examples")  # of the 50 that are listed
     assert fact["sentence"] == "65 reads of the records are on record; 1 is begun, without an outcome."
     said = [
         text for line in whole["controls"] for text in line["shows"] if text.startswith("Reads of the log")

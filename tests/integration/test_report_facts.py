@@ -65,8 +65,16 @@ async def test_every_fact_names_its_records_and_the_summary_is_made_of_facts(dat
     connection = await asyncpg.connect(database.admin_dsn)
     try:
         rows = await connection.fetch(
-            "SELECT id, kind, event_type, source, actor, ai_tags, risk FROM audit_events ORDER BY id"
+            "SELECT id, kind, event_type, source, actor, ai_tags, risk, risk_ai, risk_floor, appended_at"
+            " FROM audit_events ORDER BY id"
         )
+        repeats = [
+            row["id"]
+            for row in await connection.fetch(
+                "SELECT (chain_no::bigint << 48) | seq AS id FROM audit.record WHERE kind = 2 AND chain_no < 3 ORDER BY id"
+            )
+        ]
+        settled = [(1 << 48) | 1, (1 << 48) | 8]  # a false positive, an incident
     finally:
         await connection.close()
 
@@ -95,9 +103,36 @@ async def test_every_fact_names_its_records_and_the_summary_is_made_of_facts(dat
         if fact["sql"] in ("counts", "grave_reviews") and fact["value"] and fact["records"] > 1
     ]
     assert len(counted) >= 10
-    assert [fact["id"] for fact in counted if fact["records"] != fact["value"]] in (
-        [],
-        ["events.busiest-day"],
+    assert [fact["id"] for fact in counted if fact["records"] != fact["value"]] == []
+    rests_on(
+        "events.busiest-day",
+        lambda row: row["appended_at"].date().isoformat() in facts["events.busiest-day"]["sentence"],
+    )
+    assert facts["events.busiest-day"]["records"] == facts["events.busiest-day"]["value"] > 1
+    raised = ("informational", "low", "medium")
+    rests_on(
+        "risk.ai-alone",
+        lambda row: row["risk_ai"] in ("high", "critical") and row["risk_floor"] in raised,
+    )
+
+    def is_of(fact, numbers, records):
+        assert fact["records"] == len(numbers) == records
+        assert fact["records_sha256"] == sha256(b"".join(one.to_bytes(8) for one in numbers)).hexdigest()
+
+    is_of(facts["completeness.repeats"], repeats, 2)
+    is_of(facts["completeness.unchecked"], repeats[1:], 1)
+    carried = {fact["id"]: fact for fact in empty["facts"]}["review.carried-over"]
+    is_of(
+        carried,
+        [row["id"] for row in rows if row["risk"] in ("high", "critical") and row["id"] not in settled],
+        16,
+    )
+    overs = {fact["id"]: fact["over"] for fact in told["facts"]}
+    assert overs["completeness.gaps"] == "examples"
+    assert all(
+        (fact["over"] == "all") == (fact["records"] == fact["value"])
+        for fact in told["facts"]
+        if fact["value"] and fact["id"] not in ("completeness.gaps", "own.reads")
     )
     said = told["summary"]
     assert said["by"] == "gpt-x"

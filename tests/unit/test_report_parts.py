@@ -43,6 +43,16 @@ def test_what_was_read_is_told_in_words(given, words):
     assert range_in_words(given) == words
 
 
+def test_examples_are_not_called_the_records_that_a_fact_was_counted_over():
+    made = document()
+    one = made["facts"][0]
+    facts = [one | {"over": over, "records": 5} for over in ("all", "examples", "this-period", "none")]
+    lines = page_of(made | {"facts": facts}, "md").splitlines()
+    rows = [line for line in lines if line.startswith("| 30,912 events are recorded")]
+    assert [line.split("|")[3].strip() for line in rows] == ["5", "5 examples", "5", "\N{EN DASH}"]
+    assert [one["records_sha256"] in line for line in rows] == [True, True, True, False]
+
+
 def test_the_first_report_of_a_log_compares_nothing_and_says_so_once():
     made = document()
     told = page_of(made | {"changes": made["changes"] | {"nothing_before": True}}, "md")

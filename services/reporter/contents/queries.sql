@@ -255,6 +255,15 @@ WHERE f.seq < ($7::bigint[])[f.chain_no] AND f.time_us >= $13::bigint AND f.time
     AND (f.kind <> 3 OR x.topic ~ '[.](annotations|system)$')
 GROUP BY 1, 2 ORDER BY 1, 2
 
+-- repeats: after `selected`: the repeats of the period as `other_kinds` counts them; where $15 says so, all of those that could not be compared
+SELECT (f.chain_no::bigint << 48) | f.seq AS id
+FROM tally.facts f
+JOIN audit.chain x ON x.chain_no = f.chain_no
+WHERE f.kind = 2 AND f.kind NOT IN (1, 8) AND f.appended_us >= $11::bigint AND f.appended_us < $12::bigint AND f.seq < ($7::bigint[])[f.chain_no]
+    AND f.time_us >= $13::bigint AND f.time_us < $14::bigint
+    AND tally.counted_us($1, $2, $3, $4, $5, f.stated, f.time_us, f.appended_us) IS NOT NULL
+    AND CASE WHEN $15::boolean THEN 'identity:unchecked' = ANY (f.tags) ELSE x.topic !~ '[.](annotations|system)$' END
+
 -- gaps: after `selected`: by source that numbers its events: the numbers from the lowest to the highest of the period, how many are in
 -- no record below the cut, in how many gaps, and of the $15 sources that miss most the first $16 gaps with the record before the first
 , spans AS (

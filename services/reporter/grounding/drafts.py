@@ -8,17 +8,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.reporter.escape import Trusted, cut
+from services.reporter.grounding.fact import ALL, EXAMPLES, THIS_PERIOD
 
 _NAME_LENGTH = 80
 _MOST_NAMED = 3
 _NEW = {"actors": ("actor",), "types": ("type of event", "types of events"), "sources": ("source",)}
+_COMPARED = {
+    "events": "all",
+    "events of high or critical risk": "high",
+    "events of critical risk": "critical",
+    "unreadable messages": "poison",
+    "types of events": "typed",
+    "sources": "typed",
+    "actors": "named",
+}
+"""The events of this period that a comparison is over."""
 Part = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Draft:
     """A fact to be. `figure` and `key` say which of the selected events it counts (`bases.CONDITIONS`); without a figure it
-    rests on the records `cites`."""
+    rests on the records of `listed` (`bases._LISTS`), else on the records `cites`; `over` says what these are."""
 
     id: str
     pieces: tuple[str, ...]
@@ -29,6 +40,8 @@ class Draft:
     figure: str | None = None
     key: str | None = None
     cites: tuple[int, ...] = ()
+    listed: str | None = None
+    over: str = ALL
 
 
 def drafts_of(made: Part) -> list[Draft]:
@@ -100,8 +113,8 @@ def _volume(made: Part) -> list[Draft]:
     if len(days) > 1:
         most = max(days, key=lambda day: day["events"])
         text = f"Events fall on {plural(len(days), 'day')}; the most on {most['day']}, with {plural(most['events'], 'event')}"
-        cites = tuple(most["cites"])
-        drafts.append(Draft("events.busiest-day", ours(text), "days", "counts", most["events"], cites=cites))
+        counted = ("counts", most["events"], False, "day", most["day"])
+        drafts.append(Draft("events.busiest-day", ours(text), "days", *counted))
     return drafts
 
 
@@ -133,8 +146,9 @@ def _risk(made: Part) -> list[Draft]:
     alone = made["ai"].get("raised_to_high_by_ai_alone") or {}
     if alone.get("events"):
         text = f"{plural(alone['events'], 'event')} {_are(alone['events'])} of high or critical risk by a reading of AI alone"
-        cites = tuple(alone["cites"])
-        drafts.append(Draft("risk.ai-alone", ours(text), "risk", "counts", alone["events"], cites=cites))
+        drafts.append(
+            Draft("risk.ai-alone", ours(text), "risk", "raised", alone["events"], False, "ai-alone")
+        )
     return drafts
 
 
@@ -146,14 +160,15 @@ def _reviews(reviews: Part) -> list[Draft]:
         drafts.append(Draft("review.open", ours(text), "review", "grave_reviews", still, True, "open"))
     if reviews["median_hours"] is not None:
         text = f"The median time from the recording of such an event to its first review is {reviews['median_hours']:,} hours"
-        drafts.append(Draft("review.median", ours(text), "review", "grave_reviews"))
+        drafts.append(Draft("review.median", ours(text), "review", "grave_reviews", figure="answered"))
     if reviews["carried_over_of"]:
         count = reviews["carried_over_of"]
         text = (
             f"{plural(count, 'event')} of high or critical risk of earlier periods {_are(count)} still open"
         )
-        cites = tuple(one for row in reviews["carried_over"] for one in row["cites"])
-        drafts.append(Draft("review.carried-over", ours(text), "review", "carried", count, True, cites=cites))
+        drafts.append(
+            Draft("review.carried-over", ours(text), "review", "carried", count, True, listed="carried")
+        )
     return drafts
 
 
@@ -169,7 +184,9 @@ def _completeness(made: Part) -> list[Draft]:
         )
         cites = tuple(one for gap in gaps for one in gap["cites"])
         drafts.append(
-            Draft("completeness.gaps", text, "completeness", "sequence_gaps", missing, True, cites=cites)
+            Draft(
+                "completeness.gaps", text, "completeness", "gaps", missing, True, cites=cites, over=EXAMPLES
+            )
         )
     poison = made["totals"]["poison"]["events"]
     if poison:
@@ -182,9 +199,8 @@ def _completeness(made: Part) -> list[Draft]:
         text = ours(
             f"{plural(repeats['events'], 'repeat')} of an event already recorded {_are(repeats['events'])} noted and not counted again"
         )
-        cites = tuple(repeats["cites"])
         drafts.append(
-            Draft("completeness.repeats", text, "repeats", "own_kinds", repeats["events"], cites=cites)
+            Draft("completeness.repeats", text, "repeats", "repeats", repeats["events"], listed="repeats")
         )
     return (
         drafts + _unchecked(made["duplicates"]["unchecked"]) + _catalogue(made["tables"]["noticed"]["rows"])
@@ -198,8 +214,8 @@ def _unchecked(found: Part) -> list[Draft]:
         f"{plural(found['events'], 'repeat')} of erased events could not be compared with what was erased and may be other events: "
         "of high risk (identity:unchecked)"
     )
-    cites = tuple(found["cites"])
-    return [Draft("completeness.unchecked", text, "repeats", "unchecked", found["events"], True, cites=cites)]
+    count = found["events"]
+    return [Draft("completeness.unchecked", text, "repeats", "repeats", count, True, listed="unchecked")]
 
 
 def _catalogue(rows: Iterable[Part]) -> list[Draft]:
@@ -231,7 +247,17 @@ def _changes(changes: Part, erased: int) -> list[Draft]:
             how = "the same as" if not row["change"] else "more than" if row["change"] > 0 else "fewer than"
             text = f"{row['figure'].capitalize()} in this period are {row['now']:,}, {how} in {label} ({row['before']:,})"
             name = row["figure"].replace(" ", "-")
-            drafts.append(Draft(f"changes.{name}", ours(text), "changes", "compared", row["change"]))
+            figure = _COMPARED[row["figure"]]
+            drafts.append(
+                Draft(
+                    f"changes.{name}",
+                    ours(text),
+                    "changes",
+                    *("compared", row["change"]),
+                    figure=figure,
+                    over=THIS_PERIOD,
+                )
+            )
     for what, words in _NEW.items():
         new = changes[f"new_{what}"]
         if new["of"] and new["rows"]:
@@ -239,7 +265,15 @@ def _changes(changes: Part, erased: int) -> list[Draft]:
             said = f"{plural(count, *words)} {_are(count)} in no earlier record, among them "
             cites = tuple(one for row in new["rows"] for one in row["cites"])
             drafts.append(
-                Draft(f"changes.new-{what}", ours(said, name, ""), "changes", "fresh", count, cites=cites)
+                Draft(
+                    f"changes.new-{what}",
+                    ours(said, name, ""),
+                    "changes",
+                    "counts",
+                    count,
+                    cites=cites,
+                    over=EXAMPLES,
+                )
             )
     silent = changes["silent_sources"]
     if silent:
@@ -250,7 +284,18 @@ def _changes(changes: Part, erased: int) -> list[Draft]:
             "",
         )
         cites = tuple(one for row in silent for one in row["cites"])
-        drafts.append(Draft("changes.silent", gone, "changes", "silent", len(silent), must=True, cites=cites))
+        drafts.append(
+            Draft(
+                "changes.silent",
+                gone,
+                "changes",
+                "silent",
+                len(silent),
+                must=True,
+                cites=cites,
+                over=EXAMPLES,
+            )
+        )
     return drafts
 
 
@@ -292,17 +337,18 @@ def _happened(made: Part) -> list[Draft]:
     more = {"reads": f"; {begun:,} {_are(begun)} begun, without an outcome"} if begun else {}
     for name, topic, one, many, must in told:
         count = made["listed"][name]["of"]
+        sql = "reads" if name == "reads" else "own"
         if count:
             cites = tuple(at for row in made[name] for at in row["cites"])
+            over = ALL if count == len(made[name]) else EXAMPLES
             drafts.append(
                 Draft(
                     f"own.{name}",
                     ours(plural(count, one, many) + more.get(name, "")),
                     topic,
-                    "own",
-                    count,
-                    must,
+                    *(sql, count, must),
                     cites=cites,
+                    over=over,
                 )
             )
     drill = made["drill"]

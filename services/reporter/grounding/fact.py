@@ -9,10 +9,12 @@ from services.reporter.escape import Trusted, visible
 
 MOST_FACTS = 200
 MOST_SAMPLES = 5
+ALL, THIS_PERIOD, EXAMPLES, NONE = "all", "this-period", "examples", "none"
+"""What a fact's records are: all that it was counted over; of a comparison those of this period; some of them; or there are none to name."""
 
 
 class Basis(NamedTuple):
-    """The records that a fact was counted over: how many, the SHA-256 (hex) of their numbers (chain and seq in one bigint, as
+    """Records that a fact rests on: how many, the SHA-256 (hex) of their numbers (chain and seq in one bigint, as
     audit_events.id), sorted, eight bytes big-endian each, and the first five."""
 
     records: int
@@ -24,7 +26,7 @@ class Basis(NamedTuple):
 class Fact:
     """`pieces` make the clause, without a full stop at its end; a piece of type `Trusted` is ours, any other came from
     events. `id` is the same in every report. `topics`: what a heading over it may name, of `words.TOPICS`. `value` is the number
-    that it tells, None where there is none; `sql` the name of the query that counted it. A summary that leaves out what
+    that it tells, None where there is none; `sql` the name of the query that counted it, `over` what its records are. A summary that leaves out what
     `must` be said gets it added by code."""
 
     id: str
@@ -34,6 +36,7 @@ class Fact:
     basis: Basis
     value: int | None = None
     must: bool = False
+    over: str = ALL
 
     @property
     def clause(self) -> str:
@@ -59,6 +62,7 @@ class Fact:
             "topics": sorted(self.topics),
             "value": self.value,
             "sql": self.sql,
+            "over": self.over,
             "records": self.basis.records,
             "records_sha256": self.basis.sha256,
             "must": self.must,

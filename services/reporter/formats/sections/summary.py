@@ -41,25 +41,37 @@ def _facts(facts: list[Object]) -> Table:
         Column(Ours("Records"), "number", 0.8),
         Column(Ours("First of them"), "text", 0.9),
         Column(Ours("Query"), "text", 1),
-        Column(Ours("SHA-256 of all their numbers"), "code", 2),
+        Column(Ours("SHA-256 of their numbers"), "code", 2),
     ]
     rows: list[list[Text]] = [
         [
             [Prose(str(fact.get("sentence", "")))],
             [number(fact.get("value"))],
-            [number(fact.get("records"))],
+            _records(fact),
             cites(fact),
             [Code(str(fact.get("sql", "")))],
-            [Code(str(fact.get("records_sha256", "")))],
+            [number(None) if fact.get("over") == "none" else Code(str(fact.get("records_sha256", "")))],
         ]
         for fact in facts
     ]
     caption: Text = [
         Ours("All "),
         plural(len(facts), "fact"),
-        Ours(" that the summary could tell, with the records each was counted over."),
+        Ours(
+            " that the summary could tell, with the records each was counted over, or some of them where it says examples; of a "
+            "comparison, those of this period."
+        ),
     ]
     return Table(caption, columns, rows, folded=True)
+
+
+def _records(fact: Object) -> Text:
+    """How many, and what they are where they are not all that was counted."""
+    if fact.get("over") == "none":
+        return [number(None)]
+    if fact.get("over") == "examples":
+        return [plural(int(fact.get("records") or 0), "example")]
+    return [number(fact.get("records"))]
 
 
 def _sentence(one: Object, *, by_ai: bool) -> Text:
