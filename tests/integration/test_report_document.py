@@ -307,6 +307,12 @@ async def test_what_was_retained_away_is_gone_from_the_facts_too(database):
     assert tuple(rows[0]) == (9, 31)
     (row,) = await ask(database, "SELECT until_us = 1791676800000000 AS done FROM tally.blanked")
     assert row["done"]
+    told = await document(database)
+    facts = {fact["id"]: fact["sentence"] for fact in told["facts"]}
+    assert facts["events.erased"].startswith("9 events were erased or retained away")
+    assert facts["risk.high"].endswith("is among those whose content is there.")
+    assert facts["ai.none"].startswith("All summaries and risks of events whose content is there were")
+    assert [row["events"] for row in told["tables"]["type"]["rows"]] == [told["totals"]["all"]["events"] - 9]
 
 
 async def test_the_periods_of_a_schedule_have_every_record_once(database):

@@ -364,7 +364,8 @@ def _happened(made: Part) -> list[Draft]:
 def _summaries(made: Part) -> list[Draft]:
     ai, pending = made["totals"]["ai"]["events"], made["totals"]["pending"]["events"]
     if not ai and not pending:
-        text = ours("All summaries and risks of events were made by rules; no AI had a part in them")
+        there = " whose content is there" if made["totals"]["erased"]["events"] else ""
+        text = ours(f"All summaries and risks of events{there} were made by rules; no AI had a part in them")
         return [Draft("ai.none", text, "ai", "counts", 0)]
     text = ours(
         f"{plural(ai, 'event')} {_are(ai)} summarised by AI, the others by rules; {plural(pending, 'reading')} by AI "
