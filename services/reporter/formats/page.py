@@ -36,7 +36,7 @@ from services.reporter.formats.sections.integrity import (
     integrity,
     losses_of,
 )
-from services.reporter.formats.sections.summary import summary
+from services.reporter.formats.sections.summary import facts, summary
 from services.reporter.formats.words import Object, local, moment, number, period_title, plural, when
 
 _SECTIONS: list[Callable[[Object], Section | None]] = [
@@ -54,6 +54,7 @@ _SECTIONS: list[Callable[[Object], Section | None]] = [
     attachments,
     method,
     software,
+    facts,
     cited,
 ]
 

@@ -28,9 +28,13 @@ def summary(document: Object) -> Section | None:
     by_ai = said.get("by") not in (None, "rules")
     blocks: list[Block] = [Listing([_sentence(one, by_ai=by_ai) for one in sentences], numbered=True)]
     blocks.append(Paragraph(_origin(said), quiet=True))
-    if document.get("facts"):
-        blocks.append(_facts(document["facts"]))
     return Section("summary", Ours("Executive summary"), blocks)
+
+
+def facts(document: Object) -> Section | None:
+    """What the summary was made of: an annex, for whoever traces a sentence."""
+    found = document.get("facts")
+    return Section("facts", Ours("What the summary was made of"), [_facts(found)]) if found else None
 
 
 def _facts(facts: list[Object]) -> Table:
