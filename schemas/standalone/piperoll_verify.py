@@ -768,12 +768,17 @@ def is_pack(path: str) -> bool:
     return path.endswith(".zip") or zipfile.is_zipfile(path)
 
 
+def is_of_archive(path: str) -> bool:
+    """Whatever the name, a file that says that it is the proof of a record is taken for one."""
+    return path.endswith(".proof") and b'"' + FORMAT.encode() + b'"' not in read_file(path)
+
+
 def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
     try:
         status = 0
         if arguments.edition is not None or is_pack(arguments.proof):
             found = run_files(arguments)
-        elif arguments.proof.endswith(".proof"):
+        elif is_of_archive(arguments.proof):
             found = check_archive(arguments.proof[: -len(".proof")], read_file(arguments.policy))
             found["proved"], found["not_proved"] = archive_sentences(found)
         else:

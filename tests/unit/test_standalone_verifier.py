@@ -332,10 +332,10 @@ def test_a_changed_note_means_the_same_to_both(data):
     assert ours == found
 
 
-def run(tmp_path, *arguments, file=None, policy=POLICY):
-    (tmp_path / "proof.json").write_bytes(LOG.proof(CHAIN, 4).encode() if file is None else file)
+def run(tmp_path, *arguments, file=None, policy=POLICY, name="proof.json"):
+    (tmp_path / name).write_bytes(LOG.proof(CHAIN, 4).encode() if file is None else file)
     (tmp_path / "policy").write_bytes(policy)
-    command = [sys.executable, "-I", str(PATH), str(tmp_path / "proof.json")]
+    command = [sys.executable, "-I", str(PATH), str(tmp_path / name)]
     command += ["--policy", str(tmp_path / "policy"), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.stderr == ""
@@ -354,6 +354,12 @@ def test_the_program_says_in_plain_words_what_was_proved_and_what_not(tmp_path):
     assert status == 0
     assert "Changes by database administrators would be found" in out
     assert "The proof holds no payload" in out
+
+
+def test_a_proof_of_a_record_may_have_the_name_of_one_of_an_archive(tmp_path):
+    """As `curl -o event.proof` makes it."""
+    status, out = run(tmp_path, name="event.proof")
+    assert (status, out[:6]) == (0, "PROVED")
 
 
 def test_the_program_compares_a_file_with_the_value_that_was_recorded(tmp_path):
