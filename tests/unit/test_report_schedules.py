@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import ConfigurationError
+from services.reporter.runs.account import lateness
 from services.reporter.runs.by_hand import chosen_period
 from services.reporter.runs.calendar import Calendar
 from services.reporter.runs.configuration import DEFAULT_FILE, read_configuration
@@ -198,6 +199,22 @@ def test_the_first_day_of_a_schedule_is_a_date(tmp_path):
     file = tmp_path / "reports.yaml"
     file.write_text(GOOD.replace("every: weekly", "every: weekly\n    first: 2026-02-28"))
     assert read_configuration(file).schedules[0].first == date(2026, 2, 28)
+
+
+def test_what_a_mail_server_said_reaches_nobody_as_control_characters():
+    one = {
+        "kind": "edition",
+        "sent_at": None,
+        "recipient": "cfo",
+        "role": "reader",
+        "state": "waiting",
+        "last_error": "550 \x1b[2J\u202egone",
+    }
+    text = lateness(
+        {"due": "2026-11-01T03:00:00", "edition": "a/b/1", "last_error": None, "deliveries": [one]}
+    )
+    assert "cfo (reader) does not have it, waiting: 550 " in text
+    assert not {"\x1b", "\u202e"} & set(text)
 
 
 def test_a_period_that_has_not_begun_is_not_reported_on():

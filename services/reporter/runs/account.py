@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.reporter.escape import visible
+
 _NONE = "no report was made yet"
 
 
@@ -24,7 +26,7 @@ def lateness(row: Mapping[str, Any]) -> str:
         if one["kind"] == "edition" and not one["sent_at"]:
             why = f": {one['last_error']}" if one["last_error"] else ""
             lines.append(f"{one['recipient']} ({one['role']}) does not have it, {one['state']}{why}.")
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{visible(line)}\n" for line in lines)
 
 
 def schedule_lines(coming: Sequence[Mapping[str, Any]]) -> list[str]:
